@@ -1,0 +1,1 @@
+//! AI feedback: a judge labels pairs of replies by the principles of a constitution.

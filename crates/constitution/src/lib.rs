@@ -1,0 +1,1 @@
+//! Constitutions: the principles to critique, revise and compare replies by.

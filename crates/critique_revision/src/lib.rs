@@ -1,0 +1,1 @@
+//! Critique and revision of a model's own replies.

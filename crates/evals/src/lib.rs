@@ -1,0 +1,1 @@
+//! Evaluations: rates with intervals, calibration, ratings.

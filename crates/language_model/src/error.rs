@@ -1,0 +1,61 @@
+//! What a language model can fail with.
+
+/// Why a language model could not answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A prompt leaves no room for a reply.
+    #[error(
+        "prompt {id} has {tokens} tokens, but the context holds {context} and {reserved} are kept for the reply; \
+         shorten the prompt or lower the number of new tokens"
+    )]
+    TooLong {
+        /// [`dialogue::Dialogue::id`] of the prompt.
+        id: String,
+        /// Tokens of the prompt.
+        tokens: usize,
+        /// Tokens the model can hold.
+        context: usize,
+        /// Tokens kept for the reply.
+        reserved: usize,
+    },
+    /// The sampling settings contradict themselves.
+    #[error("`{setting}` is {found}, expected {expected}")]
+    Sampling {
+        /// The name of the setting.
+        setting: &'static str,
+        /// The value found.
+        found: String,
+        /// The values allowed.
+        expected: &'static str,
+    },
+    /// A fixed answer cannot be scored.
+    #[error("option {option:?} cannot be scored: {reason}")]
+    Option {
+        /// The answer.
+        option: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A dialogue could not be turned into the model's text.
+    #[error("the chat template cannot render dialogue {id}: {message}")]
+    Template {
+        /// [`dialogue::Dialogue::id`] of the dialogue.
+        id: String,
+        /// What the template engine says.
+        message: String,
+    },
+    /// A number that must be finite is not.
+    #[error(
+        "{what} is not finite for dialogue {id}; the model's weights are damaged or have diverged"
+    )]
+    NotFinite {
+        /// What was computed.
+        what: &'static str,
+        /// [`dialogue::Dialogue::id`] of the dialogue.
+        id: String,
+    },
+    /// Anything else that an implementation reports.
+    #[error(transparent)]
+    Model(#[from] Box<dyn std::error::Error + Send + Sync>),
+}

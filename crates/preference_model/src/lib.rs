@@ -1,0 +1,1 @@
+//! Preference models: a scalar head trained on soft preference labels.

@@ -1,0 +1,1 @@
+//! Few-shot generation of new requests by a model, parsed and deduplicated.

@@ -1,0 +1,1 @@
+//! Constitutional AI from end to end: the library facade and the command line.

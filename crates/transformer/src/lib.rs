@@ -1,0 +1,1 @@
+//! Decoder-only transformers on burn: Hugging Face folders in and out, fast generation.
