@@ -1,1 +1,55 @@
-//! AI feedback: a judge labels pairs of replies by the principles of a constitution.
+//! AI feedback: a judge labels pairs of replies by the principles of a constitution, as section 4.1 of Constitutional AI
+//! (arXiv 2212.08073) does.
+//!
+//! The judge reads a conversation, one drawn principle and two replies, and its probability of answering (A) rather than
+//! (B) is the soft label that a preference model is trained on. Each [`Label`] keeps the principle, the questions, the
+//! probabilities in both orders and the rationales, so that every preference can be traced back.
+//!
+//! ```
+//! use ai_feedback::{FeedbackConfig, label_directly};
+//! use constitution::Constitution;
+//! use dialogue::{Comparison, Dialogue};
+//! use language_model::{Choose, Error};
+//!
+//! /// Takes the reply with salt for the worse one, and otherwise leans to the first.
+//! struct Gardener;
+//!
+//! impl Choose for Gardener {
+//!     fn choose(&self, prompts: &[Dialogue], _: &[&str]) -> Result<Vec<Vec<f64>>, Error> {
+//!         let salt_first = |prompt: &Dialogue| prompt.messages[0].content.contains("(A) Use salt");
+//!         let weigh = |prompt| if salt_first(prompt) { vec![0.3, 0.7] } else { vec![0.9, 0.1] };
+//!         Ok(prompts.iter().map(weigh).collect())
+//!     }
+//! }
+//!
+//! let pairs = [Comparison {
+//!     prompt: Dialogue::from_user("How do I kill the weeds?"),
+//!     replies: ["Use salt.".to_owned(), "Pull them out.".to_owned()],
+//! }];
+//! let config = FeedbackConfig::default();
+//! let labels = label_directly(&Gardener, &Constitution::general(), &pairs, &config, 0)?;
+//! assert!((labels[0].probability_a - 0.2).abs() < 1e-12); // (0.3 + (1 - 0.9)) / 2
+//! assert_eq!(labels[0].preference().chosen, "Pull them out.");
+//! # Ok::<(), ai_feedback::Error>(())
+//! ```
+//!
+//! [`label`] takes any [`Judge`], which thinks aloud first if [`FeedbackConfig::chain_of_thought`] is set;
+//! [`label_directly`] takes a type that implements [`language_model::Choose`] alone.
+
+mod config;
+mod error;
+mod few_shot;
+mod judge;
+mod label;
+mod labelling;
+mod question;
+mod summary;
+
+pub use config::{ChainOfThought, FeedbackConfig};
+pub use error::Error;
+pub use few_shot::{Answer, FewShot};
+pub use judge::Judge;
+pub use label::{Label, OrderLabel, pair_id};
+pub use labelling::{label, label_directly};
+pub use question::{OPTIONS, concluding_question, question, reasoning_question};
+pub use summary::{Summary, summarise};

@@ -1,0 +1,63 @@
+//! What labelling can fail with.
+
+/// Why pairs could not be labelled.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No principle can be drawn.
+    #[error(transparent)]
+    Constitution(#[from] constitution::Error),
+    /// The judge failed.
+    #[error(transparent)]
+    Judge(#[from] language_model::Error),
+    /// The settings of the rationale are out of range.
+    #[error("in `chain_of_thought.sampling`: {reason}")]
+    Sampling {
+        /// What is wrong with them.
+        reason: language_model::Error,
+    },
+    /// The bounds of a label are out of range.
+    #[error(
+        "`chain_of_thought.clamp` is [{low}, {high}], expected one bound from 0 to 0.5 and one from 0.5 to 1"
+    )]
+    Clamp {
+        /// The lower bound.
+        low: f64,
+        /// The upper bound.
+        high: f64,
+    },
+    /// A worked example shows no reasoning where reasoning is asked for.
+    #[error(
+        "`few_shots[{index}]` has no `rationale`, which `chain_of_thought` needs in every example; \
+         write one or leave the example out"
+    )]
+    NoRationale {
+        /// The place in the list, counted from 0.
+        index: usize,
+    },
+    /// The settings ask for a chain of thought, but the judge only chooses.
+    #[error(
+        "`chain_of_thought` is set, but this judge only chooses; remove the setting or call `label` with a judge that \
+         generates too"
+    )]
+    CannotReason,
+    /// The judge broke its contract.
+    #[error("the judge gave {found} answers to {expected} questions; it must give one each")]
+    Count {
+        /// Questions asked.
+        expected: usize,
+        /// Answers given.
+        found: usize,
+    },
+    /// The judge's answer is no pair of probabilities.
+    #[error(
+        "the judge weighed (A) and (B) of pair {id} as {found:?}, expected two finite numbers of at least 0 that are \
+         not both 0"
+    )]
+    Probabilities {
+        /// The id of the label.
+        id: String,
+        /// The judge's answer.
+        found: Vec<f64>,
+    },
+}

@@ -1,0 +1,89 @@
+//! What is wrong with a constitution.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// Where in a file the fault lies, as far as it is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The file; `None` for a text that came from elsewhere.
+    pub file: Option<PathBuf>,
+    /// The line, counted from 1; `None` for a constitution that was built in memory.
+    pub line: Option<usize>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.file {
+            Some(file) => write!(out, "{}", file.display())?,
+            None => write!(out, "constitution")?,
+        }
+        self.line.map_or(Ok(()), |line| write!(out, ", line {line}"))
+    }
+}
+
+/// Why a constitution cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("cannot read the constitution {path}; give the path of a TOML file")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The text is not TOML, a key is missing or unknown, or a value has the wrong type.
+    #[error(
+        "{place}: {message}; a constitution has a `name`, tables `[[critique_revision]]` with `id`, \
+         `critique_request` and `revision_request`, and tables `[[comparison]]` with `id` and `text`; each table may \
+         have `tags`"
+    )]
+    Toml {
+        /// The place of the fault.
+        place: Place,
+        /// What the TOML reader says.
+        message: String,
+    },
+    /// A value that must hold text is empty.
+    #[error("{place}: `{key}` is empty; write a text, or remove the entry")]
+    Empty {
+        /// The place of the value.
+        place: Place,
+        /// The key, such as `comparison[3].text`, entries counted from 1.
+        key: String,
+    },
+    /// Two entries of one list have the same id.
+    #[error(
+        "{place}: `{key}` is {id:?}, which entry {first} has already; give every entry its own"
+    )]
+    Duplicate {
+        /// The place of the second id.
+        place: Place,
+        /// The key, such as `comparison[3].id`, entries counted from 1.
+        key: String,
+        /// The id.
+        id: String,
+        /// The entry that has it first, counted from 1.
+        first: usize,
+    },
+    /// There is no principle at all.
+    #[error(
+        "{place}: there is no principle; add `[[critique_revision]]` or `[[comparison]]` tables"
+    )]
+    NoPrinciple {
+        /// The file.
+        place: Place,
+    },
+    /// A list that is drawn from is empty.
+    #[error(
+        "constitution {name:?} has no `{list}` principle to draw; add `[[{list}]]` tables to it"
+    )]
+    NothingToDraw {
+        /// The name of the constitution.
+        name: String,
+        /// The list.
+        list: &'static str,
+    },
+}

@@ -1,0 +1,49 @@
+//! What the loop can fail with.
+
+/// Why critiques and revisions could not be drawn.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No principle can be drawn.
+    #[error(transparent)]
+    Constitution(#[from] constitution::Error),
+    /// The model failed.
+    #[error(transparent)]
+    Model(#[from] language_model::Error),
+    /// A sampling setting is out of range.
+    #[error("in `{setting}`: {reason}")]
+    Sampling {
+        /// `reply`, `critique` or `revision`.
+        setting: &'static str,
+        /// What is wrong with it.
+        reason: language_model::Error,
+    },
+    /// A prompt has nothing to answer.
+    #[error(
+        "prompt {index} ({id}) does not end in a user turn; cut the dialogue after the turn to answer"
+    )]
+    Prompt {
+        /// The place in the list, counted from 0.
+        index: usize,
+        /// [`dialogue::Dialogue::id`] of the prompt.
+        id: String,
+    },
+    /// A worked example would break the order of turns.
+    #[error(
+        "`few_shots[{index}]` must start with a user turn, end in an assistant turn and hold no system turn"
+    )]
+    FewShot {
+        /// The place in the list, counted from 0.
+        index: usize,
+    },
+    /// The model broke its contract.
+    #[error(
+        "the model gave {found} completions for {expected} prompts; `Generate` must give one each"
+    )]
+    Count {
+        /// Prompts asked.
+        expected: usize,
+        /// Completions given.
+        found: usize,
+    },
+}
