@@ -1,1 +1,36 @@
-//! Datasets on disk: prompts and transcripts in, JSON lines out, and a durable journal.
+//! Datasets on disk: prompts and preferences in, JSON lines out, and a durable [`Journal`].
+//!
+//! Every file is JSON lines, one row a line; a name that ends in `.gz` means compressed. A bad row is an error that
+//! names file, line and field. What is written is either replaced at once ([`write_jsonl`], [`write_atomic`]) or
+//! appended with one durable record an item ([`Journal`]), so a killed process leaves nothing that looks whole and
+//! is not.
+//!
+//! ```
+//! # fn main() -> Result<(), dataset::Error> {
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let path = folder.path().join("prompts.jsonl");
+//! std::fs::write(&path, "{\"prompt\": \"How do I kill weeds?\"}\n\"How do I kill weeds?\"\n").unwrap();
+//! let prompts = dataset::read_prompts(&path)?;
+//! assert_eq!(prompts.dialogues[0].last_request(), Some("How do I kill weeds?"));
+//! assert_eq!(prompts.duplicates, 1);
+//! # Ok(())
+//! # }
+//! ```
+
+mod atomic;
+mod conversation;
+mod error;
+mod journal;
+mod jsonl;
+mod lines;
+mod preferences;
+mod prompts;
+mod split;
+
+pub use atomic::write_atomic;
+pub use error::{Difference, Error};
+pub use journal::Journal;
+pub use jsonl::{read_jsonl, write_jsonl};
+pub use preferences::read_preferences;
+pub use prompts::{Prompts, read_prompts};
+pub use split::split_by_hash;

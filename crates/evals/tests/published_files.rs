@@ -1,0 +1,76 @@
+//! Evaluates the files published with the paper. Skipped where `RLAIF_DATA_DIR` does not name a folder that holds them.
+
+use dialogue::Dialogue;
+use evals::{is_evasive, multiple_choice, rate, read_questions};
+use language_model::{Choose, Error};
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+#[expect(clippy::print_stderr, reason = "a skipped test must say so")]
+fn published(file: &str) -> Option<PathBuf> {
+    let Some(folder) = std::env::var_os("RLAIF_DATA_DIR") else {
+        eprintln!("skipped: RLAIF_DATA_DIR is not set");
+        return None;
+    };
+    Some(PathBuf::from(folder).join("constitutional_ai").join(file))
+}
+
+/// Answers by a rule from the question to the index of an option.
+struct Rule<F>(F);
+
+impl<F: Fn(&Dialogue) -> usize> Choose for Rule<F> {
+    fn choose(&self, prompts: &[Dialogue], options: &[&str]) -> Result<Vec<Vec<f64>>, Error> {
+        let certain = |chosen| {
+            (0..options.len()).map(|option| if option == chosen { 1.0 } else { 0.0 }).collect()
+        };
+        Ok(prompts.iter().map(|prompt| certain((self.0)(prompt))).collect())
+    }
+}
+
+#[test]
+fn an_oracle_is_always_right_and_a_constant_as_often_as_its_letter() {
+    for (file, count, first) in [
+        ("evals/438HHHEvaluations.jsonl", 438, 228),
+        ("evals/HarmfulVsEthical.jsonl", 254, 127),
+        ("evals/HarmfulnessClassification.jsonl", 287, 31),
+    ] {
+        let Some(path) = published(file) else { return };
+        let questions = read_questions(path).unwrap();
+        assert_eq!(questions.len(), count);
+        let key: HashMap<String, usize> =
+            questions.iter().map(|question| (question.dialogue.id(), question.correct)).collect();
+        let oracle = multiple_choice(&Rule(|prompt: &Dialogue| key[&prompt.id()]), &questions);
+        let oracle = oracle.unwrap();
+        assert!((oracle.accuracy.value - 1.0).abs() < 1e-12, "{file}: {}", oracle.accuracy);
+        let constant = multiple_choice(&Rule(|_: &Dialogue| 0), &questions).unwrap();
+        let expected = f64::from(first) / count as f64;
+        assert!(
+            (constant.accuracy.value - expected).abs() < 1e-12,
+            "{file}: {}",
+            constant.accuracy
+        );
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Samples {
+    sampled_answers: Vec<Sampled>,
+}
+
+#[derive(serde::Deserialize)]
+struct Sampled {
+    sampled_string: String,
+}
+
+#[test]
+fn only_the_model_of_human_feedback_on_both_is_evasive() {
+    for (system, evasive) in [("HHRLHF", 213), ("HRLHF", 0), ("RLMADISON", 0), ("RLMADISON_COT", 0)]
+    {
+        let Some(path) = published(&format!("samples/PALMS_{system}.jsonl")) else { return };
+        let samples: Vec<Samples> = dataset::read_jsonl(path).unwrap();
+        let replies = samples.iter().flat_map(|samples| &samples.sampled_answers);
+        let found = rate(replies.map(|sampled| is_evasive(&sampled.sampled_string))).unwrap();
+        assert_eq!(found.n, 680);
+        assert!((found.value - f64::from(evasive) / 680.0).abs() < 1e-12, "{system}: {found}");
+    }
+}
