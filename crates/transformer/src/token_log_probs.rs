@@ -1,0 +1,125 @@
+//! Log-probabilities of tokens, the only place where they are computed.
+
+use crate::batch::{indices, select_positions};
+use crate::decoder::Decoder;
+use burn::tensor::{Tensor, backend::Backend};
+
+/// Which predictions of a batch are asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Targets {
+    /// Places of the hidden states that predict, flat as `row * time + t`.
+    pub positions: Vec<usize>,
+    /// The tokens predicted, one for every position.
+    pub tokens: Vec<u32>,
+}
+
+/// `log p(token | tokens before it)` at temperature 1 for every target.
+///
+/// The logits are computed at the asked positions alone: `logit(token) - logsumexp(logits)`.
+///
+/// # Shapes
+/// `hidden` `[rows, time, model]` as [`Decoder::hidden`] gives it, to `[targets]`.
+pub fn token_log_probs<B: Backend>(
+    decoder: &Decoder<B>,
+    hidden: Tensor<B, 3>,
+    targets: &Targets,
+) -> Tensor<B, 1> {
+    let states = select_positions(hidden, &targets.positions);
+    let partition = Partition::of(decoder.logits(states.clone()));
+    (chosen(decoder, states, &targets.tokens) - partition.log_total).squeeze_dim(1)
+}
+
+/// [`token_log_probs`] and the entropy, in nats, of the distribution that each target was taken from.
+///
+/// # Shapes
+/// As for [`token_log_probs`], twice.
+pub fn token_log_probs_and_entropy<B: Backend>(
+    decoder: &Decoder<B>,
+    hidden: Tensor<B, 3>,
+    targets: &Targets,
+) -> (Tensor<B, 1>, Tensor<B, 1>) {
+    let states = select_positions(hidden, &targets.positions);
+    let logits = decoder.logits(states.clone());
+    let partition = Partition::of(logits.clone());
+    let log_prob = chosen(decoder, states, &targets.tokens) - partition.log_total.clone();
+    (log_prob.squeeze_dim(1), partition.entropy(logits).squeeze_dim(1))
+}
+
+/// The logit of one token a position, `[positions, model]` to `[positions, 1]`.
+///
+/// A product with the rows of those tokens alone: gathering from the logits would cost another gradient of the size of
+/// all logits.
+fn chosen<B: Backend>(decoder: &Decoder<B>, states: Tensor<B, 2>, tokens: &[u32]) -> Tensor<B, 2> {
+    let tokens: Vec<usize> = tokens.iter().map(|&token| token as usize).collect();
+    let rows = decoder.output_weights().select(0, indices(&tokens, &states.device()));
+    (states * rows).sum_dim(1)
+}
+
+/// What turns logits into a distribution.
+struct Partition<B: Backend> {
+    /// `exp(logits - max)`, `[positions, vocabulary]`.
+    weights: Tensor<B, 2>,
+    /// `sum(weights)`, `[positions, 1]`.
+    total: Tensor<B, 2>,
+    /// `log(sum(exp(logits)))`, `[positions, 1]`.
+    log_total: Tensor<B, 2>,
+}
+
+impl<B: Backend> Partition<B> {
+    /// The maximum only guards against overflow and takes no gradient.
+    fn of(logits: Tensor<B, 2>) -> Self {
+        let [_, vocabulary] = logits.dims();
+        let largest = logits.clone().detach().max_dim(1);
+        let weights = (logits - largest.clone()).exp();
+        // A product sums faster than a reduction once the backward pass is counted.
+        let total = weights.clone().matmul(Tensor::ones([vocabulary, 1], &weights.device()));
+        let log_total = total.clone().log() + largest;
+        Self { weights, total, log_total }
+    }
+
+    /// `logsumexp(logits) - sum(p * logits)`, `[positions, 1]`.
+    fn entropy(self, logits: Tensor<B, 2>) -> Tensor<B, 2> {
+        self.log_total - (self.weights * logits).sum_dim(1) / self.total
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{TensorData, Tolerance, activation::log_softmax};
+    use burn_flex::{Flex, FlexDevice};
+
+    fn assert_close(found: Tensor<Flex, 2>, expected: &[f32]) {
+        let expected = TensorData::new(expected.to_vec(), [expected.len(), 1]);
+        found.into_data().assert_approx_eq::<f32>(&expected, Tolerance::absolute(3e-5));
+    }
+
+    #[test]
+    fn normalisers_and_entropies() {
+        let ln = f32::ln;
+        // One to three; even; even and too large for `exp`.
+        let logits = [[0.0, ln(3.0)], [2.0, 2.0], [100.0, 100.0]];
+        let logits = Tensor::<Flex, 2>::from_data(logits, &FlexDevice);
+        let partition = Partition::of(logits.clone());
+        assert_close(partition.log_total.clone(), &[ln(4.0), 2.0 + ln(2.0), 100.0 + ln(2.0)]);
+        let uneven = ln(4.0) - 0.75 * ln(3.0);
+        assert_close(partition.entropy(logits), &[uneven, ln(2.0), ln(2.0)]);
+    }
+
+    #[test]
+    fn only_the_asked_positions_in_the_asked_order() {
+        let config = crate::decoder::tests::config();
+        let decoder = Decoder::<Flex>::init(&config, 1, &FlexDevice);
+        let tokens = crate::pad_right(&[vec![1, 2, 3], vec![4, 5]], &FlexDevice);
+        let hidden = decoder.hidden(tokens);
+        let table = log_softmax(decoder.logits(hidden.clone().flatten(0, 1)), 1);
+        let targets = Targets { positions: vec![3, 0, 1], tokens: vec![5, 2, 0] };
+        let found = token_log_probs(&decoder, hidden.clone(), &targets);
+        let expected: Vec<f32> = [[3, 5], [0, 2], [1, 0]]
+            .map(|[p, t]: [usize; 2]| table.clone().slice([p..p + 1, t..t + 1]).into_scalar())
+            .to_vec();
+        assert_close(found.clone().unsqueeze_dim(1), &expected);
+        let (same, _) = token_log_probs_and_entropy(&decoder, hidden, &targets);
+        assert_eq!(same.into_data(), found.into_data());
+    }
+}
