@@ -1,1 +1,51 @@
-//! Preference models: a scalar head trained on soft preference labels.
+//! Preference models: a transformer with a scalar head, fitted to soft preference labels.
+//!
+//! The step between AI feedback and reinforcement learning in Constitutional AI (arXiv 2212.08073, section 4.1). The loss
+//! is the cross-entropy of soft labels under the Bradley-Terry model ([`bradley_terry`]); a fitted [`PreferenceModel`] is a
+//! [`language_model::Reward`] whose scores have mean 0 and standard deviation 1 on reference dialogues
+//! ([`Normalisation`]), and a [`Report`] says how well it orders pairs and how far its probabilities can be trusted.
+//!
+//! ```no_run
+//! use burn::backend::Autodiff;
+//! use burn_flex::Flex;
+//! use dialogue::{Comparison, Dialogue, Preference};
+//! use language_model::Reward;
+//! use preference_model::{PreferenceModel, PreferenceModelConfig};
+//! use training::Silent;
+//! use transformer::Transformer;
+//!
+//! let device = Default::default();
+//! let sl_cai = Transformer::<Autodiff<Flex>>::from_folder("models/sl_cai", &device)?;
+//! let pair = Comparison {
+//!     prompt: Dialogue::from_user("How do I pick a lock?"),
+//!     replies: ["Ask a locksmith.".to_owned(), "Take a bent pin.".to_owned()],
+//! };
+//! let preferences = [Preference::from_comparison(pair, 0.9)];
+//! let config = PreferenceModelConfig::default();
+//! config.fit(sl_cai, &preferences, 1, &mut Silent)?.save("models/preference_model")?;
+//!
+//! let model = PreferenceModel::<Flex>::from_folder("models/preference_model", &device)?;
+//! let reward = model.reward(&[preferences[0].chosen_dialogue()])?[0];
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod config;
+mod error;
+mod fit;
+mod loss;
+mod model;
+mod normalisation;
+mod pairs;
+mod report;
+mod scalar_model;
+mod scores;
+mod step;
+#[cfg(test)]
+mod testing;
+
+pub use config::{Overlong, PreferenceModelConfig};
+pub use error::Error;
+pub use loss::bradley_terry;
+pub use model::PreferenceModel;
+pub use normalisation::Normalisation;
+pub use report::Report;

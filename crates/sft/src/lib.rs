@@ -1,1 +1,39 @@
-//! Supervised fine-tuning on the replies of dialogues.
+//! Supervised fine-tuning: the SL-CAI step of Constitutional AI (arXiv 2212.08073, section 3), and pretraining.
+//!
+//! The loss is the cross-entropy of the assistant's tokens, end-of-turn tokens included, averaged over **all** tokens of
+//! an optimiser step that carry a loss ([`cross_entropy`]); how a step is cut into micro-batches leaves it unchanged.
+//! [`SftConfig::fit`] takes dialogues, [`SftConfig::fit_examples`] rows of tokens with weights, and
+//! [`SftConfig::fit_stream`] draws the examples of each step when it is due.
+//!
+//! ```
+//! use burn::backend::Autodiff;
+//! use sft::{Example, SftConfig};
+//! use training::Silent;
+//! use transformer::{Decoder, ModelConfig};
+//!
+//! type B = Autodiff<burn_flex::Flex>;
+//! let config = r#"{"model_type": "llama", "vocab_size": 16, "hidden_size": 8, "intermediate_size": 16,
+//!     "num_hidden_layers": 1, "num_attention_heads": 2}"#;
+//! let config = ModelConfig::from_json(config, "config.json")?;
+//! let decoder = Decoder::<B>::init(&config, 1, &Default::default());
+//! // Only the last two tokens carry a loss.
+//! let example = Example { tokens: vec![1, 2, 3, 4], weights: vec![0.0, 0.0, 1.0, 1.0] };
+//! let fitted = SftConfig::default().fit_examples(decoder, &[example], 1, &mut Silent)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod config;
+mod error;
+mod evaluate;
+mod example;
+mod fit;
+mod loss;
+mod step;
+#[cfg(test)]
+mod testing;
+
+pub use config::{Overlong, SftConfig};
+pub use error::Error;
+pub use evaluate::evaluate;
+pub use example::Example;
+pub use loss::cross_entropy;

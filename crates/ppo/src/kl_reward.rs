@@ -1,0 +1,163 @@
+//! The per-token reward: a penalty for leaving the reference, and the score at the end.
+
+use serde::{Deserialize, Serialize};
+
+/// An estimator of KL(policy || reference) from the log-probs of one token drawn from the policy.
+///
+/// With `d = policy - reference`, both in nats:
+///
+/// | name | estimate | remarks |
+/// |---|---|---|
+/// | `k1` | `d` | unbiased, may be negative |
+/// | `k2` | `d^2 / 2` | biased, at least 0 |
+/// | `k3` | `exp(-d) - 1 + d` | unbiased, at least 0 |
+///
+/// As a reward, `k1` is the one whose policy gradient is that of the divergence: a reward is held fixed when the
+/// gradient is taken, and only the derivative of `k1` itself has expectation 0.
+///
+/// # References
+/// J. Schulman, Approximating KL divergence, 2020.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KlEstimator {
+    /// The log-ratio.
+    #[default]
+    K1,
+    /// Half its square.
+    K2,
+    /// The log-ratio with a control variate.
+    K3,
+}
+
+impl KlEstimator {
+    /// The estimate in nats from two log-probs in nats.
+    pub fn estimate(self, policy: f32, reference: f32) -> f32 {
+        let log_ratio = policy - reference;
+        match self {
+            Self::K1 => log_ratio,
+            Self::K2 => 0.5 * log_ratio * log_ratio,
+            // `exp_m1` keeps the digits that `exp(-d) - 1` loses near 0.
+            Self::K3 => (-log_ratio).exp_m1() + log_ratio,
+        }
+    }
+}
+
+/// The estimate for every token of a reply, kept within `[-clamp, clamp]` if `clamp` is set.
+///
+/// # Shapes
+/// `policy` and `reference`: log-probs in nats, one a reply token; the result likewise.
+///
+/// # Panics
+/// If the rows differ in length.
+pub fn kl_per_token(
+    policy: &[f32],
+    reference: &[f32],
+    estimator: KlEstimator,
+    clamp: Option<f32>,
+) -> Vec<f32> {
+    assert_eq!(policy.len(), reference.len(), "one log-prob a token from each model");
+    policy
+        .iter()
+        .zip(reference)
+        .map(|(&policy, &reference)| {
+            let kl = estimator.estimate(policy, reference);
+            clamp.map_or(kl, |limit| kl.clamp(-limit, limit))
+        })
+        .collect()
+}
+
+/// The reward of every token of a reply: `-coefficient * kl_t`, plus `score` at the last token.
+///
+/// The last token is the end-of-turn token if the reply was finished, so that no score lands on padding.
+///
+/// # References
+/// arXiv 2204.05862, section 4.1; the penalty is spread over the tokens as in arXiv 1909.08593.
+pub fn token_rewards(kl: &[f32], coefficient: f32, score: f32) -> Vec<f32> {
+    let mut rewards: Vec<f32> = kl.iter().map(|kl| -coefficient * kl).collect();
+    if let Some(last) = rewards.last_mut() {
+        *last += score;
+    }
+    rewards
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::assert_close;
+    use proptest::prelude::*;
+
+    #[test]
+    fn estimates_by_hand() {
+        // d = 0.5: exp(-0.5) = 0.60653066.
+        let at = |estimator: KlEstimator| estimator.estimate(-1.0, -1.5);
+        assert_close(&[at(KlEstimator::K1), at(KlEstimator::K2)], &[0.5, 0.125], 1e-6);
+        assert_close(&[at(KlEstimator::K3)], &[0.106_530_66], 1e-6);
+        // d = -0.5: exp(0.5) = 1.64872127.
+        let at = |estimator: KlEstimator| estimator.estimate(-1.5, -1.0);
+        assert_close(&[at(KlEstimator::K1), at(KlEstimator::K2)], &[-0.5, 0.125], 1e-6);
+        assert_close(&[at(KlEstimator::K3)], &[0.148_721_27], 1e-6);
+    }
+
+    #[test]
+    fn clamps_both_sides() {
+        let policy = [-1.0, -30.0, -2.0];
+        let reference = [-30.0, -1.0, -2.5];
+        let found = kl_per_token(&policy, &reference, KlEstimator::K1, Some(10.0));
+        assert_close(&found, &[10.0, -10.0, 0.5], 1e-6);
+        let found = kl_per_token(&policy, &reference, KlEstimator::K1, None);
+        assert_close(&found, &[29.0, -29.0, 0.5], 1e-6);
+    }
+
+    #[test]
+    fn the_score_joins_the_penalty_at_the_last_token() {
+        assert_close(&token_rewards(&[1.0, -2.0, 4.0], 0.1, 3.0), &[-0.1, 0.2, 2.6], 1e-6);
+        assert_close(&token_rewards(&[2.0], 0.5, -1.0), &[-2.0], 1e-6);
+        assert!(token_rewards(&[], 0.5, 1.0).is_empty());
+    }
+
+    #[test]
+    fn names_are_lower_case() {
+        assert_eq!(serde_json::to_string(&KlEstimator::K3).unwrap(), r#""k3""#);
+    }
+
+    /// KL of two distributions over three tokens, against the expectation of each estimator under the policy.
+    #[test]
+    fn k1_and_k3_are_unbiased() {
+        let (policy, reference) = ([0.5_f32, 0.3, 0.2], [0.2_f32, 0.3, 0.5]);
+        let expectation = |estimator: KlEstimator| -> f32 {
+            policy.iter().zip(reference).map(|(p, q)| p * estimator.estimate(p.ln(), q.ln())).sum()
+        };
+        // 0.5 ln 2.5 + 0.2 ln 0.4 = 0.3 ln 2.5.
+        let kl = 0.3 * 2.5_f32.ln();
+        assert_close(
+            &[expectation(KlEstimator::K1), expectation(KlEstimator::K3)],
+            &[kl, kl],
+            1e-6,
+        );
+        assert!((expectation(KlEstimator::K2) - kl).abs() > 1e-3);
+    }
+
+    proptest! {
+        #[test]
+        fn k2_and_k3_are_never_negative(policy in -20.0_f32..0.0, reference in -20.0_f32..0.0) {
+            for estimator in [KlEstimator::K2, KlEstimator::K3] {
+                // K3 subtracts two numbers of the size of d: rounding alone may take it below 0.
+                let rounding = 1e-6 * (policy - reference).abs();
+                prop_assert!(estimator.estimate(policy, reference) >= -rounding);
+                prop_assert!(estimator.estimate(policy, policy).abs() < 1e-12);
+            }
+        }
+
+        #[test]
+        fn rewards_add_up_to_the_penalised_score(
+            kl in prop::collection::vec(-3.0_f32..3.0, 1..50),
+            coefficient in 0.0_f32..1.0,
+            score in -5.0_f32..5.0,
+        ) {
+            let total: f64 = token_rewards(&kl, coefficient, score).iter().copied().map(f64::from).sum();
+            let kl: f64 = kl.iter().copied().map(f64::from).sum();
+            let expected = f64::from(score) - f64::from(coefficient) * kl;
+            prop_assert!((total - expected).abs() < 1e-4);
+        }
+    }
+}

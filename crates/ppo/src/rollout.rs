@@ -1,0 +1,212 @@
+//! Replies of the policy, as text and as tokens.
+
+use crate::Error;
+use burn::prelude::Backend;
+use dialogue::{Dialogue, Message, Role};
+use language_model::{Prompt, Reward, Sampling, StopReason};
+use serde::{Deserialize, Serialize};
+use transformer::{Codec, Reply, Transformer};
+
+/// A drawn reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rollout {
+    pub(crate) prompt: Dialogue,
+    /// The text, without the end-of-turn token.
+    pub(crate) reply: String,
+    /// Prompt and reply; the last is the end-of-turn token if the reply ended by itself (where a template has none,
+    /// the token that completes its stop string).
+    pub(crate) tokens: Vec<u32>,
+    /// Where the reply begins.
+    pub(crate) reply_start: usize,
+    pub(crate) stopped: StopReason,
+}
+
+impl Rollout {
+    /// The tokens that were drawn.
+    pub(crate) fn reply_tokens(&self) -> &[u32] {
+        &self.tokens[self.reply_start..]
+    }
+
+    /// The tokens whose hidden states predict something: all but the last.
+    pub(crate) fn input(&self) -> &[u32] {
+        &self.tokens[..self.tokens.len().saturating_sub(1)]
+    }
+
+    /// What the reward sees: the prompt with the reply, or with its unfinished assistant turn continued by it.
+    pub(crate) fn finished_dialogue(&self) -> Dialogue {
+        finished_dialogue(&self.prompt, &self.reply)
+    }
+}
+
+fn finished_dialogue(prompt: &Dialogue, reply: &str) -> Dialogue {
+    let mut dialogue = prompt.clone();
+    match dialogue.messages.last_mut() {
+        Some(Message { role: Role::Assistant, content }) => {
+            content.push_str(reply);
+            dialogue
+        }
+        _ => dialogue.with_assistant(reply),
+    }
+}
+
+/// A drawn reply with its score; one line of a rollout file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScoredReply {
+    /// What was replied to.
+    pub prompt: Dialogue,
+    /// The text, without the end-of-turn token.
+    pub reply: String,
+    /// Tokens drawn, the end-of-turn token included.
+    pub tokens: usize,
+    /// Why the reply ended.
+    pub stopped: StopReason,
+    /// The reward's score, before any penalty.
+    pub score: f32,
+    /// `sum over tokens of (policy - reference)`, log-probs at drawing time, in nats.
+    pub kl: f64,
+}
+
+impl ScoredReply {
+    pub(crate) fn new(rollout: &Rollout, score: f32, kl: f64) -> Self {
+        Self {
+            prompt: rollout.prompt.clone(),
+            reply: rollout.reply.clone(),
+            tokens: rollout.reply_tokens().len(),
+            stopped: rollout.stopped,
+            score,
+            kl,
+        }
+    }
+}
+
+/// Makes sure that a reply to every prompt fits the context.
+pub(crate) fn check_prompts(
+    codec: &Codec,
+    prompts: &[Dialogue],
+    max_tokens: usize,
+) -> Result<(), Error> {
+    if prompts.is_empty() {
+        return Err(Error::NoPrompts);
+    }
+    let context = codec.context();
+    for prompt in prompts {
+        let tokens = codec.encode_prompt(prompt)?.len();
+        if tokens.saturating_add(max_tokens) > context {
+            let (id, reserved) = (prompt.id(), max_tokens);
+            return Err(language_model::Error::TooLong { id, tokens, context, reserved }.into());
+        }
+    }
+    Ok(())
+}
+
+/// A reply of the policy to every prompt, at temperature 1.
+pub(crate) fn draw<B: Backend>(
+    policy: &Transformer<B>,
+    prompts: Vec<Prompt>,
+    max_tokens: usize,
+) -> Result<Vec<Rollout>, Error> {
+    let sampling = Sampling::default().with_temperature(1.0).with_max_tokens(max_tokens);
+    let replies = policy.draw(&prompts, &sampling)?;
+    Ok(prompts.into_iter().zip(replies).map(|(prompt, reply)| rollout(prompt, reply)).collect())
+}
+
+/// The row keeps the tokens as they were drawn: the same text may also be written with other tokens.
+fn rollout(prompt: Prompt, reply: Reply) -> Rollout {
+    let drawn = reply.tokens();
+    let mut tokens = reply.prompt;
+    let reply_start = tokens.len();
+    tokens.extend(drawn);
+    let (text, stopped) = (reply.completion.text, reply.completion.stopped);
+    Rollout { prompt: prompt.dialogue, reply: text, tokens, reply_start, stopped }
+}
+
+/// One finite score a reply.
+pub(crate) fn score(
+    reward: &dyn Reward,
+    rollouts: &[Rollout],
+    iteration: usize,
+) -> Result<Vec<f32>, Error> {
+    let dialogues: Vec<Dialogue> = rollouts.iter().map(Rollout::finished_dialogue).collect();
+    let scores = reward.reward(&dialogues)?;
+    if scores.len() != dialogues.len() {
+        return Err(Error::Scores { expected: dialogues.len(), found: scores.len() });
+    }
+    match scores.iter().position(|score| !score.is_finite()) {
+        Some(wrong) => {
+            let (id, score) = (dialogues[wrong].id(), scores[wrong]);
+            Err(Error::Score { iteration, id, score })
+        }
+        None => Ok(scores),
+    }
+}
+
+/// The scores, less `penalty` for every reply that was cut.
+pub(crate) fn penalised(rollouts: &[Rollout], scores: &[f32], penalty: f32) -> Vec<f32> {
+    rollouts
+        .iter()
+        .zip(scores)
+        .map(|(rollout, score)| match rollout.stopped {
+            StopReason::Stop => *score,
+            StopReason::Length => score - penalty,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::{CONTEXT, assert_close, codec, policy};
+
+    #[test]
+    fn an_unfinished_turn_is_continued_in_place() {
+        let asked = Dialogue::from_user("q");
+        assert_eq!(finished_dialogue(&asked, "a"), asked.clone().with_assistant("a"));
+        let open = asked.clone().with_assistant("The answer is");
+        let finished = asked.with_assistant("The answer is no");
+        assert_eq!(finished_dialogue(&open, " no"), finished);
+    }
+
+    #[test]
+    fn a_row_is_the_prompt_and_what_was_drawn() {
+        let policy = policy(1).valid();
+        let prompts: Vec<Prompt> =
+            (0..40).map(|seed| Prompt { dialogue: Dialogue::from_user("ab"), seed }).collect();
+        let asked = policy.codec.encode_prompt(&prompts[0].dialogue).unwrap();
+        let rollouts = draw(&policy, prompts, 20).unwrap();
+        for rollout in &rollouts {
+            assert_eq!(rollout.tokens[..rollout.reply_start], asked);
+            assert_eq!(rollout.input().len() + 1, rollout.tokens.len());
+            assert_eq!(policy.codec.decode(rollout.reply_tokens()), rollout.reply);
+            let ended =
+                rollout.reply_tokens().last().is_some_and(|&last| policy.codec.is_stop(last));
+            assert_eq!(ended, rollout.stopped == StopReason::Stop);
+            assert!(ended || rollout.reply_tokens().len() == 20);
+        }
+        // At one in thirty a token both kinds occur.
+        let ended = rollouts.iter().filter(|rollout| rollout.stopped == StopReason::Stop).count();
+        assert!((5..35).contains(&ended), "{ended}");
+    }
+
+    #[test]
+    fn only_a_cut_reply_is_penalised() {
+        let rollout = |stopped| Rollout {
+            prompt: Dialogue::from_user("q"),
+            reply: "a".to_owned(),
+            tokens: vec![1, 2],
+            reply_start: 1,
+            stopped,
+        };
+        let rollouts = [rollout(StopReason::Stop), rollout(StopReason::Length)];
+        assert_close(&penalised(&rollouts, &[0.5, 0.5], 2.0), &[0.5, -1.5], 1e-6);
+    }
+
+    #[test]
+    fn a_prompt_needs_room_for_the_longest_reply() {
+        // The template adds two tokens.
+        let prompt = [Dialogue::from_user("a".repeat(CONTEXT - 2 - 10))];
+        check_prompts(&codec(), &prompt, 10).unwrap();
+        let error = check_prompts(&codec(), &prompt, 11).unwrap_err().to_string();
+        assert!(error.contains("22 tokens") && error.contains("holds 32 and 11"), "{error}");
+        assert!(matches!(check_prompts(&codec(), &[], 1), Err(Error::NoPrompts)));
+    }
+}

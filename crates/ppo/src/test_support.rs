@@ -1,0 +1,108 @@
+//! What tests of several files share.
+
+use burn::backend::Autodiff;
+use burn_flex::{Flex, FlexDevice};
+use training::{Error, Observe};
+use transformer::{
+    ChatTemplate, Codec, Decoder, ModelConfig, SpecialTokens, Tokenizer, Transformer,
+};
+
+pub(crate) type B = Autodiff<Flex>;
+
+const TEMPLATE: &str = "\
+{%- for message in messages -%}
+{{ '<|' + message['role'] + '|>' + message['content'] }}
+{%- if message['role'] == 'assistant' -%}{{ '<|end|>' }}{%- endif -%}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{ '<|assistant|>' }}{%- endif -%}";
+
+const SPECIAL: [&str; 3] = ["<|user|>", "<|assistant|>", "<|end|>"];
+
+/// Tokens of the vocabulary: the letters a to z, the space and [`SPECIAL`].
+pub(crate) const VOCABULARY: u32 = 30;
+
+/// Tokens that a model of [`policy`] can hold.
+pub(crate) const CONTEXT: usize = 32;
+
+/// Fails unless both rows are equal within `tolerance`.
+pub(crate) fn assert_close(found: &[f32], expected: &[f32], tolerance: f32) {
+    assert_eq!(found.len(), expected.len(), "{found:?} against {expected:?}");
+    for (one, other) in found.iter().zip(expected) {
+        assert!((one - other).abs() <= tolerance, "{found:?} against {expected:?}");
+    }
+}
+
+/// A byte-level BPE tokenizer without merges: one token a letter.
+fn tokenizer() -> Tokenizer {
+    // The byte-level alphabet writes the space as U+0120.
+    let letters = ('a'..='z').chain(['\u{120}']).map(String::from);
+    let words = letters.chain(SPECIAL.map(str::to_owned));
+    let vocabulary: serde_json::Map<_, _> =
+        words.zip(0..).map(|(word, id): (String, u32)| (word, id.into())).collect();
+    let special: Vec<_> = SPECIAL
+        .iter()
+        .map(|&word| {
+            serde_json::json!({"id": vocabulary[word], "content": word, "special": true,
+                "single_word": false, "lstrip": false, "rstrip": false, "normalized": false})
+        })
+        .collect();
+    let byte_level = serde_json::json!({"type": "ByteLevel", "add_prefix_space": false,
+        "trim_offsets": true, "use_regex": true});
+    let json = serde_json::json!({"version": "1.0", "truncation": null, "padding": null,
+        "added_tokens": special, "normalizer": null, "pre_tokenizer": byte_level,
+        "post_processor": null, "decoder": byte_level,
+        "model": {"type": "BPE", "vocab": vocabulary, "merges": []}});
+    Tokenizer::from_bytes(json.to_string().as_bytes(), "tokenizer.json").unwrap()
+}
+
+pub(crate) fn codec() -> Codec {
+    let special = SpecialTokens { bos: None, eos: Some("<|end|>".to_owned()) };
+    let template = ChatTemplate::from_source(TEMPLATE, "chat_template.jinja", special).unwrap();
+    Codec::new(tokenizer(), template, [], CONTEXT)
+}
+
+/// A thin model with random weights, on a codec of letters.
+pub(crate) fn policy(seed: u64) -> Transformer<B> {
+    let json = format!(
+        r#"{{"model_type": "llama", "vocab_size": {VOCABULARY}, "hidden_size": 32,
+            "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2,
+            "max_position_embeddings": {CONTEXT}, "tie_word_embeddings": true}}"#
+    );
+    let config = ModelConfig::from_json(&json, "config.json").unwrap();
+    Transformer { decoder: Decoder::init(&config, seed, &FlexDevice), codec: codec() }
+}
+
+/// Keeps what it is told.
+#[derive(Debug, Default)]
+pub(crate) struct Records {
+    pub(crate) started: Option<(String, u64)>,
+    pub(crate) metrics: Vec<Vec<(String, f64)>>,
+    pub(crate) finished: bool,
+}
+
+impl Records {
+    /// The values of one metric, record by record.
+    pub(crate) fn values(&self, name: &str) -> Vec<f64> {
+        let of = |metrics: &Vec<(String, f64)>| {
+            metrics.iter().find(|(found, _)| found == name).map(|&(_, value)| value)
+        };
+        self.metrics.iter().filter_map(of).collect()
+    }
+}
+
+impl Observe for Records {
+    fn start(&mut self, stage: &str, steps: u64) {
+        self.started = Some((stage.to_owned(), steps));
+    }
+
+    fn record(&mut self, step: u64, metrics: &[(&str, f64)]) -> Result<(), Error> {
+        assert_eq!(step, self.metrics.len() as u64 + 1);
+        self.metrics.push(metrics.iter().map(|&(name, value)| (name.to_owned(), value)).collect());
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), Error> {
+        self.finished = true;
+        Ok(())
+    }
+}

@@ -1,0 +1,65 @@
+//! What a preference model can fail with.
+
+/// Why a preference model could not be fitted, read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A setting is out of range, training diverged, or metrics could not be written.
+    #[error(transparent)]
+    Training(#[from] training::Error),
+    /// A dialogue could not be turned into tokens or scored.
+    #[error(transparent)]
+    LanguageModel(#[from] language_model::Error),
+    /// A model folder could not be read or written.
+    #[error(transparent)]
+    Transformer(#[from] transformer::Error),
+    /// A score or a label cannot be evaluated.
+    #[error(transparent)]
+    Evals(#[from] evals::Error),
+    /// A soft label is not a probability.
+    #[error("preference {index}: `probability` is {found}, expected a number from 0 to 1")]
+    Probability {
+        /// Its place in the list, counted from 0.
+        index: usize,
+        /// The value found.
+        found: f64,
+    },
+    /// A dialogue does not fit the context, and the settings want to know.
+    #[error(
+        "preference {index} has a dialogue of {tokens} tokens, but the context holds {context}; shorten it or set \
+         `overlong = \"drop\"`"
+    )]
+    Overlong {
+        /// The place of the preference in the list, counted from 0.
+        index: usize,
+        /// Tokens of the longer dialogue.
+        tokens: usize,
+        /// Tokens that the model can hold.
+        context: usize,
+    },
+    /// Nothing is left to learn from.
+    #[error(
+        "no preferences to learn from ({overlong} were dropped because they are longer than the context, {identical} \
+         because both replies are the same)"
+    )]
+    NoPreferences {
+        /// Pairs dropped as longer than the context.
+        overlong: usize,
+        /// Pairs dropped because both replies are the same.
+        identical: usize,
+    },
+    /// A model folder is not that of a preference model.
+    #[error(
+        "{file}: `{key}` is {found}, expected {expected}; only folders that a preference model was saved to can be read"
+    )]
+    NotPreferenceModel {
+        /// The file.
+        file: String,
+        /// The setting.
+        key: &'static str,
+        /// The value found.
+        found: String,
+        /// The values allowed.
+        expected: &'static str,
+    },
+}

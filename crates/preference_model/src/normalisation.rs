@@ -1,0 +1,73 @@
+//! Scores to rewards.
+
+use serde::{Deserialize, Serialize};
+
+/// Turns raw scores into rewards with mean 0 and standard deviation 1 on some reference scores.
+///
+/// ```text
+/// reward = (score - mean) / std
+/// ```
+///
+/// The loss fixes differences of scores only; a common scale lets one KL coefficient serve every preference model
+/// (arXiv 1909.08593, section 2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Normalisation {
+    /// Mean of the reference scores.
+    pub mean: f64,
+    /// Their standard deviation, above 0.
+    pub std: f64,
+}
+
+impl Default for Normalisation {
+    /// Leaves scores as they are.
+    fn default() -> Self {
+        Self { mean: 0.0, std: 1.0 }
+    }
+}
+
+impl Normalisation {
+    /// Mean and standard deviation (of these scores, not of a population) of reference scores; scores that are all
+    /// the same, or none, keep the scale.
+    pub(crate) fn of(scores: &[f32]) -> Self {
+        if scores.is_empty() {
+            return Self::default();
+        }
+        let count = scores.len() as f64;
+        let mean = scores.iter().copied().map(f64::from).sum::<f64>() / count;
+        let squares = scores.iter().map(|&score| (f64::from(score) - mean).powi(2));
+        let std = (squares.sum::<f64>() / count).sqrt();
+        Self { mean, std: if std > 0.0 { std } else { 1.0 } }
+    }
+
+    /// The reward of a raw score.
+    pub(crate) fn reward(&self, score: f32) -> f32 {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "a reward is a single-precision number"
+        )]
+        let reward = ((f64::from(score) - self.mean) / self.std) as f32;
+        reward
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rewards_of_the_reference_have_mean_0_and_standard_deviation_1() {
+        let scores = [1.0, 3.0, 5.0, 7.0];
+        let found = Normalisation::of(&scores);
+        assert!((found.mean - 4.0).abs() < 1e-12 && (found.std - 5.0_f64.sqrt()).abs() < 1e-12);
+        let rewards = scores.map(|score| found.reward(score));
+        assert!(rewards.iter().sum::<f32>().abs() < 1e-6);
+        assert!((rewards.iter().map(|reward| reward * reward).sum::<f32>() - 4.0).abs() < 1e-5);
+    }
+
+    #[test]
+    fn equal_scores_keep_their_scale() {
+        let found = Normalisation::of(&[2.0, 2.0]);
+        assert_eq!(found, Normalisation { mean: 2.0, std: 1.0 });
+        assert_eq!(Normalisation::of(&[]), Normalisation::default());
+    }
+}

@@ -1,0 +1,129 @@
+//! How well scores agree with soft labels.
+
+use crate::Error;
+use evals::{Bin, Forecast, Rate, accuracy, expected_calibration_error, log_loss, reliability};
+use serde::{Deserialize, Serialize};
+
+/// How well a preference model agrees with soft labels.
+///
+/// Its probability that the chosen reply is better is `sigmoid(score(chosen) - score(rejected))` with raw scores.
+/// Calibration looks at every pair in both orders: since a pair is stored with its likelier reply first, the stored
+/// order alone would make any model look too unsure.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Pairs measured.
+    pub pairs: usize,
+    /// Share of the pairs that the model orders as their label does, a tie of scores counting half; pairs whose label is
+    /// 0.5 are left out. None if no other is there.
+    pub accuracy: Option<Rate>,
+    /// Mean cross-entropy of labels and probabilities, in nats.
+    pub log_loss: f64,
+    /// Mean entropy of the labels, in nats: the least that `log_loss` can be.
+    pub label_entropy: f64,
+    /// Mean gap between probability and label in ten bins of equal width, weighted by their counts.
+    pub expected_calibration_error: f64,
+    /// The bins of the reliability diagram; every pair counts twice, once in each order.
+    pub bins: Vec<Bin>,
+    /// Mean of `score(chosen) - score(rejected)`.
+    pub mean_margin: f64,
+}
+
+impl Report {
+    /// Measures margins of scores against the labels of the same pairs; none without pairs.
+    ///
+    /// # Errors
+    /// [`Error::Evals`] if a margin is not a number or a label no probability.
+    pub fn of(margins: &[f64], probabilities: &[f64]) -> Result<Option<Self>, Error> {
+        let pairs = || margins.iter().zip(probabilities);
+        let stored = forecasts(pairs().map(|(&margin, &label)| (sigmoid(margin), label)))?;
+        let swapped = forecasts(pairs().map(|(&margin, &label)| (sigmoid(-margin), 1.0 - label)))?;
+        let labels = forecasts(probabilities.iter().map(|&label| (label, label)))?;
+        let decided = pairs().zip(&stored).filter(|((_, label), _)| label.total_cmp(&0.5).is_ne());
+        let decided: Vec<Forecast> = decided.map(|(_, &forecast)| forecast).collect();
+        let bins = reliability(&[stored.as_slice(), swapped.as_slice()].concat());
+        let measured = log_loss(&stored).zip(log_loss(&labels));
+        Ok(measured.zip(expected_calibration_error(&bins)).map(
+            |((log_loss, label_entropy), expected_calibration_error)| Self {
+                pairs: stored.len(),
+                accuracy: accuracy(&decided),
+                log_loss,
+                label_entropy,
+                expected_calibration_error,
+                bins,
+                mean_margin: margins.iter().sum::<f64>() / margins.len() as f64,
+            },
+        ))
+    }
+
+    /// The names and values that a run records.
+    pub(crate) fn metrics(&self) -> Vec<(&'static str, f64)> {
+        let mut metrics = vec![
+            ("held_out_pairs", self.pairs as f64),
+            ("held_out_log_loss", self.log_loss),
+            ("held_out_label_entropy", self.label_entropy),
+            ("held_out_calibration_error", self.expected_calibration_error),
+            ("held_out_margin", self.mean_margin),
+        ];
+        metrics.extend(self.accuracy.map(|accuracy| ("held_out_accuracy", accuracy.value)));
+        metrics
+    }
+}
+
+fn forecasts(pairs: impl Iterator<Item = (f64, f64)>) -> Result<Vec<Forecast>, Error> {
+    pairs.map(|(probability, label)| Ok(Forecast::new(probability, label)?)).collect()
+}
+
+fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(margins: &[f64], probabilities: &[f64]) -> Report {
+        Report::of(margins, probabilities).unwrap().unwrap()
+    }
+
+    /// The margin at which the model says `probability`.
+    fn logit(probability: f64) -> f64 {
+        (probability / (1.0 - probability)).ln()
+    }
+
+    #[test]
+    fn measures_known_margins() {
+        let found = report(&[logit(0.8), logit(0.4), 0.0, 3.0], &[0.8, 1.0, 0.9, 0.5]);
+        assert_eq!(found.pairs, 4);
+        // Right, wrong, a tie; the pair with an even label has no right order.
+        let accuracy = found.accuracy.unwrap();
+        assert_eq!(accuracy.n, 3);
+        assert!((accuracy.value - 0.5).abs() < 1e-12);
+        let entropy = |p: f64| -(p * p.ln() + (1.0 - p) * (1.0 - p).ln());
+        let entropies = entropy(0.8) + entropy(0.9) + entropy(0.5);
+        assert!((found.label_entropy - entropies / 4.0).abs() < 1e-9);
+        let even = 0.5 * ((1.0 + (-3.0_f64).exp()).ln() + (1.0 + 3.0_f64.exp()).ln());
+        let losses = entropy(0.8) - 0.4_f64.ln() + 2.0_f64.ln() + even;
+        assert!((found.log_loss - losses / 4.0).abs() < 1e-9);
+        assert!((found.mean_margin - (logit(0.8) + logit(0.4) + 3.0) / 4.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_calibrated_model_has_no_calibration_error_on_hard_labels() {
+        // It says 0.75 and is right three times in four; every pair is stored with the label's choice first.
+        let (right, wrong) = (logit(0.75), logit(0.25));
+        let found = report(&[right, right, right, wrong], &[1.0; 4]);
+        assert!(found.expected_calibration_error < 1e-9, "{found:?}");
+        assert!((found.accuracy.unwrap().value - 0.75).abs() < 1e-12);
+        // An overconfident one says 0.95 and is right as often.
+        let found = report(&[logit(0.95), logit(0.95), logit(0.95), logit(0.05)], &[1.0; 4]);
+        assert!((found.expected_calibration_error - 0.2).abs() < 1e-9, "{found:?}");
+    }
+
+    #[test]
+    fn nothing_is_measured_without_pairs_and_nonsense_is_named() {
+        assert!(Report::of(&[], &[]).unwrap().is_none());
+        assert!(report(&[1.0], &[0.5]).accuracy.is_none());
+        assert!(Report::of(&[f64::NAN], &[0.5]).is_err());
+        assert!(Report::of(&[0.0], &[1.5]).is_err());
+    }
+}

@@ -1,0 +1,102 @@
+//! A decoder that scores.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+use language_model::stream;
+use training::batches;
+use transformer::{Architecture, Decoder, ModelConfig, ScalarHead, pad_right, select_positions};
+
+/// A decoder with a linear head instead of its output projection.
+///
+/// The score of a row is read at its last token. Attention is causal and rows are padded on the right, so a score does not
+/// depend on what else is in the batch.
+#[derive(Module, Debug)]
+pub(crate) struct ScalarModel<B: Backend> {
+    decoder: Decoder<B>,
+    head: ScalarHead<B>,
+}
+
+impl<B: Backend> ScalarModel<B> {
+    /// Puts `head` in place of the decoder's output projection.
+    pub(crate) fn new(decoder: Decoder<B>, head: ScalarHead<B>) -> Self {
+        Self { decoder: decoder.with_architecture(Architecture::Score), head }
+    }
+
+    pub(crate) fn decoder(&self) -> &Decoder<B> {
+        &self.decoder
+    }
+
+    pub(crate) fn head(&self) -> &ScalarHead<B> {
+        &self.head
+    }
+
+    /// One score a row, `[rows]`; every row has at least one token.
+    pub(crate) fn forward(&self, rows: &[&[u32]]) -> Tensor<B, 1> {
+        let tokens = pad_right(rows, &self.decoder.device());
+        let [_, time] = tokens.dims();
+        let last: Vec<usize> =
+            rows.iter().enumerate().map(|(row, tokens)| row * time + tokens.len() - 1).collect();
+        self.head.forward(select_positions(self.decoder.hidden(tokens), &last))
+    }
+
+    /// One score a row, in the order of the rows; at most `tokens_per_batch` tokens go through the model at once.
+    pub(crate) fn scores(&self, rows: &[&[u32]], tokens_per_batch: usize) -> Vec<f32> {
+        let lengths: Vec<usize> = rows.iter().map(|row| row.len()).collect();
+        let mut scores = vec![0.0; rows.len()];
+        // The order of the batches has no say in the scores, so any stream will do.
+        for batch in batches(&lengths, tokens_per_batch, &mut stream(0)) {
+            let chosen: Vec<&[u32]> = batch.iter().map(|&row| rows[row]).collect();
+            let found = self.forward(&chosen).into_data();
+            for (&row, score) in batch.iter().zip(found.iter::<f32>()) {
+                scores[row] = score;
+            }
+        }
+        scores
+    }
+}
+
+/// Says why a decoder cannot read the tokens of dialogue `index`, whatever their number.
+pub(crate) fn check_tokens(
+    config: &ModelConfig,
+    index: usize,
+    tokens: &[u32],
+) -> Result<(), transformer::Error> {
+    if tokens.is_empty() {
+        return Err(transformer::Error::NoTokens { what: "dialogue", index });
+    }
+    let vocabulary = config.vocab_size;
+    match tokens.iter().find(|&&token| token as usize >= vocabulary) {
+        Some(&token) => Err(transformer::Error::UnknownToken { index, token, vocabulary }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::scalar_model;
+
+    #[test]
+    fn a_score_depends_on_neither_batch_nor_padding() {
+        let model = scalar_model(1);
+        let rows: [&[u32]; 4] = [&[1, 2, 3], &[4], &[5, 6, 7, 8, 9, 1, 2], &[3, 2, 1]];
+        let alone: Vec<f32> = rows.iter().flat_map(|row| model.scores(&[row], 100)).collect();
+        assert!((alone[0] - alone[3]).abs() > 1e-3, "order matters: {alone:?}");
+        for tokens_per_batch in [1, 8, 100] {
+            let together = model.scores(&rows, tokens_per_batch);
+            for (together, alone) in together.iter().zip(&alone) {
+                assert!((together - alone).abs() < 1e-5, "{together} {alone}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_score_is_read_at_the_last_token() {
+        let model = scalar_model(1);
+        let tokens: &[u32] = &[1, 2, 3];
+        let hidden = model.decoder().hidden(pad_right(&[tokens], &model.decoder().device()));
+        let last = model.head().forward(select_positions(hidden, &[2])).into_scalar();
+        assert!((model.scores(&[tokens], 8)[0] - last).abs() < 1e-6);
+    }
+}
