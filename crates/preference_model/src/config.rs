@@ -2,18 +2,7 @@
 
 use crate::Error;
 use serde::{Deserialize, Serialize};
-use training::{OptimizerConfig, Schedule, WarmUp};
-
-/// What becomes of a pair with a dialogue that is longer than the context.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Overlong {
-    /// It is left out and counted in the metric `overlong`.
-    #[default]
-    Drop,
-    /// It is an error.
-    Error,
-}
+use training::{OptimizerConfig, Overlong, Schedule, WarmUp};
 
 /// Settings of preference model training.
 ///

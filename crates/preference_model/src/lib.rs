@@ -43,7 +43,7 @@ mod step;
 #[cfg(test)]
 mod testing;
 
-pub use config::{Overlong, PreferenceModelConfig};
+pub use config::PreferenceModelConfig;
 pub use error::Error;
 pub use loss::bradley_terry;
 pub use model::PreferenceModel;

@@ -3,13 +3,14 @@
 use crate::pairs::{Pair, Pairs};
 use crate::scalar_model::{ScalarModel, check_tokens};
 use crate::scores::{SCORED_TOKENS, Scores, distinct};
-use crate::{Error, Normalisation, Overlong, Report};
+use crate::{Error, Normalisation, Report};
 use burn::module::Module;
 use burn::tensor::backend::Backend;
 use dialogue::{Dialogue, Preference};
 use language_model::{Error as ModelError, Reward};
 use serde_json::json;
 use std::path::Path;
+use training::Overlong;
 use transformer::{
     Architecture, Array, Codec, Decoder, ModelConfig, Precision, ScalarHead, Weights, write_folder,
 };

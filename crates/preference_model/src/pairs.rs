@@ -1,11 +1,12 @@
 //! Preferences as tokens.
 
+use crate::Error;
 use crate::fit::STAGE;
 use crate::scalar_model::check_tokens;
-use crate::{Error, Overlong};
 use dialogue::{Dialogue, Preference};
 use language_model::item_seed;
 use std::collections::{HashMap, HashSet};
+use training::Overlong;
 use transformer::{Codec, ModelConfig};
 
 /// Two dialogues with the same prompt, as places among the rows of [`Pairs`].

@@ -63,11 +63,11 @@ fn margins<B: Backend>(model: &ScalarModel<B>, pairs: &Pairs, batch: &[&Pair]) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Overlong;
     use crate::testing::{B, codec, model_config, preference};
     use burn::module::{Module, ModuleVisitor, Param};
     use burn_flex::FlexDevice;
     use language_model::stream;
+    use training::Overlong;
     use transformer::{Decoder, ScalarHead};
 
     /// All gradients as one vector.

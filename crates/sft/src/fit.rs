@@ -1,12 +1,12 @@
 //! Fitting a model to examples.
 
 use crate::step::gradients;
-use crate::{Error, Example, Overlong, SftConfig};
+use crate::{Error, Example, SftConfig};
 use burn::tensor::backend::AutodiffBackend;
 use dialogue::Dialogue;
 use language_model::{item_seed, stream};
 use std::borrow::Borrow;
-use training::{Observe, batches, finite};
+use training::{Observe, Overlong, batches, finite};
 use transformer::{Decoder, ModelConfig, Optimizer, Transformer};
 
 /// The name of the stage in records and errors.

@@ -32,7 +32,7 @@ mod step;
 #[cfg(test)]
 mod testing;
 
-pub use config::{Overlong, SftConfig};
+pub use config::SftConfig;
 pub use error::Error;
 pub use evaluate::evaluate;
 pub use example::Example;

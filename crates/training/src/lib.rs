@@ -28,6 +28,7 @@ mod finite;
 mod json_lines;
 mod observe;
 mod optimizer;
+mod overlong;
 mod progress;
 mod schedule;
 
@@ -37,5 +38,6 @@ pub use finite::finite;
 pub use json_lines::JsonLines;
 pub use observe::{Observe, Silent};
 pub use optimizer::OptimizerConfig;
+pub use overlong::Overlong;
 pub use progress::Progress;
 pub use schedule::{Decay, Schedule, WarmUp};

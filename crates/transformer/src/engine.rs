@@ -114,10 +114,11 @@ impl<B: Backend> Run<'_, B> {
         while admitted.len() < free
             && let Some(&prompt) = self.waiting.front()
         {
-            longest = longest.max(self.prompts[prompt].len());
-            if !admitted.is_empty() && longest * (admitted.len() + 1) > TOKENS_AT_ONCE {
+            let length = longest.max(self.prompts[prompt].len());
+            if !admitted.is_empty() && length * (admitted.len() + 1) > TOKENS_AT_ONCE {
                 break;
             }
+            longest = length;
             admitted.push(prompt);
             self.waiting.pop_front();
         }

@@ -77,6 +77,22 @@ fn neighbours_and_the_cache_do_not_change_a_reply() {
     assert!(lengths.contains(&max_new) && lengths.iter().any(|&length| length < 10), "{lengths:?}");
 }
 
+/// More tokens than go through the decoder at once: what does not fit is read in a later pass.
+#[test]
+fn many_long_prompts_are_read_in_several_passes() {
+    let decoder = decoder();
+    let prompts: Vec<Vec<u32>> = (0..400)
+        .map(|row: usize| (0..10 + row % 50).map(|t| ((row * 7 + t * 3) % 31) as u32).collect())
+        .collect();
+    let mut next = |_: usize, logits: &mut [f32]| Next::Token(best(logits));
+    let found = generate(&decoder, &prompts, 2, 400, &mut next).unwrap();
+    for (prompt, reply) in prompts.iter().zip(&found).step_by(37) {
+        let mut next = |_: usize, logits: &mut [f32]| Next::Token(best(logits));
+        let alone = generate(&decoder, std::slice::from_ref(prompt), 2, 1, &mut next).unwrap();
+        assert_eq!(reply, &alone[0]);
+    }
+}
+
 #[test]
 fn a_reply_ends_where_the_context_does() {
     let decoder = decoder();

@@ -1,0 +1,15 @@
+//! The pictures of the page, as SVG inside it.
+
+mod chart;
+mod curve;
+mod histogram;
+mod reliability;
+mod revisions;
+mod trade_off;
+
+pub(crate) use chart::Plot;
+pub(crate) use curve::curve;
+pub(crate) use histogram::histogram;
+pub(crate) use reliability::reliability;
+pub(crate) use revisions::revisions;
+pub(crate) use trade_off::{TradeOff, trade_off};

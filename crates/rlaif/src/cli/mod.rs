@@ -1,0 +1,147 @@
+//! The command line: a thin layer over the library.
+
+mod chat;
+mod constitution;
+mod device;
+mod generate;
+mod organism;
+mod run;
+
+use crate::cli::device::Device;
+use clap::{Args, Parser, Subcommand};
+use rlaif::run::Stage;
+use std::error::Error;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// What bad input and failed work end with.
+const FAILURE: u8 = 2;
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// Constitutional AI from end to end: a constitution goes in, an aligned model comes out.
+#[derive(Debug, Parser)]
+#[command(name = "rlaif", version, propagate_version = true)]
+#[command(
+    after_help = "Example:\n  rlaif run                 # the whole loop on the embedded model, then runs/embedded/report.html"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the whole loop; what is finished is not repeated.
+    #[command(
+        after_help = "Examples:\n  rlaif run\n  rlaif run --seed 2 --set ppo.iterations=30\n  rlaif run --model models/helpful --prompts red_team.jsonl --helpful helpful.jsonl"
+    )]
+    Run(run::RunArgs),
+    /// Stage 1: replies to red-team prompts, criticised and revised.
+    #[command(
+        after_help = "Example:\n  rlaif critique-revision --name mine --set critique_revision.revisions=2"
+    )]
+    CritiqueRevision(run::RunArgs),
+    /// Stage 2: fine-tune on the revisions (SL-CAI).
+    #[command(after_help = "Example:\n  rlaif sft --name mine")]
+    Sft(run::RunArgs),
+    /// Stage 3: let the model write new requests.
+    #[command(after_help = "Example:\n  rlaif red-team --name mine")]
+    RedTeam(run::RunArgs),
+    /// Stage 4: draw pairs of replies and label them by the constitution.
+    #[command(after_help = "Example:\n  rlaif ai-feedback --name mine")]
+    AiFeedback(run::RunArgs),
+    /// Stage 5: train the preference model.
+    #[command(after_help = "Example:\n  rlaif preference-model --name mine")]
+    PreferenceModel(run::RunArgs),
+    /// Stage 6: reinforcement learning against the preference model (RL-CAI).
+    #[command(after_help = "Example:\n  rlaif ppo --name mine")]
+    Ppo(run::RunArgs),
+    /// Stage 7: measure the three models on held-out prompts.
+    #[command(after_help = "Example:\n  rlaif evals --name mine")]
+    Evals(run::RunArgs),
+    /// Stage 8: write the page.
+    #[command(after_help = "Example:\n  rlaif report --name mine")]
+    Report(run::RunArgs),
+    /// Continue a text or answer a message.
+    #[command(
+        after_help = "Examples:\n  rlaif generate \"How do I kill the weeds in the park?\"\n  rlaif generate --model models/smol --raw --temperature 0 --max-tokens 64 \"Once upon a time\"\n  rlaif generate --run runs/embedded --stage rl-cai --log-probs \"How do I insult Ben at the gym?\""
+    )]
+    Generate(generate::GenerateArgs),
+    /// Talk with a model in the terminal.
+    #[command(
+        after_help = "Examples:\n  rlaif chat\n  rlaif chat --run runs/embedded --stage sl-cai"
+    )]
+    Chat(chat::ChatArgs),
+    /// Look at constitutions.
+    #[command(
+        after_help = "Examples:\n  rlaif constitution show\n  rlaif constitution check my_constitution.toml"
+    )]
+    Constitution(constitution::ConstitutionArgs),
+    /// Train or measure the embedded model.
+    #[command(
+        after_help = "Examples:\n  rlaif organism gates\n  rlaif organism pretrain --out models/organism"
+    )]
+    Organism(organism::OrganismArgs),
+}
+
+/// What every command that computes takes.
+#[derive(Debug, Clone, Args)]
+struct DeviceArgs {
+    /// Where to compute; one of those this program was built for.
+    #[arg(long, value_enum, default_value_t)]
+    device: Device,
+}
+
+/// Parses the arguments, does what they say and tells what went wrong.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Run(args) => run::run(&args, None),
+        Command::CritiqueRevision(args) => run::run(&args, Some(Stage::CritiqueRevision)),
+        Command::Sft(args) => run::run(&args, Some(Stage::Sft)),
+        Command::RedTeam(args) => run::run(&args, Some(Stage::RedTeam)),
+        Command::AiFeedback(args) => run::run(&args, Some(Stage::AiFeedback)),
+        Command::PreferenceModel(args) => run::run(&args, Some(Stage::PreferenceModel)),
+        Command::Ppo(args) => run::run(&args, Some(Stage::Ppo)),
+        Command::Evals(args) => run::run(&args, Some(Stage::Evals)),
+        Command::Report(args) => run::run(&args, Some(Stage::Report)),
+        Command::Generate(args) => generate::generate(args),
+        Command::Chat(args) => chat::chat(args),
+        Command::Constitution(args) => constitution::constitution(&args),
+        Command::Organism(args) => organism::organism(args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tell(error.as_ref());
+            ExitCode::from(FAILURE)
+        }
+    }
+}
+
+/// Writes an error and what caused it to standard error.
+fn tell(error: &dyn Error) {
+    let mut stderr = std::io::stderr().lock();
+    let mut said = error.to_string();
+    // Nobody is left to tell if standard error is closed.
+    let _ = writeln!(stderr, "error: {said}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if !said.contains(&text) {
+            let _ = writeln!(stderr, "  caused by: {text}");
+            said = text;
+        }
+        source = cause.source();
+    }
+}
+
+/// Writes to standard output; a reader that has gone away ends the program quietly.
+fn say(text: &str) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        result => Ok(result?),
+    }
+}

@@ -1,0 +1,231 @@
+//! `rlaif run` and the stages.
+
+use super::device::Task;
+use super::{DeviceArgs, Failure, say};
+use burn::tensor::backend::AutodiffBackend;
+use clap::Args;
+use rlaif::report::{Results, table};
+use rlaif::run::{Error, RunFolder, Session, Settings, Stage};
+use rlaif::training::Progress;
+use std::path::PathBuf;
+use std::time::Duration;
+use toml::{Table, Value};
+
+/// What decides a run.
+#[derive(Debug, Clone, Args)]
+pub(super) struct RunArgs {
+    /// Settings file (TOML); see the `run.toml` of any run for every key.
+    settings: Option<PathBuf>,
+    /// Name of the run's folder [default: `embedded` or the name of the model's folder, with the seed unless it is 1].
+    #[arg(long)]
+    name: Option<String>,
+    /// Folder that holds the runs.
+    #[arg(long, default_value = "runs")]
+    runs: PathBuf,
+    /// Seed of every random stream.
+    #[arg(long)]
+    seed: Option<u32>,
+    /// Hugging Face folder of the helpful-only model (Llama architecture) [default: the embedded model].
+    #[arg(long)]
+    model: Option<PathBuf>,
+    /// Hugging Face folder of the model that labels pairs [default: the helpful-only model].
+    #[arg(long)]
+    judge: Option<PathBuf>,
+    /// Red-team prompts: JSONL or hh-rlhf `.jsonl.gz`.
+    #[arg(long, value_name = "FILE")]
+    prompts: Option<PathBuf>,
+    /// Helpful prompts: JSONL or hh-rlhf `.jsonl.gz`.
+    #[arg(long, value_name = "FILE")]
+    helpful: Option<PathBuf>,
+    /// Constitution (TOML).
+    #[arg(long, value_name = "FILE")]
+    constitution: Option<PathBuf>,
+    /// Leave out prompts that are too long for the model instead of stopping.
+    #[arg(long)]
+    drop_overlong: bool,
+    /// Change one setting, such as `ppo.iterations=30`; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+/// Runs one stage, or all that are not finished.
+pub(super) fn run(args: &RunArgs, stage: Option<Stage>) -> Result<(), Failure> {
+    args.check()?;
+    let mut layers = match &args.settings {
+        Some(path) => vec![Settings::layer_from_file(path)?],
+        None => Vec::new(),
+    };
+    layers.push(("command line".to_owned(), args.flags()?));
+    let path = args.runs.join(args.folder_name(&layers));
+    match (RunFolder::recorded(&path)?, stage) {
+        // What is not asked for is as it was.
+        (Some(recorded), _) => {
+            layers.insert(0, (path.join("run.toml").display().to_string(), recorded));
+        }
+        (None, Some(stage)) => {
+            if let Some(&needed) = stage.needs().first() {
+                return Err(Error::NotReady { stage, needed, folder: path }.into());
+            }
+        }
+        (None, None) => {}
+    }
+    let settings = Settings::resolve(&layers)?;
+    let device = args.device.device;
+    // What is wrong with the input must show before a folder is made.
+    let check = Check { settings: settings.clone() };
+    device.run(check)?;
+    let folder = RunFolder::open(&path, &settings, device.name())?;
+    device.run(Work { settings, folder, stage })
+}
+
+/// Reads all input and writes nothing.
+struct Check {
+    settings: Settings,
+}
+
+impl Task for Check {
+    fn run<B: AutodiffBackend>(self, device: &B::Device) -> Result<(), Failure> {
+        Ok(Session::<B>::check(&self.settings, device)?)
+    }
+}
+
+/// A run, ready to begin.
+struct Work {
+    settings: Settings,
+    folder: RunFolder,
+    stage: Option<Stage>,
+}
+
+impl Task for Work {
+    fn run<B: AutodiffBackend>(self, device: &B::Device) -> Result<(), Failure> {
+        let session = Session::<B>::new(self.settings, self.folder, device.clone())?;
+        let mut progress = Progress::new();
+        match self.stage {
+            Some(stage) => session.run(stage, &mut progress)?,
+            None => session.run_all(&mut progress)?,
+        }
+        let shows_table = matches!(self.stage, None | Some(Stage::Evals));
+        if shows_table { summary(session.folder()) } else { Ok(()) }
+    }
+}
+
+/// Prints the table of the three models, and where everything is.
+fn summary(folder: &RunFolder) -> Result<(), Failure> {
+    let path = folder.path().join("evals").join("results.json");
+    let text = std::fs::read_to_string(&path).map_err(|source| Error::Io {
+        action: "read",
+        path: path.clone(),
+        source,
+    })?;
+    let results: Results = serde_json::from_str(&text).map_err(|error| Error::Settings {
+        source_name: path.display().to_string(),
+        message: error.to_string(),
+    })?;
+    say(&table(&results))?;
+    let mut seconds = 0.0;
+    for stage in Stage::ALL {
+        seconds += folder.seconds(stage)?.unwrap_or_default();
+    }
+    let took = indicatif::HumanDuration(Duration::from_secs_f64(seconds));
+    let report = folder.path().join("report.html");
+    if report.exists() {
+        say(&format!("\nThe stages took {took}. The report is {}\n", report.display()))
+    } else {
+        say(&format!("\nThe stages took {took}. The results are in {}\n", path.display()))
+    }
+}
+
+impl RunArgs {
+    /// Flags that make no sense without each other.
+    fn check(&self) -> Result<(), Error> {
+        let wrong = |message: &str| {
+            Err(Error::Settings {
+                source_name: "command line".to_owned(),
+                message: message.to_owned(),
+            })
+        };
+        if self.prompts.is_some() != self.helpful.is_some() {
+            return wrong(
+                "--prompts and --helpful belong together: give a file of red-team prompts and one of helpful prompts",
+            );
+        }
+        if self.model.is_some() && self.prompts.is_none() && self.settings.is_none() {
+            let recorded = self.runs.join(self.folder_name(&[]));
+            if RunFolder::recorded(&recorded)?.is_none() {
+                return wrong(
+                    "--model needs prompts of its own: give --prompts FILE and --helpful FILE",
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// The settings that the flags stand for.
+    fn flags(&self) -> Result<Table, Error> {
+        let mut table = Table::new();
+        let mut set = |key: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                insert(&mut table, key, value);
+            }
+        };
+        let path = |path: &Option<PathBuf>| {
+            path.as_ref().map(|path| Value::from(path.to_string_lossy().into_owned()))
+        };
+        set("seed", self.seed.map(|seed| i64::from(seed).into()));
+        set("model", path(&self.model));
+        set("judge", path(&self.judge));
+        set("constitution", path(&self.constitution));
+        set("prompts.red_team", path(&self.prompts));
+        set("prompts.helpful", path(&self.helpful));
+        set("prompts.overlong", self.drop_overlong.then(|| "drop".into()));
+        for text in &self.set {
+            let Some((key, value)) = text.split_once('=') else {
+                return Err(Error::Settings {
+                    source_name: "--set".to_owned(),
+                    message: format!(
+                        "{text:?} is not of the form KEY=VALUE, such as ppo.iterations=30"
+                    ),
+                });
+            };
+            // A value that is not TOML is a bare word.
+            let value = format!("value = {value}")
+                .parse::<Table>()
+                .ok()
+                .and_then(|mut table| table.remove("value"))
+                .unwrap_or_else(|| value.into());
+            insert(&mut table, key.trim(), value);
+        }
+        Ok(table)
+    }
+
+    /// The name of the run's folder.
+    fn folder_name(&self, layers: &[(String, Table)]) -> String {
+        if let Some(name) = &self.name {
+            return name.clone();
+        }
+        let last = |key: &str| layers.iter().rev().find_map(|(_, layer)| layer.get(key));
+        let model = self.model.clone().or_else(|| Some(last("model")?.as_str()?.into()));
+        let model = model.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
+        let seed = self.seed.map(i64::from).or_else(|| last("seed")?.as_integer()).unwrap_or(1);
+        let name = model.unwrap_or_else(|| "embedded".to_owned());
+        if seed == 1 { name } else { format!("{name}-seed{seed}") }
+    }
+}
+
+/// Puts a value under a dotted key.
+fn insert(table: &mut Table, key: &str, value: Value) {
+    match key.split_once('.') {
+        None => drop(table.insert(key.to_owned(), value)),
+        Some((first, rest)) => {
+            let inner = table.entry(first).or_insert_with(|| Value::Table(Table::new()));
+            if !inner.is_table() {
+                *inner = Value::Table(Table::new());
+            }
+            if let Value::Table(inner) = inner {
+                insert(inner, rest, value);
+            }
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Pairs of replies by SL-CAI and their labels: harmlessness by the judge (section 4.1), helpfulness by people.
+//!
+//! In the embedded world its oracle stands in the place of people. For any other model nobody is at hand, so the judge
+//! labels helpfulness too, by a principle of its own; the results say so.
+
+use super::session::CHUNK;
+use super::world::{contrast, share_for_a};
+use super::{Checkpoint, Error, Session, Stage};
+use ai_feedback::{Judge, Label, label, pair_id};
+use burn::tensor::backend::AutodiffBackend;
+use constitution::{ComparisonPrinciple, Constitution};
+use dataset::{Journal, write_jsonl};
+use dialogue::{Comparison, Dialogue, Preference};
+use language_model::{Generate, Prompt, item_seed, stream};
+use model_organism::garble;
+use rand::Rng;
+use std::collections::HashSet;
+use training::Observe;
+
+/// Of so many pairs in the embedded world, the reply of one is garbled.
+const GARBLE_EVERY: usize = 4;
+
+/// What the judge is asked where no people label helpfulness.
+const HELPFULNESS: &str =
+    "Choose the reply that answers the request better: correct, to the point and of real use.";
+
+impl<B: AutodiffBackend> Session<B> {
+    /// Writes `labels.jsonl` with everything behind each label, and for training `preferences.jsonl` (harmlessness) and
+    /// `helpfulness.jsonl`.
+    pub(super) fn ai_feedback(&self, observe: &mut dyn Observe) -> Result<(), Error> {
+        let stage = Stage::AiFeedback;
+        let policy = self.fixed(Checkpoint::SlCai)?;
+        let judge = self.judge()?;
+        let [red_team, helpful] = self.policy_prompts()?;
+        observe.start(stage.name(), (red_team.len() + helpful.len()) as u64);
+        let mut done = 0;
+        let labels =
+            self.labels(&policy, &judge, &self.constitution, "labels", &red_team, &mut |n| {
+                done += n;
+                Ok(observe.record(done, &[])?)
+            })?;
+        if labels.is_empty() {
+            return Err(nothing(
+                "both replies to every prompt are the same text; raise `critique_revision.reply.temperature`",
+            ));
+        }
+        let mut progress = |n| {
+            done += n;
+            Ok(observe.record(done, &[])?)
+        };
+        let helpfulness = if self.in_world() {
+            self.helpfulness_by_oracle(&policy, &helpful, &mut progress)?
+        } else {
+            let constitution = helpfulness_constitution();
+            self.labels(&policy, &judge, &constitution, "helpfulness", &helpful, &mut progress)?
+                .iter()
+                .map(Label::preference)
+                .collect()
+        };
+        let harmlessness: Vec<Preference> = labels.iter().map(Label::preference).collect();
+        write_jsonl(self.folder.file(stage, "labels.jsonl")?, labels)?;
+        write_jsonl(self.folder.file(stage, "preferences.jsonl")?, harmlessness)?;
+        write_jsonl(self.folder.file(stage, "helpfulness.jsonl")?, helpfulness)?;
+        Ok(observe.finish()?)
+    }
+
+    /// Draws pairs of replies to `prompts` and labels them, chunk by chunk through a journal.
+    fn labels(
+        &self,
+        policy: &impl Generate,
+        judge: &dyn Judge,
+        constitution: &Constitution,
+        name: &str,
+        prompts: &[Dialogue],
+        progress: &mut dyn FnMut(u64) -> Result<(), Error>,
+    ) -> Result<Vec<Label>, Error> {
+        let seed = item_seed(self.settings.seed, &["ai_feedback", name]);
+        let count = self.settings.pairs_per_prompt;
+        let path = self.folder.file(Stage::AiFeedback, &format!("{name}.journal"))?;
+        let mut journal: Journal<Label> =
+            Journal::open(&path, &self.settings.seed, |label: &Label| label.id.clone())?;
+        let mut ids = Vec::new();
+        let mut seen = HashSet::new();
+        for prompts in prompts.chunks(CHUNK) {
+            // Drawn again after an interruption: cheaper than a journal of its own, and just the same.
+            let mut pairs = self.pairs(policy, prompts, count)?;
+            if self.in_world() {
+                pairs.extend(self.garbled(&pairs));
+            }
+            pairs.retain(|pair| pair.replies[0] != pair.replies[1] && seen.insert(pair_id(pair)));
+            ids.extend(pairs.iter().map(pair_id));
+            pairs.retain(|pair| !journal.contains(&pair_id(pair)));
+            let labels = label(judge, constitution, &pairs, &self.settings.ai_feedback, seed)?;
+            journal.append(labels)?;
+            progress(prompts.len() as u64)?;
+        }
+        Ok(journal.finish(&ids)?)
+    }
+
+    /// The first reply of every fourth pair beside a garbled copy of it, in a drawn order: a preference model that never
+    /// saw such replies could not tell the policy to keep away from them.
+    fn garbled(&self, pairs: &[Comparison]) -> Vec<Comparison> {
+        pairs
+            .iter()
+            .step_by(GARBLE_EVERY)
+            .map(|pair| {
+                let mut rng = stream(item_seed(self.settings.seed, &["garble", &pair_id(pair)]));
+                let whole = pair.replies[0].clone();
+                let beside = Comparison {
+                    prompt: pair.prompt.clone(),
+                    replies: [garble(&whole, &mut rng), whole],
+                };
+                if rng.random() { beside } else { beside.swapped() }
+            })
+            .collect()
+    }
+
+    /// `count` pairs of replies to each prompt.
+    fn pairs(
+        &self,
+        policy: &impl Generate,
+        prompts: &[Dialogue],
+        count: usize,
+    ) -> Result<Vec<Comparison>, Error> {
+        let asked: Vec<Prompt> = prompts
+            .iter()
+            .flat_map(|prompt| {
+                (0..2 * count).map(|sample| Prompt {
+                    dialogue: prompt.clone(),
+                    seed: item_seed(
+                        self.settings.seed,
+                        &["pairs", &prompt.id(), &sample.to_string()],
+                    ),
+                })
+            })
+            .collect();
+        let mut replies =
+            policy.generate(&asked, &self.settings.critique_revision.reply)?.into_iter();
+        let mut pairs = Vec::with_capacity(prompts.len() * count);
+        for prompt in prompts.iter().flat_map(|prompt| std::iter::repeat_n(prompt, count)) {
+            if let (Some(a), Some(b)) = (replies.next(), replies.next()) {
+                pairs.push(Comparison { prompt: prompt.clone(), replies: [a.text, b.text] });
+            }
+        }
+        Ok(pairs)
+    }
+
+    /// Helpfulness by the raters of the world: of two replies by the policy, and of one and a contrast.
+    fn helpfulness_by_oracle(
+        &self,
+        policy: &impl Generate,
+        prompts: &[Dialogue],
+        progress: &mut dyn FnMut(u64) -> Result<(), Error>,
+    ) -> Result<Vec<Preference>, Error> {
+        let mut preferences = Vec::new();
+        for prompts in prompts.chunks(CHUNK) {
+            for pair in self.pairs(policy, prompts, 1)? {
+                let beside = |other: &str| Comparison {
+                    prompt: pair.prompt.clone(),
+                    replies: [pair.replies[0].clone(), other.to_owned()],
+                };
+                let seed = self.settings.seed;
+                let contrast = contrast(&pair.prompt, &pair.replies[0], seed);
+                let pairs = [Some(pair.clone()), contrast.as_deref().map(beside)];
+                preferences.extend(
+                    pairs
+                        .into_iter()
+                        .flatten()
+                        .filter(|pair| pair.replies[0] != pair.replies[1])
+                        .filter_map(|pair| {
+                            let share = share_for_a(&pair, None)?;
+                            Some(Preference::from_comparison(pair, share))
+                        }),
+                );
+            }
+            progress(prompts.len() as u64)?;
+        }
+        Ok(preferences)
+    }
+}
+
+/// The constitution by which a judge labels helpfulness.
+fn helpfulness_constitution() -> Constitution {
+    Constitution {
+        name: "helpfulness".to_owned(),
+        critique_revision: Vec::new(),
+        comparison: vec![ComparisonPrinciple {
+            id: "helpfulness".to_owned(),
+            text: HELPFULNESS.to_owned(),
+            tags: Vec::new(),
+        }],
+    }
+}
+
+fn nothing(message: &str) -> Error {
+    Error::Nothing { stage: Stage::AiFeedback, message: message.to_owned() }
+}

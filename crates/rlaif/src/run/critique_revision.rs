@@ -1,0 +1,94 @@
+//! Critique and revision of the helpful-only model's replies (section 3.1), and its replies to helpful prompts.
+
+use super::session::{CHUNK, ids};
+use super::{Checkpoint, Error, Session, Stage};
+use burn::tensor::backend::AutodiffBackend;
+use critique_revision::{Trace, critique_and_revise};
+use dataset::{Journal, write_jsonl};
+use dialogue::Dialogue;
+use language_model::{Generate, Prompt, item_seed};
+use serde::{Deserialize, Serialize};
+use training::Observe;
+
+/// Replies that are drawn to each helpful prompt, as in the paper.
+const HELPFUL_SAMPLES: usize = 2;
+
+/// Replies to a helpful prompt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Helpful {
+    id: String,
+    prompt: Dialogue,
+    replies: Vec<String>,
+}
+
+impl Helpful {
+    /// The prompt with each of its replies.
+    pub(super) fn dialogues(&self) -> impl Iterator<Item = Dialogue> {
+        self.replies.iter().map(|reply| self.prompt.clone().with_assistant(reply))
+    }
+}
+
+impl<B: AutodiffBackend> Session<B> {
+    /// Writes `revisions.jsonl` and `helpful.jsonl`.
+    pub(super) fn critique_revision(&self, observe: &mut dyn Observe) -> Result<(), Error> {
+        let stage = Stage::CritiqueRevision;
+        let model = self.fixed(Checkpoint::HelpfulOnly)?;
+        let (red_team, helpful) = (&self.prompts.red_team, &self.prompts.helpful);
+        observe.start(stage.name(), (red_team.len() + helpful.len()) as u64);
+        let journal = self.folder.file(stage, "revisions.journal")?;
+        let mut traces: Journal<Trace> =
+            Journal::open(&journal, &self.settings.seed, |trace: &Trace| trace.id.clone())?;
+        let revised = |prompts: &[Dialogue]| {
+            let config = &self.settings.critique_revision;
+            critique_and_revise(&model, &self.constitution, prompts, config, self.settings.seed)
+        };
+        let todo: Vec<Dialogue> =
+            red_team.iter().filter(|prompt| !traces.contains(&prompt.id())).cloned().collect();
+        for prompts in todo.chunks(CHUNK) {
+            traces.append(revised(prompts)?)?;
+            observe.record(traces.done().len() as u64, &[])?;
+        }
+        write_jsonl(self.folder.file(stage, "revisions.jsonl")?, traces.finish(&ids(red_team))?)?;
+
+        let journal = self.folder.file(stage, "helpful.journal")?;
+        let mut replies: Journal<Helpful> =
+            Journal::open(&journal, &self.settings.seed, |helpful: &Helpful| helpful.id.clone())?;
+        let todo: Vec<Dialogue> =
+            helpful.iter().filter(|prompt| !replies.contains(&prompt.id())).cloned().collect();
+        for prompts in todo.chunks(CHUNK) {
+            replies.append(self.reply_to_helpful(&model, prompts)?)?;
+            observe.record((red_team.len() + replies.done().len()) as u64, &[])?;
+        }
+        write_jsonl(self.folder.file(stage, "helpful.jsonl")?, replies.finish(&ids(helpful))?)?;
+        Ok(observe.finish()?)
+    }
+
+    fn reply_to_helpful(
+        &self,
+        model: &impl Generate,
+        prompts: &[Dialogue],
+    ) -> Result<Vec<Helpful>, Error> {
+        let asked: Vec<Prompt> = prompts
+            .iter()
+            .flat_map(|prompt| {
+                (0..HELPFUL_SAMPLES).map(|sample| Prompt {
+                    dialogue: prompt.clone(),
+                    seed: item_seed(
+                        self.settings.seed,
+                        &["helpful", &prompt.id(), &sample.to_string()],
+                    ),
+                })
+            })
+            .collect();
+        let replies = model.generate(&asked, &self.settings.critique_revision.reply)?;
+        Ok(prompts
+            .iter()
+            .zip(replies.chunks(HELPFUL_SAMPLES))
+            .map(|(prompt, replies)| Helpful {
+                id: prompt.id(),
+                prompt: prompt.clone(),
+                replies: replies.iter().map(|reply| reply.text.clone()).collect(),
+            })
+            .collect())
+    }
+}

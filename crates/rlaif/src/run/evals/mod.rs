@@ -1,0 +1,195 @@
+//! The three policies on held-out prompts.
+//!
+//! In the embedded world the oracle counts; for any other model the preference model scores and the judge compares.
+
+mod by_judge;
+mod by_oracle;
+mod labels;
+
+use super::ppo::CHECKPOINTS;
+use super::session::{CHUNK, ids};
+use super::{Checkpoint, Error, Session, Stage};
+use ::critique_revision::{Trace, critique_and_revise};
+use burn::tensor::backend::AutodiffBackend;
+use dataset::{Journal, read_jsonl, write_atomic, write_jsonl};
+use dialogue::Dialogue;
+use language_model::{Generate, Prompt, item_seed};
+use report::{PromptKind, Reply, Results, Transcript};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use training::Observe;
+
+pub(super) use by_oracle::rates;
+
+/// Prompts of each kind that are shown with the replies of all policies.
+const SHOWN: usize = 24;
+
+/// A reply to a held-out prompt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Answer {
+    id: String,
+    text: String,
+}
+
+/// What the policies say to the held-out prompts: finished dialogues, in the order of the prompts.
+struct Answers {
+    red_team: HashMap<Checkpoint, Vec<Dialogue>>,
+    helpful: HashMap<Checkpoint, Vec<Dialogue>>,
+    /// The helpful-only model's replies to red-team prompts, revised step by step.
+    traces: Vec<Trace>,
+}
+
+impl<B: AutodiffBackend> Session<B> {
+    /// Writes `results.json` and `transcripts.jsonl`.
+    pub(super) fn evals(&self, observe: &mut dyn Observe) -> Result<(), Error> {
+        let answers = self.answers(observe)?;
+        let mut results =
+            if self.in_world() { self.by_oracle(&answers)? } else { self.by_judge(&answers)? };
+        results.ppo_checkpoints = read_jsonl(self.folder.file(Stage::Ppo, CHECKPOINTS)?)?;
+        for stage in Stage::ALL {
+            if let Some(seconds) = self.folder.seconds(stage)? {
+                results.seconds.insert(stage.name().to_owned(), seconds);
+            }
+        }
+        self.write_transcripts(&answers)?;
+        self.write_results(&results)?;
+        Ok(observe.finish()?)
+    }
+
+    fn write_results(&self, results: &Results) -> Result<(), Error> {
+        let path = self.folder.file(Stage::Evals, "results.json")?;
+        let text = serde_json::to_string_pretty(results)
+            .map_err(|reason| dataset::Error::Encode { path: path.clone(), reason })?;
+        Ok(write_atomic(path, text.as_bytes())?)
+    }
+
+    /// Draws every reply that the evaluations need, each once.
+    fn answers(&self, observe: &mut dyn Observe) -> Result<Answers, Error> {
+        let (red_team, helpful) = (&self.prompts.held_out_red_team, &self.prompts.held_out_helpful);
+        let steps = red_team.len() * Checkpoint::ALL.len() + helpful.len() * Checkpoint::ALL.len();
+        observe.start(Stage::Evals.name(), steps as u64);
+        let mut done = 0;
+        let mut progress = |n| {
+            done += n;
+            Ok(observe.record(done, &[])?)
+        };
+        let helpful_only = self.fixed(Checkpoint::HelpfulOnly)?;
+        let traces = self.revised(&helpful_only, red_team, &mut progress)?;
+        let first = |trace: &Trace| trace.prompt.clone().with_assistant(trace.reply.clone());
+        let mut answers = Answers {
+            red_team: HashMap::from([(
+                Checkpoint::HelpfulOnly,
+                traces.iter().map(first).collect(),
+            )]),
+            helpful: HashMap::new(),
+            traces,
+        };
+        let replies =
+            self.journalled(&helpful_only, Checkpoint::HelpfulOnly, helpful, &mut progress)?;
+        answers.helpful.insert(Checkpoint::HelpfulOnly, replies);
+        for checkpoint in [Checkpoint::SlCai, Checkpoint::RlCai] {
+            let policy = self.fixed(checkpoint)?;
+            let replies = self.journalled(&policy, checkpoint, red_team, &mut progress)?;
+            answers.red_team.insert(checkpoint, replies);
+            let replies = self.journalled(&policy, checkpoint, helpful, &mut progress)?;
+            answers.helpful.insert(checkpoint, replies);
+        }
+        Ok(answers)
+    }
+
+    /// Replies to held-out red-team prompts, revised as in training.
+    fn revised(
+        &self,
+        model: &impl Generate,
+        prompts: &[Dialogue],
+        progress: &mut dyn FnMut(u64) -> Result<(), Error>,
+    ) -> Result<Vec<Trace>, Error> {
+        let path = self.folder.file(Stage::Evals, "revisions.journal")?;
+        let mut journal: Journal<Trace> =
+            Journal::open(&path, &self.settings.seed, |trace: &Trace| trace.id.clone())?;
+        for chunk in prompts.chunks(CHUNK) {
+            let todo: Vec<Dialogue> =
+                chunk.iter().filter(|prompt| !journal.contains(&prompt.id())).cloned().collect();
+            let config = &self.settings.critique_revision;
+            let seed = self.settings.seed;
+            journal.append(critique_and_revise(model, &self.constitution, &todo, config, seed)?)?;
+            progress(chunk.len() as u64)?;
+        }
+        Ok(journal.finish(&ids(prompts))?)
+    }
+
+    /// Replies to held-out prompts through a journal.
+    fn journalled(
+        &self,
+        model: &impl Generate,
+        checkpoint: Checkpoint,
+        prompts: &[Dialogue],
+        progress: &mut dyn FnMut(u64) -> Result<(), Error>,
+    ) -> Result<Vec<Dialogue>, Error> {
+        let path = self.folder.file(Stage::Evals, &format!("{}.journal", checkpoint.name()))?;
+        let mut journal: Journal<Answer> =
+            Journal::open(&path, &self.settings.seed, |answer: &Answer| answer.id.clone())?;
+        for chunk in prompts.chunks(CHUNK) {
+            let todo: Vec<Dialogue> =
+                chunk.iter().filter(|prompt| !journal.contains(&prompt.id())).cloned().collect();
+            let replies = self.answer(model, "evals", &todo)?;
+            let text = |dialogue: &Dialogue| dialogue.last_reply().unwrap_or_default().to_owned();
+            let answers = todo.iter().zip(&replies);
+            let answers =
+                answers.map(|(prompt, reply)| Answer { id: prompt.id(), text: text(reply) });
+            journal.append(answers.collect())?;
+            progress(chunk.len() as u64)?;
+        }
+        let answers = journal.finish(&ids(prompts))?;
+        let finished = prompts.iter().zip(answers);
+        Ok(finished.map(|(prompt, answer)| prompt.clone().with_assistant(answer.text)).collect())
+    }
+
+    /// One reply to each prompt, as a finished dialogue.
+    pub(super) fn answer(
+        &self,
+        model: &impl Generate,
+        purpose: &str,
+        prompts: &[Dialogue],
+    ) -> Result<Vec<Dialogue>, Error> {
+        let asked: Vec<Prompt> = prompts
+            .iter()
+            .map(|prompt| Prompt {
+                dialogue: prompt.clone(),
+                seed: item_seed(self.settings.seed, &[purpose, &prompt.id()]),
+            })
+            .collect();
+        let replies = model.generate(&asked, &self.settings.critique_revision.reply)?;
+        let finished = prompts.iter().zip(replies);
+        Ok(finished.map(|(prompt, reply)| prompt.clone().with_assistant(reply.text)).collect())
+    }
+
+    fn write_transcripts(&self, answers: &Answers) -> Result<(), Error> {
+        let kinds = [
+            (PromptKind::RedTeam, &self.prompts.held_out_red_team, &answers.red_team),
+            (PromptKind::Benign, &self.prompts.held_out_helpful, &answers.helpful),
+        ];
+        let mut transcripts = Vec::new();
+        for index in 0..SHOWN {
+            for (kind, prompts, replies) in &kinds {
+                let Some(prompt) = prompts.get(index) else { continue };
+                let reply = |checkpoint: Checkpoint| {
+                    let dialogue = replies.get(&checkpoint)?.get(index)?;
+                    let verdict =
+                        self.in_world().then(|| super::world::verdict(dialogue)).flatten();
+                    let reply = Reply {
+                        text: dialogue.last_reply()?.to_owned(),
+                        verdict: verdict.map(|verdict| verdict.name().to_owned()),
+                    };
+                    Some((checkpoint.name().to_owned(), reply))
+                };
+                transcripts.push(Transcript {
+                    prompt: prompt.clone(),
+                    kind: *kind,
+                    replies: Checkpoint::ALL.into_iter().filter_map(reply).collect(),
+                });
+            }
+        }
+        Ok(write_jsonl(self.folder.file(Stage::Evals, "transcripts.jsonl")?, transcripts)?)
+    }
+}

@@ -1,0 +1,249 @@
+//! The folder of a run.
+
+use super::{Error, Settings, Stage};
+use dataset::write_atomic;
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use toml::{Table, Value};
+
+/// The recorded settings of a run.
+const SETTINGS: &str = "run.toml";
+
+/// Keys of `run.toml` that are not settings.
+const ABOUT: [&str; 2] = ["version", "device"];
+
+/// A folder that one run writes to, and one process at a time.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    /// Held as long as the folder is open.
+    _lock: File,
+}
+
+impl RunFolder {
+    /// The settings recorded in a folder; `None` if there is no run in it yet.
+    ///
+    /// # Errors
+    /// If there is a `run.toml` that cannot be read.
+    pub fn recorded(path: &Path) -> Result<Option<Table>, Error> {
+        Ok(recorded_all(path)?.map(Self::without_about))
+    }
+
+    /// The settings alone, without what `run.toml` says about the run beside them.
+    pub(super) fn without_about(mut table: Table) -> Table {
+        for key in ABOUT {
+            table.remove(key);
+        }
+        table
+    }
+
+    /// Opens a folder for settings, or begins one.
+    ///
+    /// # Errors
+    /// [`Error::OtherSettings`] names every key in which a run that is already there differs, [`Error::Busy`] if another
+    /// process works in it, [`Error::Io`] if it cannot be written to.
+    pub fn open(path: &Path, settings: &Settings, device: &str) -> Result<Self, Error> {
+        let mut table = settings.to_table()?;
+        table.insert("version".to_owned(), env!("CARGO_PKG_VERSION").into());
+        table.insert("device".to_owned(), device.into());
+        let recorded = recorded_all(path)?;
+        if let Some(recorded) = &recorded {
+            let differences = differences(recorded, &table);
+            if !differences.is_empty() {
+                let differences = differences.join("\n");
+                return Err(Error::OtherSettings { folder: path.to_owned(), differences });
+            }
+        }
+        let io = |action| move |source| Error::Io { action, path: path.to_owned(), source };
+        fs::create_dir_all(path).map_err(io("create"))?;
+        let lock = File::create(path.join(".lock")).map_err(io("write to"))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(Error::Busy { folder: path.to_owned() }),
+            Err(TryLockError::Error(source)) => return Err(io("lock")(source)),
+        }
+        if recorded.is_none() {
+            let text = toml::to_string_pretty(&table)
+                .map_err(|error| settings_error(SETTINGS, error.to_string()))?;
+            write_atomic(path.join(SETTINGS), text.as_bytes())?;
+        }
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A file of a stage, whose folder is made if need be.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the folder cannot be made.
+    pub fn file(&self, stage: Stage, name: &str) -> Result<PathBuf, Error> {
+        let folder = self.path.join(stage.name());
+        fs::create_dir_all(&folder).map_err(|source| Error::Io {
+            action: "create",
+            path: folder.clone(),
+            source,
+        })?;
+        Ok(folder.join(name))
+    }
+
+    /// The seconds that a finished stage took; `None` if it is not finished.
+    ///
+    /// # Errors
+    /// If its mark cannot be read.
+    pub fn seconds(&self, stage: Stage) -> Result<Option<f64>, Error> {
+        let path = self.path.join(stage.name()).join(DONE);
+        match fs::read_to_string(&path) {
+            Ok(text) => match serde_json::from_str::<Done>(&text) {
+                Ok(done) => Ok(Some(done.seconds)),
+                Err(error) => Err(settings_error(&path.display().to_string(), error.to_string())),
+            },
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(Error::Io { action: "read", path, source }),
+        }
+    }
+
+    /// Discards what a stage has written, and what other stages have made of it.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if a folder cannot be removed.
+    pub fn discard(&self, stage: Stage) -> Result<(), Error> {
+        // The marks go first: what is left without its mark counts as unfinished.
+        for stage in stage.dependents() {
+            self.remove(stage, fs::remove_file, DONE)?;
+        }
+        for stage in stage.dependents() {
+            self.remove(stage, fs::remove_dir_all, "")?;
+        }
+        Ok(())
+    }
+
+    fn remove(
+        &self,
+        stage: Stage,
+        remove: fn(PathBuf) -> std::io::Result<()>,
+        name: &str,
+    ) -> Result<(), Error> {
+        let path = self.path.join(stage.name()).join(name);
+        match remove(path.clone()) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::Io { action: "remove", path, source })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Marks a stage as finished.
+    ///
+    /// # Errors
+    /// If the mark cannot be written.
+    pub fn finish(&self, stage: Stage, seconds: f64) -> Result<(), Error> {
+        let done = serde_json::json!({ "seconds": (seconds * 1000.0).round() / 1000.0 });
+        Ok(write_atomic(self.file(stage, DONE)?, done.to_string().as_bytes())?)
+    }
+}
+
+/// The mark of a finished stage.
+const DONE: &str = "done.json";
+
+#[derive(serde::Deserialize)]
+struct Done {
+    seconds: f64,
+}
+
+fn settings_error(source_name: &str, message: String) -> Error {
+    Error::Settings { source_name: source_name.to_owned(), message }
+}
+
+fn recorded_all(path: &Path) -> Result<Option<Table>, Error> {
+    let path = path.join(SETTINGS);
+    match fs::read_to_string(&path) {
+        Ok(text) => match text.parse() {
+            Ok(table) => Ok(Some(table)),
+            Err(error) => Err(settings_error(&path.display().to_string(), error.to_string())),
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::Io { action: "read", path, source }),
+    }
+}
+
+/// One line for each key in which two sets of settings differ.
+fn differences(recorded: &Table, asked: &Table) -> Vec<String> {
+    let (recorded, asked) = (flat(recorded), flat(asked));
+    let show = |value: Option<&Value>| value.map_or("unset".to_owned(), ToString::to_string);
+    let keys: std::collections::BTreeSet<&String> = recorded.keys().chain(asked.keys()).collect();
+    keys.into_iter()
+        .filter(|key| recorded.get(*key) != asked.get(*key))
+        .map(|key| {
+            let (there, now) = (show(recorded.get(key)), show(asked.get(key)));
+            format!("  {key}: {there} there, {now} asked for")
+        })
+        .collect()
+}
+
+/// Every value under its dotted key.
+fn flat(table: &Table) -> std::collections::BTreeMap<String, Value> {
+    let mut values = std::collections::BTreeMap::new();
+    for (key, value) in table {
+        match value {
+            Value::Table(inner) => values.extend(
+                flat(inner).into_iter().map(|(rest, value)| (format!("{key}.{rest}"), value)),
+            ),
+            value => drop(values.insert(key.clone(), value.clone())),
+        }
+    }
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_other_settings_and_names_the_keys() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("run");
+        let settings = Settings::embedded();
+        drop(RunFolder::open(&path, &settings, "flex").unwrap());
+        let recorded = RunFolder::recorded(&path).unwrap().unwrap();
+        assert_eq!(recorded, settings.to_table().unwrap());
+        drop(RunFolder::open(&path, &settings, "flex").unwrap());
+
+        let mut other = settings.clone();
+        other.seed = 2;
+        other.ppo.iterations += 1;
+        let message = RunFolder::open(&path, &other, "wgpu").unwrap_err().to_string();
+        for key in ["seed: 1 there, 2 asked for", "ppo.iterations", "device"] {
+            assert!(message.contains(key), "{message}");
+        }
+        assert!(!message.contains("sft"), "{message}");
+    }
+
+    #[test]
+    fn belongs_to_one_process_at_a_time() {
+        let parent = tempfile::tempdir().unwrap();
+        let open = || RunFolder::open(parent.path(), &Settings::embedded(), "flex");
+        let first = open().unwrap();
+        assert!(matches!(open(), Err(Error::Busy { .. })));
+        drop(first);
+        open().unwrap();
+    }
+
+    #[test]
+    fn remembers_finished_stages() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = RunFolder::open(parent.path(), &Settings::embedded(), "flex").unwrap();
+        assert_eq!(folder.seconds(Stage::Sft).unwrap(), None);
+        folder.finish(Stage::Sft, 1.25).unwrap();
+        assert_eq!(folder.seconds(Stage::Sft).unwrap(), Some(1.25));
+        folder.finish(Stage::RedTeam, 1.0).unwrap();
+        folder.finish(Stage::Ppo, 1.0).unwrap();
+        folder.discard(Stage::Sft).unwrap();
+        let left = Stage::ALL.map(|stage| folder.seconds(stage).unwrap().is_some());
+        assert_eq!(left, Stage::ALL.map(|stage| stage == Stage::RedTeam));
+        fs::write(folder.file(Stage::Sft, DONE).unwrap(), "{").unwrap();
+        assert!(folder.seconds(Stage::Sft).unwrap_err().to_string().contains("done.json"));
+    }
+}

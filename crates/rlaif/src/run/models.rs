@@ -1,0 +1,119 @@
+//! The models of a run.
+
+use super::{Error, RunFolder, Session, Stage};
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use preference_model::PreferenceModel;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use transformer::Transformer;
+
+/// A policy along the loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Checkpoint {
+    /// The model that the loop begins with.
+    HelpfulOnly,
+    /// Fine-tuned on revisions.
+    SlCai,
+    /// Trained against the preference model.
+    RlCai,
+}
+
+impl Checkpoint {
+    /// Every policy, in the order in which the loop makes them.
+    pub const ALL: [Self; 3] = [Self::HelpfulOnly, Self::SlCai, Self::RlCai];
+
+    /// Its name in results.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::HelpfulOnly => "helpful_only",
+            Self::SlCai => "sl_cai",
+            Self::RlCai => "rl_cai",
+        }
+    }
+
+    /// The stage that makes it; none for the model that the loop begins with.
+    pub fn stage(self) -> Option<Stage> {
+        match self {
+            Self::HelpfulOnly => None,
+            Self::SlCai => Some(Stage::Sft),
+            Self::RlCai => Some(Stage::Ppo),
+        }
+    }
+}
+
+/// The folder of the model that a stage writes.
+pub(super) fn model_folder(folder: &Path, stage: Stage) -> PathBuf {
+    folder.join(stage.name()).join("model")
+}
+
+/// Loads the model that a run begins with: a Hugging Face folder, or the embedded one.
+///
+/// # Errors
+/// If the folder is not a model.
+pub fn load_helpful_only<B: Backend>(
+    model: Option<&Path>,
+    device: &B::Device,
+) -> Result<Transformer<B>, Error> {
+    match model {
+        Some(path) => Ok(Transformer::from_folder(path, device)?),
+        None => Ok(model_organism::assistant(device)?),
+    }
+}
+
+impl<B: AutodiffBackend> Session<B> {
+    /// Loads a policy, on the backend that is asked for.
+    pub(super) fn policy<C: Backend>(
+        &self,
+        checkpoint: Checkpoint,
+        device: &C::Device,
+    ) -> Result<Transformer<C>, Error> {
+        match checkpoint.stage() {
+            None => load_helpful_only(self.settings.model.as_deref(), device),
+            Some(stage) => {
+                let path = model_folder(self.folder.path(), stage);
+                Ok(Transformer::from_folder(path, device)?)
+            }
+        }
+    }
+
+    /// Loads a policy for anything but training.
+    pub(super) fn fixed(
+        &self,
+        checkpoint: Checkpoint,
+    ) -> Result<Transformer<B::InnerBackend>, Error> {
+        self.policy(checkpoint, &self.device)
+    }
+
+    /// Loads the model that labels pairs.
+    pub(super) fn judge(&self) -> Result<Transformer<B::InnerBackend>, Error> {
+        match &self.settings.judge {
+            Some(path) => Ok(Transformer::from_folder(path, &self.device)?),
+            None => self.fixed(Checkpoint::HelpfulOnly),
+        }
+    }
+
+    /// Loads the preference model.
+    pub(super) fn preference_model(&self) -> Result<PreferenceModel<B::InnerBackend>, Error> {
+        let path = model_folder(self.folder.path(), Stage::PreferenceModel);
+        Ok(PreferenceModel::from_folder(path, &self.device)?)
+    }
+}
+
+/// Loads a policy of a run that is finished that far.
+///
+/// # Errors
+/// [`Error::NoRun`] if there is no run in the folder, or those of the model's folder.
+pub fn load_policy<B: Backend>(
+    folder: &Path,
+    checkpoint: Checkpoint,
+    device: &B::Device,
+) -> Result<Transformer<B>, Error> {
+    let Some(stage) = checkpoint.stage() else {
+        let no_run = || Error::NoRun { folder: folder.to_owned() };
+        let recorded = RunFolder::recorded(folder)?.ok_or_else(no_run)?;
+        let model = recorded.get("model").and_then(toml::Value::as_str).map(PathBuf::from);
+        return load_helpful_only(model.as_deref(), device);
+    };
+    Ok(Transformer::from_folder(model_folder(folder, stage), device)?)
+}

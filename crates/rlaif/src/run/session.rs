@@ -1,0 +1,132 @@
+//! A run in progress.
+
+use super::models::load_helpful_only;
+use super::{Error, Prompts, RunFolder, Settings, Stage};
+use burn::tensor::backend::AutodiffBackend;
+use constitution::Constitution;
+use dataset::write_atomic;
+use dialogue::Dialogue;
+use std::time::Instant;
+use training::{JsonLines, Observe};
+use transformer::Transformer;
+
+/// Replies that are drawn, revised or judged between two records in a journal: enough to keep a batch full, few enough
+/// that a killed process loses little.
+pub(super) const CHUNK: usize = 64;
+
+/// A run on a device: its settings, its folder and what all stages read.
+#[derive(Debug)]
+pub struct Session<B: AutodiffBackend> {
+    pub(super) settings: Settings,
+    pub(super) folder: RunFolder,
+    pub(super) device: B::Device,
+    pub(super) constitution: Constitution,
+    pub(super) prompts: Prompts,
+}
+
+impl<B: AutodiffBackend> Session<B> {
+    /// Reads everything that the settings name and writes nothing, so that what is wrong shows before a folder is made.
+    ///
+    /// # Errors
+    /// If the model, the judge, the constitution or the prompts cannot be read or do not fit each other.
+    pub fn check(settings: &Settings, device: &B::Device) -> Result<(), Error> {
+        let constitution = settings.read_constitution()?;
+        let lists = [
+            (
+                Stage::CritiqueRevision,
+                constitution.critique_revision.is_empty(),
+                "critique_revision",
+            ),
+            (Stage::AiFeedback, constitution.comparison.is_empty(), "comparison"),
+        ];
+        if let Some((stage, _, list)) = lists.into_iter().find(|(_, empty, _)| *empty) {
+            let message = format!("the constitution has no `[[{list}]]`; give it at least one");
+            return Err(Error::Nothing { stage, message });
+        }
+        if let Some(judge) = &settings.judge {
+            Transformer::<B::InnerBackend>::from_folder(judge, device)?;
+        }
+        let model = load_helpful_only::<B::InnerBackend>(settings.model.as_deref(), device)?;
+        Prompts::read(settings, &constitution, &model.codec).map(drop)
+    }
+
+    /// Opens a run.
+    ///
+    /// # Errors
+    /// As for [`Session::check`], or if the folder cannot be written to.
+    pub fn new(settings: Settings, folder: RunFolder, device: B::Device) -> Result<Self, Error> {
+        let constitution = settings.read_constitution()?;
+        let model = load_helpful_only::<B::InnerBackend>(settings.model.as_deref(), &device)?;
+        let prompts = Prompts::read(&settings, &constitution, &model.codec)?;
+        let text = constitution.to_toml()?;
+        write_atomic(folder.path().join("constitution.toml"), text.as_bytes())?;
+        Ok(Self { settings, folder, device, constitution, prompts })
+    }
+
+    /// The folder of the run.
+    pub fn folder(&self) -> &RunFolder {
+        &self.folder
+    }
+
+    /// Runs the stages that are not finished, in order.
+    ///
+    /// # Errors
+    /// The first error of a stage; what was finished stays finished.
+    pub fn run_all(&self, observe: &mut dyn Observe) -> Result<(), Error> {
+        for stage in Stage::ALL {
+            if self.folder.seconds(stage)?.is_none() {
+                self.run(stage, observe)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs one stage. If it was finished before, it begins anew, and what other stages made of its files is discarded.
+    ///
+    /// # Errors
+    /// [`Error::NotReady`] if a stage that it needs is not finished, or those of the stage.
+    pub fn run(&self, stage: Stage, observe: &mut dyn Observe) -> Result<(), Error> {
+        for &needed in stage.needs() {
+            if self.folder.seconds(needed)?.is_none() {
+                let folder = self.folder.path().to_owned();
+                return Err(Error::NotReady { stage, needed, folder });
+            }
+        }
+        if self.folder.seconds(stage)?.is_some() {
+            self.folder.discard(stage)?;
+        }
+        let start = Instant::now();
+        match stage {
+            Stage::CritiqueRevision => self.critique_revision(observe)?,
+            Stage::Sft => self.sft(observe)?,
+            Stage::RedTeam => self.red_team(observe)?,
+            Stage::AiFeedback => self.ai_feedback(observe)?,
+            Stage::PreferenceModel => self.preference_model_stage(observe)?,
+            Stage::Ppo => self.ppo(observe)?,
+            Stage::Evals => self.evals(observe)?,
+            Stage::Report => drop(report::write(self.folder.path())?),
+        }
+        self.folder.finish(stage, start.elapsed().as_secs_f64())
+    }
+
+    /// True if every request is one of the world's, so that there is a ground truth.
+    pub(super) fn in_world(&self) -> bool {
+        let prompts = &self.settings.prompts;
+        self.settings.model.is_none() && prompts.red_team.is_none() && prompts.helpful.is_none()
+    }
+
+    /// Watches a training stage on the screen and in its `metrics.jsonl`.
+    pub(super) fn watched<'a>(
+        &self,
+        stage: Stage,
+        observe: &'a mut dyn Observe,
+    ) -> Result<Vec<Box<dyn Observe + 'a>>, Error> {
+        let metrics = JsonLines::create(self.folder.file(stage, "metrics.jsonl")?)?;
+        Ok(vec![Box::new(observe), Box::new(metrics)])
+    }
+}
+
+/// The ids of dialogues, in order.
+pub(super) fn ids(dialogues: &[Dialogue]) -> Vec<String> {
+    dialogues.iter().map(Dialogue::id).collect()
+}

@@ -1,0 +1,272 @@
+//! The settings of a run.
+
+use super::{Error, PromptSettings, RunFolder};
+use ai_feedback::FeedbackConfig;
+use constitution::Constitution;
+use critique_revision::CritiqueRevisionConfig;
+use language_model::Sampling;
+use ppo::{PpoConfig, ValueTrunk};
+use preference_model::PreferenceModelConfig;
+use red_team::GenerationConfig;
+use serde::{Deserialize, Serialize};
+use sft::SftConfig;
+use std::path::{Path, PathBuf};
+use toml::{Table, Value};
+use training::Schedule;
+
+/// Everything that decides what a run computes; what is resolved stands in `run.toml`.
+///
+/// | setting | default | meaning |
+/// |---|---|---|
+/// | `seed` | 1 | of every random stream |
+/// | `model` | the embedded one | Hugging Face folder of the helpful-only model |
+/// | `judge` | the helpful-only model | Hugging Face folder of the model that labels pairs |
+/// | `constitution` | by the model | TOML file; the embedded world has one of its own, other models get the general one |
+/// | `prompts` | see [`PromptSettings`] | where requests come from |
+/// | `pairs_per_prompt` | 1, embedded 2 | pairs of replies that are drawn to every red-team prompt for labelling, at least 1 |
+/// | `critique_revision` … `ppo` | see there | settings of each stage |
+///
+/// The defaults of the stages are [`Settings::embedded`] for the embedded model and [`Settings::general`] for any other.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Of every random stream.
+    pub seed: u64,
+    /// Hugging Face folder of the helpful-only model; the embedded one without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<PathBuf>,
+    /// Hugging Face folder of the model that labels pairs; the helpful-only model without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judge: Option<PathBuf>,
+    /// TOML file of the constitution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub constitution: Option<PathBuf>,
+    /// Where requests come from.
+    pub prompts: PromptSettings,
+    /// Critique and revision.
+    pub critique_revision: CritiqueRevisionConfig,
+    /// Fine-tuning.
+    pub sft: SftConfig,
+    /// Generation of new requests.
+    pub red_team: GenerationConfig,
+    /// Pairs of replies that are drawn to every red-team prompt.
+    pub pairs_per_prompt: usize,
+    /// Labels.
+    pub ai_feedback: FeedbackConfig,
+    /// The preference model.
+    pub preference_model: PreferenceModelConfig,
+    /// Reinforcement learning.
+    pub ppo: PpoConfig,
+}
+
+impl Settings {
+    /// The defaults for the embedded model: short replies, small steps, a loop of a few minutes.
+    pub fn embedded() -> Self {
+        let tokens = |tokens| Sampling::default().with_max_tokens(tokens);
+        let mut settings = Self::general();
+        settings.prompts.red_team_count = 200;
+        settings.prompts.helpful_count = 160;
+        settings.prompts.held_out = 304;
+        settings.critique_revision.reply = tokens(64);
+        settings.critique_revision.critique = tokens(32);
+        settings.critique_revision.revision = tokens(64);
+        settings.sft.epochs = 2;
+        settings.sft.tokens_per_step = 1536;
+        settings.sft.optimizer.learning_rate = 5e-4;
+        settings.sft.schedule = Schedule::constant();
+        settings.pairs_per_prompt = 2;
+        settings.red_team.requests = 120;
+        settings.preference_model.tokens_per_step = 2048;
+        settings.preference_model.optimizer.learning_rate = 3e-4;
+        settings.ppo = PpoConfig {
+            iterations: 24,
+            samples_per_prompt: 8,
+            max_tokens: 64,
+            kl_coefficient: 0.2,
+            // Whether a reply does harm is decided by its first word, which a smaller value would leave without credit.
+            lambda: 1.0,
+            // The policy is nearly certain of most tokens, so that a value loss would move a shared trunk more than the
+            // policy loss does.
+            value_trunk: ValueTrunk::Detached,
+            optimizer: settings.ppo.optimizer.with_learning_rate(1e-4),
+            schedule: Schedule::linear(),
+            ..PpoConfig::default()
+        };
+        settings
+    }
+
+    /// The defaults for any other model.
+    pub fn general() -> Self {
+        Self {
+            seed: 1,
+            model: None,
+            judge: None,
+            constitution: None,
+            prompts: PromptSettings::default(),
+            critique_revision: CritiqueRevisionConfig::default(),
+            sft: SftConfig::default(),
+            red_team: GenerationConfig::default(),
+            pairs_per_prompt: 1,
+            ai_feedback: FeedbackConfig::default(),
+            preference_model: PreferenceModelConfig::default(),
+            ppo: PpoConfig::default(),
+        }
+    }
+
+    /// Resolves settings: the defaults for the model, then each layer over those before it. A layer is a table with the
+    /// name of where it comes from.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] names the layer and the key that is unknown or of the wrong type.
+    pub fn resolve(layers: &[(String, Table)]) -> Result<Self, Error> {
+        let has_model = layers.iter().any(|(_, layer)| layer.contains_key("model"));
+        let defaults = if has_model { Self::general() } else { Self::embedded() };
+        let mut table = defaults.to_table()?;
+        let mut settings = defaults;
+        for (source_name, layer) in layers {
+            merge(&mut table, layer);
+            // One layer at a time, so that an error names the one that brought it in.
+            settings =
+                Value::Table(table.clone()).try_into().map_err(|error: toml::de::Error| {
+                    let message = error.to_string().trim_end().to_owned();
+                    Error::Settings { source_name: source_name.clone(), message }
+                })?;
+        }
+        settings.validate()?;
+        Ok(settings)
+    }
+
+    /// Reads a layer from a TOML file; the `run.toml` of a run will do.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or [`Error::Settings`] with the line of what is not TOML.
+    pub fn layer_from_file(path: &Path) -> Result<(String, Table), Error> {
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
+            action: "read the settings in",
+            path: path.to_owned(),
+            source,
+        })?;
+        let name = path.display().to_string();
+        match text.parse() {
+            Ok(table) => Ok((name, RunFolder::without_about(table))),
+            Err(error) => {
+                let message = error.to_string().trim_end().to_owned();
+                Err(Error::Settings { source_name: name, message })
+            }
+        }
+    }
+
+    /// The settings as a table, as they stand in `run.toml`.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] if a setting has no TOML form, such as a seed above `i64::MAX`.
+    pub fn to_table(&self) -> Result<Table, Error> {
+        let mut table = Table::try_from(self).map_err(|error| Error::Settings {
+            source_name: "settings".to_owned(),
+            message: error.to_string(),
+        })?;
+        table.iter_mut().for_each(|(_, value)| shorten(value));
+        Ok(table)
+    }
+
+    /// The constitution that the settings name.
+    ///
+    /// # Errors
+    /// If its file cannot be read or is not a constitution.
+    pub fn read_constitution(&self) -> Result<Constitution, Error> {
+        match (&self.constitution, &self.model) {
+            (Some(path), _) => Ok(Constitution::from_file(path)?),
+            (None, Some(_)) => Ok(Constitution::general()),
+            (None, None) => Ok(model_organism::constitution()?),
+        }
+    }
+
+    /// Checks every setting.
+    fn validate(&self) -> Result<(), Error> {
+        self.prompts.validate()?;
+        if self.pairs_per_prompt == 0 {
+            return Err(Error::Setting {
+                setting: "pairs_per_prompt",
+                found: "0".to_owned(),
+                expected: "a whole number of at least 1",
+            });
+        }
+        self.critique_revision.validate()?;
+        self.sft.validate()?;
+        self.red_team.validate()?;
+        self.ai_feedback.validate()?;
+        self.preference_model.validate()?;
+        self.ppo.validate()?;
+        Ok(())
+    }
+}
+
+/// Writes numbers of single precision as people do: 0.2, not 0.200000003. Read back they are the same.
+fn shorten(value: &mut Value) {
+    match value {
+        Value::Float(number) if f64::from(*number as f32) == *number => {
+            if let Ok(short) = (*number as f32).to_string().parse() {
+                *number = short;
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(shorten),
+        Value::Table(table) => table.iter_mut().for_each(|(_, value)| shorten(value)),
+        _ => {}
+    }
+}
+
+/// Puts the values of `layer` over those of `table`.
+fn merge(table: &mut Table, layer: &Table) {
+    for (key, value) in layer {
+        match (table.get_mut(key), value) {
+            (Some(Value::Table(below)), Value::Table(above)) => merge(below, above),
+            _ => drop(table.insert(key.clone(), value.clone())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layer(text: &str) -> (String, Table) {
+        ("my.toml".to_owned(), text.parse().unwrap())
+    }
+
+    #[test]
+    fn a_layer_changes_what_it_names() {
+        let settings = Settings::resolve(&[layer("seed = 3\n[ppo]\niterations = 7")]).unwrap();
+        let mut expected = Settings::embedded();
+        expected.seed = 3;
+        expected.ppo.iterations = 7;
+        assert_eq!(settings, expected);
+        assert_eq!(
+            Settings::resolve(&[("t".to_owned(), expected.to_table().unwrap())]).unwrap(),
+            expected
+        );
+    }
+
+    #[test]
+    fn numbers_are_written_as_people_do() {
+        let text = toml::to_string(&Settings::embedded().to_table().unwrap()).unwrap();
+        assert!(text.contains("clip = 0.2\n"), "{text}");
+    }
+
+    #[test]
+    fn another_model_has_other_defaults() {
+        let settings = Settings::resolve(&[layer("model = 'somewhere'")]).unwrap();
+        assert_eq!(settings.sft, SftConfig::default());
+    }
+
+    #[test]
+    fn a_bad_key_is_named_with_its_source() {
+        for (text, expected) in
+            [("sead = 1", "sead"), ("[ppo]\nclipp = 1", "clipp"), ("[sft]\nepochs = 'x'", "epochs")]
+        {
+            let message = Settings::resolve(&[layer(text)]).unwrap_err().to_string();
+            assert!(message.contains("my.toml") && message.contains(expected), "{message}");
+        }
+        let message = Settings::resolve(&[layer("[ppo]\nclip = 0.0")]).unwrap_err().to_string();
+        assert!(message.contains("clip"), "{message}");
+    }
+}

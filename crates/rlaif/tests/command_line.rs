@@ -1,0 +1,228 @@
+//! The program as a user runs it.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+/// A loop small enough for a test: every stage does its real work, on a handful of prompts.
+const SMALL: [&str; 10] = [
+    "prompts.red_team_count=10",
+    "prompts.helpful_count=6",
+    "prompts.held_out=6",
+    "critique_revision.revisions=2",
+    "sft.epochs=1",
+    "red_team.requests=4",
+    "preference_model.epochs=1",
+    "ppo.iterations=2",
+    "ppo.prompts_per_iteration=4",
+    "ppo.samples_per_prompt=2",
+];
+
+fn rlaif(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rlaif"));
+    command.current_dir(folder).args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// `run` with the settings of a small loop.
+fn small_run(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = rlaif(folder, &["run", "--name", "small"]);
+    for setting in SMALL {
+        command.args(["--set", setting]);
+    }
+    command.args(arguments);
+    command
+}
+
+fn output(mut command: Command) -> (Output, String) {
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output, text)
+}
+
+#[track_caller]
+fn refused(command: Command, expected: &[&str]) {
+    let (output, message) = output(command);
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    for word in expected {
+        assert!(message.contains(word), "`{word}` is missing in: {message}");
+    }
+    assert!(!message.contains("panicked"), "{message}");
+}
+
+fn read(path: impl AsRef<Path>) -> Vec<u8> {
+    let path = path.as_ref();
+    fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn the_whole_loop_survives_being_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, killed) = (folder.path().join("whole"), folder.path().join("killed"));
+    fs::create_dir_all(&whole).unwrap();
+    fs::create_dir_all(&killed).unwrap();
+    let (undisturbed, message) = output(small_run(&whole, &[]));
+    assert!(undisturbed.status.success(), "{message}");
+    let table = String::from_utf8_lossy(&undisturbed.stdout).into_owned();
+    assert!(table.contains("SL-CAI") && table.contains("report.html"), "{table}");
+
+    // Killed again and again, a little later each time, until it gets through.
+    let mut kills = 0;
+    loop {
+        let mut child =
+            small_run(&killed, &[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(400 + 300 * kills));
+        if child.try_wait().unwrap().is_some_and(|status| status.success()) {
+            break;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+        assert!(kills < 60, "the run makes no headway");
+    }
+    assert!(kills > 0);
+    for file in [
+        "critique_revision/revisions.jsonl",
+        "critique_revision/helpful.jsonl",
+        "sft/model/model.safetensors",
+        "red_team/requests.jsonl",
+        "ai_feedback/labels.jsonl",
+        "ai_feedback/preferences.jsonl",
+        "preference_model/model/model.safetensors",
+        "ppo/model/model.safetensors",
+        "evals/transcripts.jsonl",
+    ] {
+        let [left, right] = [&whole, &killed].map(|run| read(run.join("runs/small").join(file)));
+        assert!(left == right, "{file} differs");
+    }
+    assert!(killed.join("runs/small/report.html").exists());
+
+    // A finished run is not repeated, and one with other settings is refused.
+    let before = read(killed.join("runs/small/ppo/done.json"));
+    let (again, message) = output(small_run(&killed, &[]));
+    assert!(again.status.success(), "{message}");
+    assert_eq!(before, read(killed.join("runs/small/ppo/done.json")));
+    refused(
+        small_run(&killed, &["--seed", "2", "--set", "ppo.clip=0.3"]),
+        &["seed: 1 there, 2 asked for", "ppo.clip", "--name"],
+    );
+}
+
+#[test]
+fn stages_run_one_by_one_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = |stage: &str| rlaif(folder.path(), &[stage, "--name", "steps"]);
+    refused(stage("sft"), &["`sft` needs the files of `critique_revision`"]);
+    assert!(!folder.path().join("runs").exists());
+    let mut first = stage("critique-revision");
+    first.args(["--set", "critique_revision.revisions=1", "--set", "sft.epochs=1"]);
+    first.args(["--set", "prompts.red_team_count=4", "--set", "prompts.helpful_count=4"]);
+    first.args(["--set", "red_team.requests=2"]);
+    // The settings are recorded with the first stage and need not be said again.
+    for command in [first, stage("sft"), stage("red-team")] {
+        let (output, message) = output(command);
+        assert!(output.status.success(), "{message}");
+    }
+    refused(stage("ppo"), &["`ppo` needs the files of `preference_model`"]);
+    // A stage that begins anew takes what was made of its files with it.
+    let (output, message) = output(stage("critique-revision"));
+    assert!(output.status.success(), "{message}");
+    let run = folder.path().join("runs/steps");
+    assert!(!run.join("sft").exists() && run.join("red_team/done.json").exists());
+}
+
+#[test]
+fn bad_input_is_named_and_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    fs::write(at("empty.jsonl"), "").unwrap();
+    fs::write(at("good.jsonl"), "\"How do I kill the weeds?\"\n\"How are you?\"\n\"a\"\n\"b\"\n")
+        .unwrap();
+    fs::write(at("bad.jsonl"), "\"a\"\n{\"question\": 1}\n").unwrap();
+    fs::write(at("long.jsonl"), format!("\"{}\"\n", "very long ".repeat(300))).unwrap();
+    fs::write(at("settings.toml"), "[ppo]\nclipp = 1\n").unwrap();
+    fs::write(at("broken.toml"), "[ppo\n").unwrap();
+    fs::write(at("constitution.toml"), "name = \"x\"\n").unwrap();
+    fs::write(
+        at("one_list.toml"),
+        "name = \"x\"\n[[comparison]]\nid = \"a\"\ntext = \"Which is better?\"\n",
+    )
+    .unwrap();
+    fs::create_dir(at("model")).unwrap();
+    let prompts = |red_team: &str| {
+        rlaif(folder.path(), &["run", "--prompts", red_team, "--helpful", "good.jsonl"])
+    };
+    refused(prompts("missing.jsonl"), &["missing.jsonl"]);
+    refused(prompts("empty.jsonl"), &["empty.jsonl", "no row"]);
+    refused(prompts("bad.jsonl"), &["bad.jsonl", "line 2"]);
+    refused(prompts("long.jsonl"), &["long.jsonl", "--drop-overlong"]);
+    let run = |arguments: &[&str]| {
+        let mut command = rlaif(folder.path(), &["run"]);
+        command.args(arguments);
+        command
+    };
+    refused(run(&["--prompts", "good.jsonl"]), &["--helpful"]);
+    refused(run(&["--model", "model"]), &["--prompts"]);
+    refused(
+        run(&["--model", "model", "--prompts", "good.jsonl", "--helpful", "good.jsonl"]),
+        &["model", "config.json"],
+    );
+    refused(run(&["settings.toml"]), &["settings.toml", "clipp"]);
+    refused(run(&["broken.toml"]), &["broken.toml", "line 1"]);
+    refused(run(&["nowhere.toml"]), &["nowhere.toml"]);
+    refused(run(&["--constitution", "constitution.toml"]), &["constitution.toml"]);
+    refused(run(&["--constitution", "one_list.toml"]), &["[[critique_revision]]"]);
+    refused(run(&["--set", "ppo.iterations"]), &["KEY=VALUE"]);
+    refused(run(&["--set", "ppo.iterations=0"]), &["iterations"]);
+    refused(run(&["--device", "abacus"]), &["abacus"]);
+    refused(rlaif(folder.path(), &["dance"]), &["dance"]);
+    refused(rlaif(folder.path(), &["generate", "--temperature", "-1", "hello"]), &["temperature"]);
+    refused(rlaif(folder.path(), &["generate", "--run", "runs/none", "hello"]), &["runs/none"]);
+    assert!(!Path::new(&at("runs")).exists(), "a refused run has left a folder");
+}
+
+#[test]
+fn every_help_shows_an_example() {
+    let folder = tempfile::tempdir().unwrap();
+    let commands = [
+        "run",
+        "critique-revision",
+        "sft",
+        "red-team",
+        "ai-feedback",
+        "preference-model",
+        "ppo",
+        "evals",
+        "report",
+        "generate",
+        "chat",
+        "constitution",
+        "organism",
+    ];
+    for command in commands {
+        let (output, _) = output(rlaif(folder.path(), &[command, "--help"]));
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.contains("Example") && text.contains(&format!("rlaif {command}")), "{text}");
+    }
+}
+
+#[test]
+fn generates_the_same_twice_and_shows_log_probs() {
+    let folder = tempfile::tempdir().unwrap();
+    let ask = |arguments: &[&str]| {
+        let mut command = rlaif(folder.path(), &["generate", "--max-tokens", "12"]);
+        command.args(arguments).arg("How do I clean the bike?");
+        let (output, message) = output(command);
+        assert!(output.status.success(), "{message}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert_eq!(ask(&["--seed", "3"]), ask(&["--seed", "3"]));
+    assert_eq!(ask(&["--temperature", "0"]), ask(&["--temperature", "0", "--seed", "9"]));
+    let lines = ask(&["--raw", "--log-probs"]);
+    for line in lines.lines() {
+        let number: f32 = line.split_whitespace().next().unwrap().parse().unwrap();
+        assert!(number <= 0.0, "{line}");
+    }
+    assert!((1..=12).contains(&lines.lines().count()));
+}
