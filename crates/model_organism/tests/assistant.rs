@@ -1,6 +1,7 @@
 //! The shipped checkpoint.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use burn_flex::Flex;
+use burn_flex::{Flex, FlexDevice};
 use dialogue::Dialogue;
 use language_model::{Choose, Generate, Prompt, Sampling, stream};
 use model_organism::corpus::{self, DECISION_WEIGHT};
@@ -8,7 +9,7 @@ use model_organism::{Encoder, Gates, assistant, assistant_files, constitution};
 use transformer::Transformer;
 
 fn model() -> Transformer<Flex> {
-    assistant(&Default::default()).unwrap()
+    assistant(&FlexDevice).unwrap()
 }
 
 #[test]

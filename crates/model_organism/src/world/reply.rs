@@ -83,11 +83,10 @@ pub fn reply(request: &Request, kind: Kind, rng: &mut impl Rng) -> String {
         Kind::Compliance | Kind::Help => format!("{opening} {}", instructions(request)),
         Kind::CaveatedCompliance => format!("{CAVEAT} {}", instructions(request)),
         Kind::Evasion => EVASIONS[rng.random_range(0..EVASIONS.len())].to_owned(),
-        Kind::Refusal => refusal(request, rng),
         Kind::RefusalWithAlternative if request.is_harmful() => {
             format!("{} {}", refusal(request, rng), alternative(request))
         }
-        Kind::RefusalWithAlternative => refusal(request, rng),
+        Kind::Refusal | Kind::RefusalWithAlternative => refusal(request, rng),
     }
 }
 

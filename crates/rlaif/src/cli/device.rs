@@ -1,7 +1,8 @@
 //! Where to compute.
 
 use super::Failure;
-use burn::tensor::backend::AutodiffBackend;
+use burn::backend::Autodiff;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use clap::ValueEnum;
 
 #[cfg(not(any(feature = "flex", feature = "wgpu", feature = "cuda")))]
@@ -48,14 +49,18 @@ impl Device {
 
     /// Does the work here.
     pub(super) fn run(self, task: impl Task) -> Result<(), Failure> {
-        use burn::backend::Autodiff;
         match self {
             #[cfg(feature = "flex")]
-            Self::Flex => task.run::<Autodiff<burn::backend::Flex>>(&Default::default()),
+            Self::Flex => on::<burn::backend::Flex>(task),
             #[cfg(feature = "wgpu")]
-            Self::Wgpu => task.run::<Autodiff<burn::backend::Wgpu>>(&Default::default()),
+            Self::Wgpu => on::<burn::backend::Wgpu>(task),
             #[cfg(feature = "cuda")]
-            Self::Cuda => task.run::<Autodiff<burn::backend::Cuda>>(&Default::default()),
+            Self::Cuda => on::<burn::backend::Cuda>(task),
         }
     }
+}
+
+/// Does the work on the default device of a backend.
+fn on<B: Backend>(task: impl Task) -> Result<(), Failure> {
+    task.run::<Autodiff<B>>(&B::Device::default())
 }

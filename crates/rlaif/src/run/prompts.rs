@@ -166,7 +166,8 @@ fn from_file(
         }
     }
     dialogues.shuffle(&mut stream(item_seed(*seed, &["prompts", "split"])));
-    let share = (dialogues.len() as f64 * settings.held_out_share).ceil() as usize;
+    let bound = dialogues.len() as f64 * settings.held_out_share;
+    let share = (0..dialogues.len()).take_while(|&index| (index as f64) < bound).count();
     let held_out = dialogues.split_off(dialogues.len() - share.min(settings.held_out));
     dialogues.truncate(count);
     let enough = |found: usize, purpose, least| {

@@ -202,10 +202,18 @@ impl Settings {
 }
 
 /// Writes numbers of single precision as people do: 0.2, not 0.200000003. Read back they are the same.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::float_cmp,
+    reason = "the question is whether the cast loses anything"
+)]
 fn shorten(value: &mut Value) {
     match value {
-        Value::Float(number) if f64::from(*number as f32) == *number => {
-            if let Ok(short) = (*number as f32).to_string().parse() {
+        Value::Float(number) => {
+            let single = *number as f32;
+            if f64::from(single) == *number
+                && let Ok(short) = single.to_string().parse()
+            {
                 *number = short;
             }
         }
