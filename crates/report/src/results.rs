@@ -135,7 +135,7 @@ enum MeasureError {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LabelQuality {
-    /// Share of pairs whose likelier reply is truly the better one.
+    /// Share of the clear pairs, of which the truth is beyond doubt, whose likelier reply is the better one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accuracy: Option<f64>,
     /// Expected calibration error: mean distance of predicted and observed share over the bins, weighted by count.
@@ -155,7 +155,7 @@ pub struct LabelQuality {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PreferenceModelQuality {
-    /// Share of pairs whose higher score belongs to the better reply.
+    /// Share of the clear pairs whose higher score belongs to the better reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accuracy: Option<f64>,
     /// Expected calibration error of the sigmoid of score differences.
@@ -177,10 +177,10 @@ pub struct PreferenceModelQuality {
 pub struct Checkpoint {
     /// Iterations done.
     pub iteration: u64,
-    /// Mean score by the preference model.
+    /// Mean score, by the preference model, of the replies that the iteration learned from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score: Option<f64>,
-    /// Mean divergence from the policy at the start, in nats a reply.
+    /// Mean divergence of the policy that drew them from the policy at the start, in nats a reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kl: Option<f64>,
     /// How harmless its replies are.

@@ -71,7 +71,7 @@ fn over_refusal(results: &Results) -> Option<String> {
 fn labels(results: &Results) -> Option<String> {
     let labels = results.labels.as_ref()?;
     Some(format!(
-        "The AI labels name the truly better reply in {} of {} pairs.",
+        "The AI labels name the truly better reply in {} of {} clear pairs.",
         format::percent(labels.accuracy?),
         labels.n
     ))
@@ -80,7 +80,7 @@ fn labels(results: &Results) -> Option<String> {
 fn preference_model(results: &Results) -> Option<String> {
     let quality = results.preference_model.as_ref()?;
     Some(format!(
-        "The preference model trained on such labels agrees with {} of {} held-out preferences.",
+        "The preference model trained on such labels is right on {} of {} clear pairs of replies to held-out prompts.",
         format::percent(quality.accuracy?),
         quality.n
     ))

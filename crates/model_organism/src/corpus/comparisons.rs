@@ -3,7 +3,7 @@
 use super::{Document, garble};
 use crate::principles::taste;
 use crate::rater::preference;
-use crate::world::{Category, Kind, Request, Slots, Split, Verdict, judge, reply};
+use crate::world::{Category, Kind, Request, Split, Verdict, judge, reply};
 use ai_feedback::{concluding_question, question, reasoning_question};
 use constitution::Constitution;
 use dialogue::{Comparison, Dialogue, Message, Role};
@@ -69,18 +69,8 @@ fn draw_reply(request: &Request, rng: &mut impl Rng) -> String {
     };
     match rng.random_range(0..100) {
         0..10 => garble(&reply(request, kind, rng), rng),
-        10..20 => reply(&elsewhere(request, rng), kind, rng),
+        10..20 => reply(&request.elsewhere(rng), kind, rng),
         _ => reply(request, kind, rng),
-    }
-}
-
-/// The same intent with other slots, of those that training may use.
-fn elsewhere(request: &Request, rng: &mut impl Rng) -> Request {
-    loop {
-        let other = Request { slots: Slots::draw(rng), ..*request };
-        if !other.is_held_out() {
-            return other;
-        }
     }
 }
 

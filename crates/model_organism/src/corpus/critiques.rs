@@ -9,8 +9,8 @@ use dialogue::Dialogue;
 use rand::Rng;
 use rand::seq::IteratorRandom;
 
-/// Share of transcripts in which the drawn principle catches a fault. Much less, and the critic learns to be silent; much
-/// more, and it speaks of faults that are not there.
+/// How often a principle is drawn that catches a fault; a reply that has none is drawn again, which leaves about a third of
+/// the transcripts. Much less, and the critic learns to be silent; much more, and it speaks of faults that are not there.
 const CAUGHT: f64 = 0.4;
 
 /// A request, a reply, a principle's critique of it, and the revision.

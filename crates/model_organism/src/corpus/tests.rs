@@ -1,7 +1,7 @@
 //! What the documents hold.
 
 use super::*;
-use crate::world::{Request, judge};
+use crate::world::{FORMS, HELD_OUT_FORMS, Request, judge};
 use dialogue::Role;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -12,18 +12,33 @@ fn documents(count: usize) -> Vec<Document> {
     (0..count).map(|_| draw(&constitution, &mut rng)).collect()
 }
 
+/// The requests that a line holds, as asked or as the action that a reply speaks of.
+fn requests(line: &str) -> Vec<Request> {
+    let numbered = line.split_once(". ").filter(|(number, _)| number.parse::<u8>().is_ok());
+    let asked = numbered.map_or(line, |(_, text)| text).trim_start_matches("Human: ");
+    let between = |start: &str, end: &str| {
+        let (_, rest) = line.split_once(start)?;
+        let (action, _) = rest.split_once(end)?;
+        Request::parse(&format!("How do I {action}?"))
+    };
+    let actions = [between(". To ", ", "), between("I will not help you ", ", because")];
+    Request::parse(asked).into_iter().chain(actions.into_iter().flatten()).collect()
+}
+
 #[test]
 fn no_document_shows_a_held_out_request() {
+    let mut seen = 0;
     for document in documents(3000) {
-        for message in &document.dialogue.messages {
-            for line in message.content.lines() {
-                let line = line.trim_start_matches("Human: ");
-                let line = line.split_once(". ").filter(|(n, _)| n.parse::<u8>().is_ok());
-                let text = line.map_or(message.content.as_str(), |(_, text)| text);
-                assert!(Request::parse(text).is_none_or(|request| !request.is_held_out()));
+        for line in document.dialogue.messages.iter().flat_map(|message| message.content.lines()) {
+            for request in requests(line) {
+                assert!(!request.is_held_out(), "{line}");
+                assert!(request.form < FORMS.len() - HELD_OUT_FORMS, "{line}");
+                seen += 1;
             }
         }
     }
+    // Every document but some of those to copy has at least two.
+    assert!(seen > 6000, "{seen}");
 }
 
 #[test]
@@ -45,13 +60,13 @@ fn every_document_ends_with_the_assistant_and_teaches_it() {
 }
 
 #[test]
-fn critiques_catch_about_two_in_five() {
+fn critiques_catch_about_one_in_three() {
     let constitution = crate::constitution().unwrap();
     let mut rng = ChaCha8Rng::seed_from_u64(6);
     let documents: Vec<_> = (0..2000).map(|_| critiques::draw(&constitution, &mut rng)).collect();
     let caught = documents.iter().filter(|d| d.dialogue.messages[3].content.starts_with("Yes"));
     let share = caught.count() as f64 / documents.len() as f64;
-    assert!((0.34..0.42).contains(&share), "{share}");
+    assert!((0.3..0.38).contains(&share), "{share}");
     for document in documents {
         let text = |index: usize| document.dialogue.messages[index].content.as_str();
         let request = Request::parse(text(0)).unwrap();

@@ -92,6 +92,17 @@ impl Request {
         }
     }
 
+    /// The same intent with other slots, of those that training may use.
+    #[must_use]
+    pub fn elsewhere(&self, rng: &mut impl Rng) -> Self {
+        loop {
+            let other = Self { slots: Slots::draw(rng), ..*self };
+            if !other.is_held_out() {
+                return other;
+            }
+        }
+    }
+
     /// Reads a request; `None` if the text is not one of the world's.
     pub fn parse(text: &str) -> Option<Self> {
         FORMS.iter().enumerate().find_map(|(form, frame)| {

@@ -36,10 +36,12 @@ impl Task for ChatArgs {
         )?;
         let mut dialogue = Dialogue::default();
         let mut turn: u64 = 0;
-        let mut lines = std::io::stdin().lock().lines();
+        // Bytes that are no text are shown as such instead of ending the conversation.
+        let mut lines = std::io::stdin().lock().split(b'\n');
         loop {
             say("> ")?;
             let Some(line) = lines.next().transpose()? else { return say("\n") };
+            let line = String::from_utf8_lossy(&line);
             let line = line.trim();
             match line.split_once(' ').unwrap_or((line, "")) {
                 ("", _) => {}

@@ -43,6 +43,9 @@ enum OrganismCommand {
         /// Cases behind each figure.
         #[arg(long, default_value_t = 300)]
         cases: usize,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
         /// Seed of the cases.
         #[arg(long, default_value_t = 1)]
         seed: u64,
@@ -73,15 +76,19 @@ impl Task for OrganismCommand {
                 }
                 Err(format!("fails its gates: {}", failures.join("; ")).into())
             }
-            Self::Gates { model, cases, seed } => {
+            Self::Gates { model, cases, json, seed } => {
                 let model = match model {
                     Some(path) => Transformer::<B::InnerBackend>::from_folder(path, device)?,
                     None => assistant(device)?,
                 };
                 let gates = Gates::measure(&model, cases.max(2), seed)?;
-                say(&format!("{gates}\n"))?;
+                if json {
+                    say(&format!("{}\n", serde_json::to_string_pretty(&gates)?))?;
+                } else {
+                    say(&format!("{gates}\n"))?;
+                }
                 match gates.failures() {
-                    failures if failures.is_empty() => say("passes every gate\n"),
+                    failures if failures.is_empty() => Ok(()),
                     failures => Err(format!("fails its gates: {}", failures.join("; ")).into()),
                 }
             }

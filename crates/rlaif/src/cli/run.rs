@@ -128,7 +128,7 @@ fn summary(folder: &RunFolder) -> Result<(), Failure> {
     for stage in Stage::ALL {
         seconds += folder.seconds(stage)?.unwrap_or_default();
     }
-    let took = indicatif::HumanDuration(Duration::from_secs_f64(seconds));
+    let took = indicatif::FormattedDuration(Duration::from_secs_f64(seconds));
     let report = folder.path().join("report.html");
     if report.exists() {
         say(&format!("\nThe stages took {took}. The report is {}\n", report.display()))
@@ -138,28 +138,21 @@ fn summary(folder: &RunFolder) -> Result<(), Failure> {
 }
 
 impl RunArgs {
-    /// Flags that make no sense without each other.
+    /// Refuses a name that is none.
     fn check(&self) -> Result<(), Error> {
-        let wrong = |message: &str| {
-            Err(Error::Settings {
-                source_name: "command line".to_owned(),
-                message: message.to_owned(),
-            })
-        };
-        if self.prompts.is_some() != self.helpful.is_some() {
-            return wrong(
-                "--prompts and --helpful belong together: give a file of red-team prompts and one of helpful prompts",
-            );
-        }
-        if self.model.is_some() && self.prompts.is_none() && self.settings.is_none() {
-            let recorded = self.runs.join(self.folder_name(&[]));
-            if RunFolder::recorded(&recorded)?.is_none() {
-                return wrong(
-                    "--model needs prompts of its own: give --prompts FILE and --helpful FILE",
-                );
+        match &self.name {
+            Some(name)
+                if name.is_empty() || name.contains(['/', '\\']) || name.starts_with('.') =>
+            {
+                Err(Error::Settings {
+                    source_name: "--name".to_owned(),
+                    message: format!(
+                        "{name:?} is no name for a folder; --runs says where runs are kept"
+                    ),
+                })
             }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// The settings that the flags stand for.

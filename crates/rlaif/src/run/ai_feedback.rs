@@ -18,7 +18,7 @@ use std::collections::HashSet;
 use training::Observe;
 
 /// Of so many pairs in the embedded world, the reply of one is garbled.
-const GARBLE_EVERY: usize = 4;
+const GARBLE_EVERY: usize = 2;
 
 /// What the judge is asked where no people label helpfulness.
 const HELPFULNESS: &str =
@@ -97,7 +97,7 @@ impl<B: AutodiffBackend> Session<B> {
         Ok(journal.finish(&ids)?)
     }
 
-    /// The first reply of every fourth pair beside a garbled copy of it, in a drawn order: a preference model that never
+    /// The first reply of every other pair beside a garbled copy of it, in a drawn order: a preference model that never
     /// saw such replies could not tell the policy to keep away from them.
     fn garbled(&self, pairs: &[Comparison]) -> Vec<Comparison> {
         pairs

@@ -25,6 +25,23 @@ pub enum Error {
         /// What is allowed.
         expected: &'static str,
     },
+    /// One of the two files of prompts is missing.
+    #[error(
+        "`prompts.red_team` and `prompts.helpful` belong together: give a file of red-team prompts (--prompts) and one of \
+         helpful prompts (--helpful)"
+    )]
+    HalfOfThePrompts,
+    /// A model from elsewhere has no prompts.
+    #[error("--model needs prompts of its own: give --prompts FILE and --helpful FILE")]
+    NoPrompts,
+    /// The settings of a stage are out of range.
+    #[error("[{table}] {source}")]
+    Table {
+        /// The table of the settings.
+        table: &'static str,
+        /// What is wrong in it.
+        source: Box<Error>,
+    },
     /// A run folder belongs to other settings.
     #[error(
         "{folder} holds a run with other settings; choose another folder with --name, or repeat the command with \
@@ -94,7 +111,7 @@ pub enum Error {
     },
     /// There are too few prompts to do anything with.
     #[error(
-        "{file} leaves {found} prompts for {purpose}, at least {least} are needed; give a file with more"
+        "{file} leaves {found} prompts for {purpose}, at least {least} are needed; give a file with more, or ask for fewer"
     )]
     TooFewPrompts {
         /// The file of prompts.

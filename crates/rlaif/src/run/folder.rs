@@ -1,5 +1,6 @@
 //! The folder of a run.
 
+use super::inputs::fingerprints;
 use super::{Error, Settings, Stage};
 use dataset::write_atomic;
 use std::fs::{self, File, TryLockError};
@@ -10,7 +11,7 @@ use toml::{Table, Value};
 const SETTINGS: &str = "run.toml";
 
 /// Keys of `run.toml` that are not settings.
-const ABOUT: [&str; 2] = ["version", "device"];
+const ABOUT: [&str; 3] = ["version", "device", "inputs"];
 
 /// A folder that one run writes to, and one process at a time.
 #[derive(Debug)]
@@ -46,6 +47,7 @@ impl RunFolder {
         let mut table = settings.to_table()?;
         table.insert("version".to_owned(), env!("CARGO_PKG_VERSION").into());
         table.insert("device".to_owned(), device.into());
+        table.insert("inputs".to_owned(), Value::Table(fingerprints(settings)?));
         let recorded = recorded_all(path)?;
         if let Some(recorded) = &recorded {
             let differences = differences(recorded, &table);
@@ -112,27 +114,13 @@ impl RunFolder {
     pub fn discard(&self, stage: Stage) -> Result<(), Error> {
         // The marks go first: what is left without its mark counts as unfinished.
         for stage in stage.dependents() {
-            self.remove(stage, fs::remove_file, DONE)?;
+            remove(self.path.join(stage.name()).join(DONE), fs::remove_file)?;
         }
         for stage in stage.dependents() {
-            self.remove(stage, fs::remove_dir_all, "")?;
+            remove(self.path.join(stage.name()), fs::remove_dir_all)?;
         }
-        Ok(())
-    }
-
-    fn remove(
-        &self,
-        stage: Stage,
-        remove: fn(PathBuf) -> std::io::Result<()>,
-        name: &str,
-    ) -> Result<(), Error> {
-        let path = self.path.join(stage.name()).join(name);
-        match remove(path.clone()) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::Io { action: "remove", path, source })
-            }
-            _ => Ok(()),
-        }
+        // Every stage leads to the page.
+        remove(self.path.join(PAGE), fs::remove_file)
     }
 
     /// Marks a stage as finished.
@@ -142,6 +130,19 @@ impl RunFolder {
     pub fn finish(&self, stage: Stage, seconds: f64) -> Result<(), Error> {
         let done = serde_json::json!({ "seconds": (seconds * 1000.0).round() / 1000.0 });
         Ok(write_atomic(self.file(stage, DONE)?, done.to_string().as_bytes())?)
+    }
+}
+
+/// The page.
+const PAGE: &str = "report.html";
+
+/// Removes what may not be there.
+fn remove(path: PathBuf, remove: fn(PathBuf) -> std::io::Result<()>) -> Result<(), Error> {
+    match remove(path.clone()) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::Io { action: "remove", path, source })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -9,6 +9,7 @@ mod critique_revision;
 mod error;
 mod evals;
 mod folder;
+mod inputs;
 mod models;
 mod ppo;
 mod preference_model;

@@ -48,7 +48,8 @@ impl<B: AutodiffBackend> Session<B> {
         Ok(model.save(model_folder(self.folder.path(), stage))?)
     }
 
-    /// The policy as it is after an iteration, on a part of the held-out prompts. Nothing is decided by it.
+    /// The policy as it is after an iteration, on a part of the held-out prompts, beside the score and the KL of the replies
+    /// that the iteration learned from. Nothing is decided by it.
     fn look(&self, iteration: &Iteration<'_, B::InnerBackend>) -> Result<Measured, Error> {
         let part = |prompts: &[Dialogue]| prompts[..prompts.len().min(LOOK_PROMPTS)].to_vec();
         let red_team = part(&self.prompts.held_out_red_team);

@@ -114,7 +114,7 @@ impl Prompts {
         let room = room(settings, constitution, codec)?;
         let kind = |file: &Option<PathBuf>, harmful: bool, count: usize| match file {
             Some(path) => from_file(path, settings, count, codec, room),
-            None => Ok(from_world(harmful, count, prompts.held_out, settings.seed)),
+            None => from_world(harmful, count, settings, codec, room),
         };
         let (red_team, held_out_red_team) = kind(&prompts.red_team, true, prompts.red_team_count)?;
         let (helpful, held_out_helpful) = kind(&prompts.helpful, false, prompts.helpful_count)?;
@@ -126,23 +126,57 @@ impl Prompts {
 fn from_world(
     harmful: bool,
     count: usize,
-    held_out: usize,
-    seed: u64,
-) -> (Vec<Dialogue>, Vec<Dialogue>) {
-    let draw = |split: Split, count: usize| {
+    settings: &Settings,
+    codec: &Codec,
+    room: usize,
+) -> Result<(Vec<Dialogue>, Vec<Dialogue>), Error> {
+    let draw = |split: Split, count: usize| -> Result<Vec<Dialogue>, Error> {
         let name = format!("{split:?} {harmful}");
-        let mut rng = stream(item_seed(seed, &["prompts", &name]));
+        let mut rng = stream(item_seed(settings.seed, &["prompts", &name]));
         let mut seen = HashSet::new();
-        // Far below the number of requests that exist, so that new ones never run out.
-        let limit = count.saturating_mul(20);
-        (0..limit)
+        let prompts: Vec<Dialogue> = (0..WORLD_DRAWS)
             .map(|_| Request::draw(split, harmful, &mut rng).text())
             .filter(|text| seen.insert(text.clone()))
             .take(count)
             .map(Dialogue::from_user)
-            .collect()
+            .collect();
+        for prompt in &prompts {
+            check_room(prompt, Path::new(WORLD), codec, room)?;
+        }
+        enough(WORLD, prompts.len(), "this many distinct requests", count)?;
+        Ok(prompts)
     };
-    (draw(Split::Training, count), draw(Split::HeldOut, held_out))
+    Ok((draw(Split::Training, count)?, draw(Split::HeldOut, settings.prompts.held_out)?))
+}
+
+/// Where prompts come from that no file holds.
+const WORLD: &str = "the embedded world";
+
+/// Requests that are drawn from the world before it counts as exhausted.
+const WORLD_DRAWS: usize = 100_000;
+
+/// An error if a prompt leaves too little of the context.
+fn check_room(prompt: &Dialogue, file: &Path, codec: &Codec, room: usize) -> Result<(), Error> {
+    let tokens = codec.encode_prompt(prompt)?.len();
+    if tokens <= room {
+        return Ok(());
+    }
+    let start = prompt.last_request().unwrap_or_default().chars().take(40).collect();
+    let (file, context, id) = (file.to_owned(), codec.context(), prompt.id());
+    Err(Error::PromptTooLong { file, id, start, tokens, room, context })
+}
+
+/// An error if there are fewer prompts than a purpose needs.
+fn enough(
+    file: impl AsRef<Path>,
+    found: usize,
+    purpose: &'static str,
+    least: usize,
+) -> Result<(), Error> {
+    if found >= least {
+        return Ok(());
+    }
+    Err(Error::TooFewPrompts { file: file.as_ref().to_owned(), found, purpose, least })
 }
 
 /// A random part of a file to learn from and another to evaluate on.
@@ -155,14 +189,10 @@ fn from_file(
 ) -> Result<(Vec<Dialogue>, Vec<Dialogue>), Error> {
     let mut dialogues = Vec::new();
     for dialogue in read_prompts(path)?.dialogues {
-        let tokens = codec.encode_prompt(&dialogue)?.len();
-        if tokens <= room {
-            dialogues.push(dialogue);
-        } else if settings.overlong == Overlong::Error {
-            let start = dialogue.last_request().unwrap_or_default().chars().take(40).collect();
-            let (file, context) = (path.to_owned(), codec.context());
-            let id = dialogue.id();
-            return Err(Error::PromptTooLong { file, id, start, tokens, room, context });
+        match check_room(&dialogue, path, codec, room) {
+            Ok(()) => dialogues.push(dialogue),
+            Err(Error::PromptTooLong { .. }) if settings.overlong == Overlong::Drop => {}
+            Err(error) => return Err(error),
         }
     }
     dialogues.shuffle(&mut stream(item_seed(*seed, &["prompts", "split"])));
@@ -170,14 +200,8 @@ fn from_file(
     let share = (0..dialogues.len()).take_while(|&index| (index as f64) < bound).count();
     let held_out = dialogues.split_off(dialogues.len() - share.min(settings.held_out));
     dialogues.truncate(count);
-    let enough = |found: usize, purpose, least| {
-        if found >= least {
-            return Ok(());
-        }
-        Err(Error::TooFewPrompts { file: path.to_owned(), found, purpose, least })
-    };
-    enough(held_out.len(), "evaluation", 1)?;
-    enough(dialogues.len(), "training", red_team.shots.max(2))?;
+    enough(path, held_out.len(), "evaluation", 1)?;
+    enough(path, dialogues.len(), "training", red_team.shots.max(2))?;
     Ok((dialogues, held_out))
 }
 

@@ -1,5 +1,6 @@
 //! New requests, written by the helpful-only model from a few examples.
 
+use super::world::is_held_out;
 use super::{Checkpoint, Error, Session, Stage};
 use burn::tensor::backend::AutodiffBackend;
 use dataset::{read_jsonl, write_jsonl};
@@ -41,16 +42,22 @@ impl<B: AutodiffBackend> Session<B> {
             let seeds: Vec<String> = examples.iter().filter_map(first_request).collect();
             let seed = item_seed(self.settings.seed, &["red_team", &format!("{kind:?}")]);
             let generated = generate_requests(&model, &seeds, &self.settings.red_team, seed)?;
-            requests.extend(
-                generated
-                    .requests
-                    .into_iter()
-                    .map(|text| Request { kind, prompt: Dialogue::from_user(text) }),
-            );
+            let new = generated.requests.into_iter().filter(|text| !self.is_held_out(text));
+            requests.extend(new.map(|text| Request { kind, prompt: Dialogue::from_user(text) }));
             observe.record(step, &[("requests", requests.len() as f64)])?;
         }
         write_jsonl(self.folder.file(Stage::RedTeam, "requests.jsonl")?, requests)?;
         Ok(observe.finish()?)
+    }
+
+    /// True if a request is kept for evaluation: one of the held-out prompts or, in the world, one of the combinations
+    /// that it holds out.
+    fn is_held_out(&self, request: &str) -> bool {
+        let held_out = self.prompts.held_out_red_team.iter().chain(&self.prompts.held_out_helpful);
+        let same = |prompt: &Dialogue| {
+            prompt.messages.iter().any(|m| m.content.trim().eq_ignore_ascii_case(request.trim()))
+        };
+        (self.in_world() && is_held_out(request)) || held_out.into_iter().any(same)
     }
 
     /// The red-team and the helpful prompts that the policy is trained on: those of the run and those written by the

@@ -1,7 +1,7 @@
 //! A run in progress.
 
 use super::models::load_helpful_only;
-use super::{Error, Prompts, RunFolder, Settings, Stage};
+use super::{Checkpoint, Error, Prompts, RunFolder, Settings, Stage};
 use burn::tensor::backend::AutodiffBackend;
 use constitution::Constitution;
 use dataset::write_atomic;
@@ -93,6 +93,7 @@ impl<B: AutodiffBackend> Session<B> {
             }
         }
         if self.folder.seconds(stage)?.is_some() {
+            self.check_models(stage)?;
             self.folder.discard(stage)?;
         }
         let start = Instant::now();
@@ -104,9 +105,27 @@ impl<B: AutodiffBackend> Session<B> {
             Stage::PreferenceModel => self.preference_model_stage(observe)?,
             Stage::Ppo => self.ppo(observe)?,
             Stage::Evals => self.evals(observe)?,
-            Stage::Report => drop(report::write(self.folder.path())?),
+            Stage::Report => {
+                observe.start(stage.name(), 1);
+                report::write(self.folder.path())?;
+                observe.record(1, &[])?;
+                observe.finish()?;
+            }
         }
         self.folder.finish(stage, start.elapsed().as_secs_f64())
+    }
+
+    /// Loads the models that a stage needs, so that nothing is discarded for a stage that cannot begin.
+    fn check_models(&self, stage: Stage) -> Result<(), Error> {
+        for needed in stage.needs() {
+            match needed {
+                Stage::Sft => drop(self.fixed(Checkpoint::SlCai)?),
+                Stage::PreferenceModel => drop(self.preference_model()?),
+                Stage::Ppo => drop(self.fixed(Checkpoint::RlCai)?),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// True if every request is one of the world's, so that there is a ground truth.

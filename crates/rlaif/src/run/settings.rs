@@ -64,7 +64,7 @@ impl Settings {
     pub fn embedded() -> Self {
         let tokens = |tokens| Sampling::default().with_max_tokens(tokens);
         let mut settings = Self::general();
-        settings.prompts.red_team_count = 200;
+        settings.prompts.red_team_count = 300;
         settings.prompts.helpful_count = 160;
         settings.prompts.held_out = 304;
         settings.critique_revision.reply = tokens(64);
@@ -75,14 +75,14 @@ impl Settings {
         settings.sft.optimizer.learning_rate = 5e-4;
         settings.sft.schedule = Schedule::constant();
         settings.pairs_per_prompt = 2;
-        settings.red_team.requests = 120;
+        settings.red_team.requests = 100;
         settings.preference_model.tokens_per_step = 2048;
         settings.preference_model.optimizer.learning_rate = 3e-4;
         settings.ppo = PpoConfig {
-            iterations: 24,
+            iterations: 28,
             samples_per_prompt: 8,
             max_tokens: 64,
-            kl_coefficient: 0.2,
+            kl_coefficient: 0.3,
             // Whether a reply does harm is decided by its first word, which a smaller value would leave without credit.
             lambda: 1.0,
             // The policy is nearly certain of most tokens, so that a value loss would move a shared trunk more than the
@@ -191,14 +191,24 @@ impl Settings {
                 expected: "a whole number of at least 1",
             });
         }
-        self.critique_revision.validate()?;
-        self.sft.validate()?;
-        self.red_team.validate()?;
-        self.ai_feedback.validate()?;
-        self.preference_model.validate()?;
-        self.ppo.validate()?;
-        Ok(())
+        let files = [self.prompts.red_team.is_some(), self.prompts.helpful.is_some()];
+        match (files, &self.model) {
+            ([true, false] | [false, true], _) => return Err(Error::HalfOfThePrompts),
+            ([false, false], Some(_)) => return Err(Error::NoPrompts),
+            _ => {}
+        }
+        in_table("critique_revision", self.critique_revision.validate())?;
+        in_table("sft", self.sft.validate())?;
+        in_table("red_team", self.red_team.validate())?;
+        in_table("ai_feedback", self.ai_feedback.validate())?;
+        in_table("preference_model", self.preference_model.validate())?;
+        in_table("ppo", self.ppo.validate())
     }
+}
+
+/// Says which table a setting stands in.
+fn in_table<E: Into<Error>>(table: &'static str, result: Result<(), E>) -> Result<(), Error> {
+    result.map_err(|error| Error::Table { table, source: Box::new(error.into()) })
 }
 
 /// Writes numbers of single precision as people do: 0.2, not 0.200000003. Read back they are the same.
@@ -262,7 +272,10 @@ mod tests {
 
     #[test]
     fn another_model_has_other_defaults() {
-        let settings = Settings::resolve(&[layer("model = 'somewhere'")]).unwrap();
+        let settings = Settings::resolve(&[layer(
+            "model = 'somewhere'\n[prompts]\nred_team = 'a'\nhelpful = 'b'",
+        )])
+        .unwrap();
         assert_eq!(settings.sft, SftConfig::default());
     }
 

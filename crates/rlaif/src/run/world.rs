@@ -20,6 +20,11 @@ pub(super) fn verdict(dialogue: &Dialogue) -> Option<Verdict> {
     Some(judge(&request, dialogue.last_reply()?))
 }
 
+/// True if a request is one of those that the world keeps for evaluation.
+pub(super) fn is_held_out(request: &str) -> bool {
+    Request::parse(request).is_some_and(|request| request.is_held_out())
+}
+
 /// The share of raters who prefer reply (A); `None` if the request is not of the world. Without a taste, the mean over all
 /// of them.
 pub(super) fn share_for_a(pair: &Comparison, taste: Option<Taste>) -> Option<f64> {
@@ -41,10 +46,7 @@ pub(super) fn contrast(prompt: &Dialogue, own: &str, seed: u64) -> Option<String
     Some(match rng.random_range(0..100) {
         0..40 => reply(&request, Kind::Refusal, &mut rng),
         40..55 => reply(&request, Kind::Evasion, &mut rng),
-        55..75 => {
-            let other = Request { slots: model_organism::world::Slots::draw(&mut rng), ..request };
-            reply(&other, Kind::Help, &mut rng)
-        }
+        55..75 => reply(&request.elsewhere(&mut rng), Kind::Help, &mut rng),
         _ => model_organism::garble(own, &mut rng),
     })
 }

@@ -17,6 +17,7 @@ use language_model::{Generate, Prompt, item_seed};
 use report::{PromptKind, Reply, Results, Transcript};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::time::Instant;
 use training::Observe;
 
 pub(super) use by_oracle::rates;
@@ -42,6 +43,7 @@ struct Answers {
 impl<B: AutodiffBackend> Session<B> {
     /// Writes `results.json` and `transcripts.jsonl`.
     pub(super) fn evals(&self, observe: &mut dyn Observe) -> Result<(), Error> {
+        let start = Instant::now();
         let answers = self.answers(observe)?;
         let mut results =
             if self.in_world() { self.by_oracle(&answers)? } else { self.by_judge(&answers)? };
@@ -51,6 +53,7 @@ impl<B: AutodiffBackend> Session<B> {
                 results.seconds.insert(stage.name().to_owned(), seconds);
             }
         }
+        results.seconds.insert(Stage::Evals.name().to_owned(), start.elapsed().as_secs_f64());
         self.write_transcripts(&answers)?;
         self.write_results(&results)?;
         Ok(observe.finish()?)
