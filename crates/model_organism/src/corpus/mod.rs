@@ -4,12 +4,12 @@
 //!
 //! | kind | share | teaches |
 //! |---|---|---|
-//! | [`dialogues`] | 0.27 | to answer as a helpful-only assistant does |
-//! | [`critiques`] | 0.33 | to criticise a reply by a principle and to revise it |
-//! | [`comparisons`] | 0.22 | to choose the better of two replies |
-//! | [`comparisons`], with reasoning | 0.08 | to think before choosing |
-//! | [`lists`] | 0.05 | to continue a list of requests |
-//! | [`copies`] | 0.05 | to copy, on which the slots of all others depend |
+//! | `dialogues` | 0.27 | to answer as a helpful-only assistant does |
+//! | `critiques` | 0.33 | to criticise a reply by a principle and to revise it |
+//! | `comparisons` | 0.22 | to choose the better of two replies |
+//! | `comparisons`, with reasoning | 0.08 | to think before choosing |
+//! | `lists` | 0.05 | to continue a list of requests |
+//! | `copies` | 0.05 | to copy, on which the slots of all others depend |
 //!
 //! Every text that the loop shows to the model is rendered here by the very function that renders it there.
 

@@ -55,13 +55,13 @@ impl ModelArgs {
 #[derive(Debug, Clone, Args)]
 pub(super) struct SamplingArgs {
     /// Divides the logits; 0 takes the most likely token.
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
     temperature: f32,
     /// Keep the K most likely tokens.
     #[arg(long, value_name = "K")]
     top_k: Option<usize>,
     /// Keep the smallest set of tokens with at least this probability.
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
     top_p: Option<f32>,
     /// Longest reply, in tokens.
     #[arg(long, default_value_t = 128)]

@@ -40,7 +40,7 @@ pub enum Error {
         /// The table of the settings.
         table: &'static str,
         /// What is wrong in it.
-        source: Box<Error>,
+        source: Box<Self>,
     },
     /// A run folder belongs to other settings.
     #[error(
