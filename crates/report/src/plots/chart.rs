@@ -172,11 +172,14 @@ pub(crate) fn extremes(numbers: impl IntoIterator<Item = f64>) -> (f64, f64) {
     bounds.unwrap_or((0.0, 1.0))
 }
 
+/// True if numbers are so close that they only differ by rounding; ticks between them would never end.
+pub(crate) fn is_flat(low: f64, high: f64) -> bool {
+    high - low <= (1e-6 * low.abs().max(high.abs())).max(1e-12)
+}
+
 /// A little room on both sides, also around a single number.
 pub(crate) fn padded(low: f64, high: f64) -> Range<f64> {
-    // Numbers closer than this only differ by rounding.
-    let same = high - low <= 1e-6 * low.abs().max(high.abs());
-    let room = if same { (0.1 * low.abs()).max(0.5) } else { 0.06 * (high - low) };
+    let room = if is_flat(low, high) { (0.1 * low.abs()).max(0.5) } else { 0.06 * (high - low) };
     low - room..high + room
 }
 

@@ -16,12 +16,18 @@ const POINTS: usize = 240;
 /// From this many points on a smooth line is laid over the raw one.
 const SMOOTH: usize = 40;
 
+/// Larger numbers, of a run that has diverged, are drawn at this height.
+const LARGEST: f64 = 1e12;
+
 /// The curve of one series, which holds at least one point.
 pub(crate) fn curve(series: &Series, colour: Colour) -> Result<Plot, Error> {
-    let points = thinned(&series.points, POINTS);
+    let points: Vec<(f64, f64)> = thinned(&series.points, POINTS)
+        .into_iter()
+        .map(|(step, value)| (step, value.clamp(-LARGEST, LARGEST)))
+        .collect();
     let steps = points.iter().map(|&(step, _)| step);
     let (first, last) = chart::extremes(steps);
-    let steps = if first < last { first..last } else { chart::padded(first, last) };
+    let steps = if chart::is_flat(first, last) { chart::padded(first, last) } else { first..last };
     let values = value_range(points.iter().map(|&(_, value)| value));
     let axes = [Axis::new("Step", steps, 5), Axis::new("", values, 4)];
     let alt = format!("{} over the steps", names::metric(&series.name));
