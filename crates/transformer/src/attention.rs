@@ -1,24 +1,53 @@
 //! Grouped-query attention (arXiv 2305.13245) with causal order.
 
-use crate::kv_cache::{KeyValue, LayerCache, MASKED};
-use crate::rotary::Rotation;
-use burn::module::{Module, Param};
-use burn::tensor::{Tensor, TensorData, activation, backend::Backend};
+use crate::kv_cache::KeyValue;
+use crate::linear::Linear;
+use crate::norm::Norm;
+use burn::module::Module;
+use burn::tensor::{Tensor, backend::Backend};
+use kernels::{Angles, Place, Stretch, Visibility, masked_softmax, rotate};
 
-/// The projections of one attention block.
+/// Queries whose scores are held at the same time: few enough for them to stay near the processor, and for most of what
+/// causal order hides not to be computed.
+const QUERIES_AT_ONCE: usize = 128;
+
+/// One attention block.
 #[derive(Module, Debug)]
 pub(crate) struct Attention<B: Backend> {
-    /// `[model, heads * head_dim]`.
-    pub(crate) query: Param<Tensor<B, 2>>,
-    /// `[model, key_value_heads * head_dim]`.
-    pub(crate) key: Param<Tensor<B, 2>>,
-    /// `[model, key_value_heads * head_dim]`.
-    pub(crate) value: Param<Tensor<B, 2>>,
-    /// `[heads * head_dim, model]`.
-    pub(crate) output: Param<Tensor<B, 2>>,
+    pub(crate) projections: Projections<B>,
+    /// Over the dimensions of a head.
+    pub(crate) query_norm: Option<Norm<B>>,
+    /// Over the dimensions of a head.
+    pub(crate) key_norm: Option<Norm<B>>,
+    /// `heads * head_dim` to `model`.
+    pub(crate) output: Linear<B>,
     pub(crate) heads: usize,
     pub(crate) key_value_heads: usize,
     pub(crate) head_dim: usize,
+    /// Scores are products of queries and keys times this.
+    pub(crate) scale: f64,
+    /// Looks through the sliding window.
+    pub(crate) windowed: bool,
+}
+
+/// What makes queries, keys and values of hidden states.
+#[derive(Module, Debug)]
+pub(crate) enum Projections<B: Backend> {
+    /// One matrix each.
+    Separate(Separate<B>),
+    /// One matrix for all: `model` to queries, keys and values next to each other.
+    Fused(Linear<B>),
+}
+
+/// A matrix each for queries, keys and values.
+#[derive(Module, Debug)]
+pub(crate) struct Separate<B: Backend> {
+    /// `model` to `heads * head_dim`.
+    pub(crate) query: Linear<B>,
+    /// `model` to `key_value_heads * head_dim`.
+    pub(crate) key: Linear<B>,
+    /// `model` to `key_value_heads * head_dim`.
+    pub(crate) value: Linear<B>,
 }
 
 /// What all layers share in one pass over a batch.
@@ -26,82 +55,100 @@ pub(crate) struct Attention<B: Backend> {
 pub(crate) struct Pass<B: Backend> {
     pub(crate) rows: usize,
     pub(crate) time: usize,
-    pub(crate) rotation: Rotation<B>,
-    /// Additive mask among the new tokens, `[1, time * time]`.
-    pub(crate) causal: Option<Tensor<B, 2>>,
-    /// Additive mask over the past, `[rows, heads * slots]`.
-    pub(crate) past: Option<Tensor<B, 2>>,
+    pub(crate) angles: Option<Angles<B>>,
+    /// In layers with a sliding window, if they differ.
+    pub(crate) local_angles: Option<Angles<B>>,
+    pub(crate) visible: Visibility<B>,
+    /// In layers with a sliding window.
+    pub(crate) windowed: Option<Visibility<B>>,
 }
 
-/// `[1, time * time]`: 0 where a token may look, [`MASKED`] at later tokens; nothing for a single token.
-pub(crate) fn causal_mask<B: Backend>(time: usize, device: &B::Device) -> Option<Tensor<B, 2>> {
-    if time < 2 {
-        return None;
-    }
-    let cell = |cell| if cell % time > cell / time { MASKED } else { 0.0 };
-    let mask: Vec<f32> = (0..time * time).map(cell).collect();
-    Some(Tensor::from_data(TensorData::new(mask, [1, time * time]), device))
-}
-
-/// Keys or values of a stretch of tokens, ready for products: `[rows, key_value_heads, 1, slots, head_dim]`.
-struct Stretch<B: Backend> {
-    key: Tensor<B, 5>,
-    value: Tensor<B, 5>,
-}
+/// A row of tokens that the rows of a batch follow, layer by layer.
+pub(crate) type Past<'a, B> = &'a [&'a KeyValue<B>];
 
 impl<B: Backend> Attention<B> {
-    /// Attention among the tokens of the batch, `[rows * time, model]` to the same.
-    pub(crate) fn forward(&self, x: Tensor<B, 2>, pass: &Pass<B>) -> Tensor<B, 2> {
-        let (query, new) = self.project(x, pass);
-        let new = self.stretch(new);
-        let scores = add_mask(query.matmul(new.key.swap_dims(3, 4)), pass.causal.clone());
-        let attended = if B::ad_enabled(&scores.device()) {
-            let (sum, total) = weighted_sum(scores, new.value);
-            let heads = pass.rows * pass.time * self.heads;
-            let sum = by_token(sum, pass).reshape([heads, self.head_dim]);
-            let attended = sum * by_token(total, pass).reshape([heads, 1]).recip();
-            attended.reshape([pass.rows * pass.time, self.heads * self.head_dim])
-        } else {
-            let attended = activation::softmax(scores, 4).matmul(new.value);
-            self.merge(attended, pass)
-        };
-        attended.matmul(self.output.val())
-    }
-
-    /// Attention to the tokens of the batch and to those in the cache, which takes up the new ones.
-    pub(crate) fn forward_cached(
+    /// Attention of the tokens of the batch to themselves and to `past`, which all rows share. `keep` is given the keys
+    /// and values of the new tokens.
+    ///
+    /// # Shapes
+    /// `[rows * time, model]` to the same; every stretch of the past has one row.
+    pub(crate) fn forward(
         &self,
         x: Tensor<B, 2>,
         pass: &Pass<B>,
-        cache: &mut LayerCache<B>,
+        past: Past<'_, B>,
+        keep: &mut dyn FnMut(KeyValue<B>),
     ) -> Tensor<B, 2> {
-        let (query, new) = self.project(x, pass);
-        cache.push(new);
-        let stretches = [(&cache.past, &pass.past), (&cache.recent, &pass.causal)];
-        let score = |(stretch, mask): (&Option<KeyValue<B>>, &Option<Tensor<B, 2>>)| {
-            let stretch = self.stretch(stretch.clone()?);
-            let scores = query.clone().matmul(stretch.key.swap_dims(3, 4));
-            Some((add_mask(scores, mask.clone()), stretch.value))
+        let (query, own) = self.project(x, pass);
+        let attended = if past.is_empty() && B::ad_enabled(&query.device()) {
+            self.attend_in_training(query, &own, pass)
+        } else {
+            merge(self.attend(query, &own, pass, past), pass)
         };
-        let scored = stretches.into_iter().filter_map(score).collect();
-        self.merge(attend_all(scored), pass).matmul(self.output.val())
+        keep(own);
+        self.output.forward(attended)
     }
 
-    /// Turned queries `[rows, key_value_heads, .., head_dim]` and keys and values as the cache keeps them.
+    /// Attention of one new token a row to that row of `cache`, which takes it up at its place.
+    ///
+    /// # Shapes
+    /// `[rows, model]` to the same; `longest` is the number of tokens of the longest row, the new one included.
+    pub(crate) fn step(
+        &self,
+        x: Tensor<B, 2>,
+        pass: &Pass<B>,
+        cache: KeyValue<B>,
+        places: &[Place],
+        longest: usize,
+    ) -> (Tensor<B, 2>, KeyValue<B>) {
+        let (query, own) = self.project(x, pass);
+        let cache = cache.write(own, places);
+        let seen = cache.first(pass.rows, longest);
+        let scores = query.matmul(seen.keys().swap_dims(3, 4));
+        let stretches = vec![Stretch { scores, start: 0 }];
+        let weights = masked_softmax(stretches, self.visible(pass), 0);
+        let attended = weights.into_iter().map(|weights| weights.matmul(seen.values()));
+        let attended = sum(attended, pass, self);
+        (self.output.forward(merge(attended, pass)), cache)
+    }
+
+    fn visible<'a>(&self, pass: &'a Pass<B>) -> &'a Visibility<B> {
+        match &pass.windowed {
+            Some(windowed) if self.windowed => windowed,
+            _ => &pass.visible,
+        }
+    }
+
+    /// Queries ready for products, and keys and values as caches keep them.
     fn project(&self, x: Tensor<B, 2>, pass: &Pass<B>) -> (Tensor<B, 5>, KeyValue<B>) {
-        let Pass { rows, time, rotation, .. } = pass;
-        let query = rotation.query(x.clone().matmul(self.query.val()), *rows);
-        let key = rotation.key(x.clone().matmul(self.key.val()), *rows);
-        let value = x.matmul(self.value.val());
-        let width = self.key_value_heads * self.head_dim;
-        let stored = [*rows, *time, width];
-        let new = KeyValue { key: key.reshape(stored), value: value.reshape(stored) };
-        (self.split(query, *rows, *time), new)
+        let [query, key, value] = self.projections.forward(x, self);
+        let query = self.norm_heads(query, self.query_norm.as_ref());
+        let key = self.norm_heads(key, self.key_norm.as_ref());
+        let angles = match &pass.local_angles {
+            Some(local) if self.windowed => Some(local),
+            _ => pass.angles.as_ref(),
+        };
+        #[allow(clippy::cast_possible_truncation, reason = "numbers have 32 bits")]
+        let (query, key) = match angles {
+            Some(angles) => (rotate(query, angles, self.scale as f32), rotate(key, angles, 1.0)),
+            None => (query * self.scale, key),
+        };
+        let stored = [pass.rows, pass.time, self.key_value_heads, 1, self.head_dim];
+        let own = KeyValue { key: key.reshape(stored), value: value.reshape(stored) };
+        (self.split(query, pass), own)
+    }
+
+    fn norm_heads(&self, x: Tensor<B, 2>, norm: Option<&Norm<B>>) -> Tensor<B, 2> {
+        let Some(norm) = norm else { return x };
+        let [positions, width] = x.dims();
+        let heads = x.reshape([positions * width / self.head_dim, self.head_dim]);
+        norm.forward(heads).reshape([positions, width])
     }
 
     /// The heads that share keys form a dimension of their own, so that keys need not be repeated; for a single token
     /// they are the rows of one product instead.
-    fn split(&self, query: Tensor<B, 2>, rows: usize, time: usize) -> Tensor<B, 5> {
+    fn split(&self, query: Tensor<B, 2>, pass: &Pass<B>) -> Tensor<B, 5> {
+        let Pass { rows, time, .. } = *pass;
         let group = self.heads / self.key_value_heads;
         if time == 1 {
             return query.reshape([rows, self.key_value_heads, 1, group, self.head_dim]);
@@ -111,78 +158,120 @@ impl<B: Backend> Attention<B> {
             .permute([0, 2, 3, 1, 4])
     }
 
-    /// The inverse of [`Self::split`].
-    fn merge(&self, attended: Tensor<B, 5>, pass: &Pass<B>) -> Tensor<B, 2> {
-        by_token(attended, pass).reshape([pass.rows * pass.time, self.heads * self.head_dim])
+    /// `[rows, key_value_heads, group, time, head_dim]` of the queries to the same, block by block.
+    fn attend(
+        &self,
+        query: Tensor<B, 5>,
+        own: &KeyValue<B>,
+        pass: &Pass<B>,
+        past: Past<'_, B>,
+    ) -> Tensor<B, 5> {
+        let queries = query.dims()[3];
+        let starts = (0..queries).step_by(QUERIES_AT_ONCE);
+        let mut blocks: Vec<Tensor<B, 5>> = starts
+            .map(|from| {
+                let count = QUERIES_AT_ONCE.min(queries - from);
+                // Later tokens than the block's last are hidden from all of it.
+                let slots = if pass.time == 1 { 1 } else { from + count };
+                let own = own.first(pass.rows, slots);
+                self.attend_block(query.clone().narrow(3, from, count), &own, pass, past, from)
+            })
+            .collect();
+        if blocks.len() == 1 { blocks.remove(0) } else { Tensor::cat(blocks, 3) }
     }
 
-    fn stretch(&self, stored: KeyValue<B>) -> Stretch<B> {
-        let [rows, slots, _] = stored.key.dims();
-        let shape = [rows, slots, self.key_value_heads, 1, self.head_dim];
-        let by_head = |x: Tensor<B, 3>| x.reshape(shape).permute([0, 2, 3, 1, 4]);
-        Stretch { key: by_head(stored.key), value: by_head(stored.value) }
+    fn attend_block(
+        &self,
+        query: Tensor<B, 5>,
+        own: &KeyValue<B>,
+        pass: &Pass<B>,
+        past: Past<'_, B>,
+        from: usize,
+    ) -> Tensor<B, 5> {
+        let stretches: Vec<&KeyValue<B>> = past.iter().copied().chain([own]).collect();
+        let mut start = 0;
+        let scored = stretches
+            .iter()
+            .map(|stretch| {
+                let scores = query.clone().matmul(stretch.keys().swap_dims(3, 4));
+                let scored = Stretch { scores, start };
+                start += stretch.slots();
+                scored
+            })
+            .collect();
+        let weights = masked_softmax(scored, self.visible(pass), from);
+        let parts = weights.into_iter().zip(&stretches);
+        sum(parts.map(|(weights, stretch)| weights.matmul(stretch.values())), pass, self)
+    }
+
+    /// As [`Attention::attend`] without a past, with a cheap backward pass.
+    ///
+    /// Dividing by the sum of `exp(scores)` after the product, when heads are in place, spares the backward pass of a
+    /// softmax over all scores. The maximum only guards against overflow and takes no gradient.
+    fn attend_in_training(
+        &self,
+        query: Tensor<B, 5>,
+        own: &KeyValue<B>,
+        pass: &Pass<B>,
+    ) -> Tensor<B, 2> {
+        let scores = query.matmul(own.keys().swap_dims(3, 4));
+        let scores = self.visible(pass).mask(Stretch { scores, start: 0 }, 0);
+        let largest = scores.clone().detach().max_dim(4);
+        let weights = (scores - largest).exp();
+        let total = row_sums(weights.clone());
+        let heads = pass.rows * pass.time * self.heads;
+        let sum = by_token(weights.matmul(own.values()), pass).reshape([heads, self.head_dim]);
+        let attended = sum * by_token(total, pass).reshape([heads, 1]).recip();
+        attended.reshape([pass.rows * pass.time, self.heads * self.head_dim])
     }
 }
 
-/// Adds `mask`, `[1 or rows, ..]`, to scores whose trailing dimensions it spans; flattened, since backends add a shared
-/// row much faster than a tensor that broadcasts in the middle.
-fn add_mask<B: Backend>(scores: Tensor<B, 5>, mask: Option<Tensor<B, 2>>) -> Tensor<B, 5> {
-    let Some(mask) = mask else { return scores };
-    let shape = scores.dims();
-    let [mask_rows, _] = mask.dims();
-    let [rows, heads, group, queries, slots] = shape;
-    if mask_rows == 1 {
-        let scores = scores.reshape([rows * heads * group, queries * slots]);
-        return (scores + mask).reshape(shape);
+impl<B: Backend> Projections<B> {
+    /// Queries, keys and values, `[positions, model]` to `[positions, heads * head_dim]` of each.
+    fn forward(&self, x: Tensor<B, 2>, of: &Attention<B>) -> [Tensor<B, 2>; 3] {
+        match self {
+            Self::Separate(Separate { query, key, value }) => {
+                [query.forward(x.clone()), key.forward(x.clone()), value.forward(x)]
+            }
+            Self::Fused(all) => {
+                let all = all.forward(x);
+                let queries = of.heads * of.head_dim;
+                let keys = of.key_value_heads * of.head_dim;
+                [(0, queries), (queries, keys), (queries + keys, keys)]
+                    .map(|(start, width)| all.clone().narrow(1, start, width))
+            }
+        }
     }
-    if heads * group * queries * slots == mask.dims()[1] {
-        return (scores.reshape([rows, heads * group * queries * slots]) + mask).reshape(shape);
-    }
-    // The mask repeats for every head of a row; more than one new token a row needs it again for every query.
-    scores + mask.reshape([rows, heads, group, 1, slots])
 }
 
-/// Heads of one token next to each other, in the order in which projections hold them.
+/// Parts added up; nothing but zeros if there are none.
+fn sum<B: Backend>(
+    parts: impl Iterator<Item = Tensor<B, 5>>,
+    pass: &Pass<B>,
+    of: &Attention<B>,
+) -> Tensor<B, 5> {
+    let zeros = || {
+        let group = of.heads / of.key_value_heads;
+        let shape = [pass.rows, of.key_value_heads, group, pass.time, of.head_dim];
+        Tensor::zeros(shape, &of.output.weight.val().device())
+    };
+    parts.reduce(|sum, part| sum + part).unwrap_or_else(zeros)
+}
+
+/// Heads of one token next to each other, `[rows * time, heads * head_dim]`: the inverse of [`Attention::split`].
+fn merge<B: Backend>(attended: Tensor<B, 5>, pass: &Pass<B>) -> Tensor<B, 2> {
+    let [rows, heads, group, queries, head_dim] = attended.dims();
+    let width = rows * heads * group * queries * head_dim / (pass.rows * pass.time).max(1);
+    by_token(attended, pass).reshape([pass.rows * pass.time, width])
+}
+
 fn by_token<B: Backend>(x: Tensor<B, 5>, pass: &Pass<B>) -> Tensor<B, 5> {
     if pass.time == 1 { x } else { x.permute([0, 3, 1, 2, 4]) }
-}
-
-/// `exp(scores) @ value` and the sums of `exp(scores)`, whose quotient is the attention; both are scaled alike to keep
-/// them finite.
-///
-/// Dividing after the product, when heads are in place, spares the backward pass of a softmax over all scores. The
-/// maximum only guards against overflow and takes no gradient.
-fn weighted_sum<B: Backend>(
-    scores: Tensor<B, 5>,
-    value: Tensor<B, 5>,
-) -> (Tensor<B, 5>, Tensor<B, 5>) {
-    let largest = scores.clone().detach().max_dim(4);
-    let weights = (scores - largest).exp();
-    let total = row_sums(weights.clone());
-    (weights.matmul(value), total)
 }
 
 /// Sums over the last dimension, as a product, whose backward pass is a product too.
 fn row_sums<B: Backend>(x: Tensor<B, 5>) -> Tensor<B, 5> {
     let [_, _, _, _, width] = x.dims();
-    let ones = Tensor::ones([1, 1, 1, width, 1], &x.device());
+    let ones = Tensor::ones([1, 1, 1, width, 1], (&x.device(), x.dtype()));
     x.matmul(ones)
-}
-
-/// `softmax(scores) @ value` over stretches of tokens, each with its scores and values.
-fn attend_all<B: Backend>(mut stretches: Vec<(Tensor<B, 5>, Tensor<B, 5>)>) -> Tensor<B, 5> {
-    if stretches.len() == 1 {
-        let (scores, value) = stretches.remove(0);
-        return activation::softmax(scores, 4).matmul(value);
-    }
-    let (scores, values): (Vec<_>, Vec<_>) = stretches.into_iter().unzip();
-    let weights = activation::softmax(Tensor::cat(scores, 4), 4);
-    let mut start = 0;
-    let parts = values.into_iter().map(|value| {
-        let slots = value.dims()[3];
-        let part = weights.clone().narrow(4, start, slots).matmul(value);
-        start += slots;
-        part
-    });
-    parts.reduce(|sum, part| sum + part).unwrap_or_else(|| weights.clone())
 }

@@ -34,20 +34,6 @@ pub(crate) fn indices<B: Backend>(indices: &[usize], device: &B::Device) -> Tens
     Tensor::from_data(TensorData::new(data, [indices.len()]), device)
 }
 
-/// Batches of rows of similar length: rows times longest row is at most `tokens`, unless a row alone is longer.
-pub(crate) fn by_length(lengths: &[usize], tokens: usize) -> Vec<Vec<usize>> {
-    let mut order: Vec<usize> = (0..lengths.len()).collect();
-    order.sort_by_key(|&row| lengths[row]);
-    let mut batches: Vec<Vec<usize>> = Vec::new();
-    for row in order {
-        match batches.last_mut() {
-            Some(batch) if (batch.len() + 1) * lengths[row] <= tokens => batch.push(row),
-            _ => batches.push(vec![row]),
-        }
-    }
-    batches
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,12 +52,5 @@ mod tests {
         let hidden = Tensor::<Flex, 3>::from_data([[[0.0], [1.0]], [[2.0], [3.0]]], &FlexDevice);
         let picked = select_positions(hidden, &[3, 0, 3]);
         assert_eq!(picked.into_data().to_vec::<f32>().unwrap(), [3.0, 0.0, 3.0]);
-    }
-
-    #[test]
-    fn batches_hold_rows_of_similar_length_within_the_budget() {
-        let batches = by_length(&[3, 9, 3, 4, 50, 8], 20);
-        assert_eq!(batches, [vec![0, 2, 3], vec![5, 1], vec![4]]);
-        assert!(by_length(&[], 20).is_empty());
     }
 }

@@ -1,120 +1,89 @@
 //! The decoder: embedding, layers, final norm, output projection.
 
-use crate::attention::{Attention, Pass, causal_mask};
+use crate::attention::{Attention, Pass};
 use crate::config::ModelConfig;
 use crate::feed_forward::FeedForward;
-use crate::kv_cache::{KvCache, LayerCache};
-use crate::norm::RmsNorm;
+use crate::kv_cache::{KeyValue, KvCache};
+use crate::norm::Norm;
 use crate::rotary::Rotary;
 use burn::module::{Module, Param};
-use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
-use language_model::stream;
-use rand::Rng;
-use std::f64::consts::TAU;
+use burn::tensor::{DType, Int, Tensor, backend::Backend};
+use kernels::{Place, Visibility};
 
 /// One layer: attention and feed-forward block, each behind a norm and added to the stream.
 #[derive(Module, Debug)]
 pub(crate) struct Layer<B: Backend> {
-    pub(crate) attention_norm: RmsNorm<B>,
+    pub(crate) attention_norm: Norm<B>,
     pub(crate) attention: Attention<B>,
-    pub(crate) feed_forward_norm: RmsNorm<B>,
+    /// Of what attention adds.
+    pub(crate) attention_output_norm: Option<Norm<B>>,
+    pub(crate) feed_forward_norm: Norm<B>,
     pub(crate) feed_forward: FeedForward<B>,
+    /// Of what the feed-forward block adds.
+    pub(crate) feed_forward_output_norm: Option<Norm<B>>,
+    /// Both blocks read the same state.
+    pub(crate) parallel: bool,
 }
 
 impl<B: Backend> Layer<B> {
-    fn forward(&self, x: Tensor<B, 2>, pass: &Pass<B>) -> Tensor<B, 2> {
-        let normed = self.attention_norm.forward(x.clone());
-        self.feed(self.attention.forward(normed, pass) + x)
-    }
-
-    fn forward_cached(
+    /// `attend` is the attention block.
+    fn forward(
         &self,
         x: Tensor<B, 2>,
-        pass: &Pass<B>,
-        cache: &mut LayerCache<B>,
+        attend: impl FnOnce(&Attention<B>, Tensor<B, 2>) -> Tensor<B, 2>,
     ) -> Tensor<B, 2> {
-        let normed = self.attention_norm.forward(x.clone());
-        self.feed(self.attention.forward_cached(normed, pass, cache) + x)
+        let attended = attend(&self.attention, self.attention_norm.forward(x.clone()));
+        let attended = normed(self.attention_output_norm.as_ref(), attended);
+        if self.parallel {
+            return self.feed(x.clone()) + attended + x;
+        }
+        let x = attended + x;
+        self.feed(x.clone()) + x
     }
 
     fn feed(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        let normed = self.feed_forward_norm.forward(x.clone());
-        self.feed_forward.forward(normed) + x
+        let fed = self.feed_forward.forward(self.feed_forward_norm.forward(x));
+        normed(self.feed_forward_output_norm.as_ref(), fed)
     }
 }
 
-/// A decoder-only transformer of the Llama architecture: pre-norm, rotary positions, grouped-query attention, gated
-/// feed-forward blocks.
+fn normed<B: Backend>(norm: Option<&Norm<B>>, x: Tensor<B, 2>) -> Tensor<B, 2> {
+    match norm {
+        Some(norm) => norm.forward(x),
+        None => x,
+    }
+}
+
+/// A decoder-only transformer of one of the families of [`crate::Family`].
 #[derive(Module, Debug)]
 pub struct Decoder<B: Backend> {
     /// `[vocabulary, model]`.
     pub(crate) embedding: Param<Tensor<B, 2>>,
+    /// `[context, model]`, if places are learned.
+    pub(crate) positions: Option<Param<Tensor<B, 2>>>,
     pub(crate) layers: Vec<Layer<B>>,
-    pub(crate) norm: RmsNorm<B>,
+    pub(crate) norm: Norm<B>,
     /// `[vocabulary, model]`, unless the embedding serves.
     pub(crate) output: Option<Param<Tensor<B, 2>>>,
     #[module(skip)]
-    pub(crate) rotary: Rotary,
+    pub(crate) rotary: Option<Rotary>,
     #[module(skip)]
     pub(crate) config: ModelConfig,
 }
 
+/// Keys and values of a row of tokens, layer by layer, that rows of a batch can follow.
+#[derive(Debug)]
+pub(crate) struct Prefix<B: Backend> {
+    layers: Vec<KeyValue<B>>,
+}
+
+impl<B: Backend> Prefix<B> {
+    fn tokens(&self) -> usize {
+        self.layers.first().map_or(0, KeyValue::slots)
+    }
+}
+
 impl<B: Backend> Decoder<B> {
-    /// A decoder with fresh weights, the same for the same seed on every backend.
-    ///
-    /// Weights are normal with the standard deviation `initializer_range`; those of the two projections that each
-    /// layer adds to the stream are divided by `sqrt(2 * layers)`, so that the stream's variance does not grow with
-    /// depth. Norm weights are 1.
-    pub fn init(config: &ModelConfig, seed: u64, device: &B::Device) -> Self {
-        let mut rng = stream(seed);
-        let model = config.hidden_size;
-        let deviation = config.initializer_range;
-        let residual = deviation / (2.0 * config.num_hidden_layers as f64).sqrt();
-        let mut matrix = |rows: usize, columns: usize, deviation: f64| {
-            let data: Vec<f32> = (0..rows * columns).map(|_| normal(&mut rng, deviation)).collect();
-            Tensor::from_data(TensorData::new(data, [rows, columns]), device)
-        };
-        let embedding = matrix(config.vocab_size, model, deviation);
-        let layers = (0..config.num_hidden_layers)
-            .map(|_| {
-                let queries = config.num_attention_heads * config.head_dim;
-                let keys = config.num_key_value_heads * config.head_dim;
-                let inner = config.intermediate_size;
-                LayerWeights {
-                    attention_norm: Tensor::ones([model], device),
-                    query: matrix(model, queries, deviation),
-                    key: matrix(model, keys, deviation),
-                    value: matrix(model, keys, deviation),
-                    attention_output: matrix(queries, model, residual),
-                    feed_forward_norm: Tensor::ones([model], device),
-                    gate: matrix(model, inner, deviation),
-                    up: matrix(model, inner, deviation),
-                    down: matrix(inner, model, residual),
-                }
-            })
-            .collect();
-        let output = config.has_output().then(|| matrix(config.vocab_size, model, deviation));
-        Self::assemble(config, embedding, layers, Tensor::ones([model], device), output)
-    }
-
-    /// Puts weights in their places.
-    pub(crate) fn assemble(
-        config: &ModelConfig,
-        embedding: Tensor<B, 2>,
-        layers: Vec<LayerWeights<B>>,
-        norm: Tensor<B, 1>,
-        output: Option<Tensor<B, 2>>,
-    ) -> Self {
-        Self {
-            embedding: Param::from_tensor(embedding),
-            layers: layers.into_iter().map(|layer| layer.into_layer(config)).collect(),
-            norm: RmsNorm::new(norm, config.rms_norm_eps),
-            output: output.map(Param::from_tensor),
-            rotary: Rotary::new(config),
-            config: config.clone(),
-        }
-    }
-
     /// The shape of the model.
     pub fn config(&self) -> &ModelConfig {
         &self.config
@@ -125,45 +94,111 @@ impl<B: Backend> Decoder<B> {
         self.embedding.val().device()
     }
 
+    /// The type of the weights, which is also that of the cache.
+    pub fn dtype(&self) -> DType {
+        self.embedding.val().dtype()
+    }
+
     /// Hidden states after the final norm, for training and scoring.
     ///
     /// # Shapes
     /// `tokens` `[rows, time]`, padded on the right, to `[rows, time, model]`. Attention is causal, so what stands in
     /// the padding cannot change the states before it.
     pub fn hidden(&self, tokens: Tensor<B, 2, Int>) -> Tensor<B, 3> {
+        self.extend(tokens, &[], &mut |_, _| {})
+    }
+
+    /// Hidden states of rows that all follow `path`, one stretch of tokens after the other; `keep` is given every
+    /// layer's index, keys and values of the new tokens.
+    ///
+    /// # Shapes
+    /// As for [`Decoder::hidden`].
+    pub(crate) fn extend(
+        &self,
+        tokens: Tensor<B, 2, Int>,
+        path: &[Prefix<B>],
+        keep: &mut dyn FnMut(usize, KeyValue<B>),
+    ) -> Tensor<B, 3> {
         let [rows, time] = tokens.dims();
-        let device = tokens.device();
-        let positions = [(0..time).collect()];
-        let pass = Pass {
-            rows,
-            time,
-            rotation: self.rotary.at(&positions, self.heads(), &device),
-            causal: causal_mask(time, &device),
-            past: None,
-        };
-        let mut x = self.embed(tokens);
-        for layer in &self.layers {
-            x = layer.forward(x, &pass);
+        let start: usize = path.iter().map(Prefix::tokens).sum();
+        let positions: Vec<usize> = (start..start + time).collect();
+        let pass = self.pass(rows, time, &positions, vec![start], &tokens.device());
+        let mut x = self.embed(tokens.flatten(0, 1), &positions);
+        for (index, layer) in self.layers.iter().enumerate() {
+            let past: Vec<&KeyValue<B>> = path.iter().map(|prefix| &prefix.layers[index]).collect();
+            x = layer.forward(x, |attention, x| {
+                attention.forward(x, &pass, &past, &mut |own| keep(index, own))
+            });
         }
         self.norm.forward(x).reshape([rows, time, self.config.hidden_size])
     }
 
-    /// A cache for `rows` rows without tokens.
-    pub fn cache(&self, rows: usize) -> KvCache<B> {
-        KvCache::new(rows, self.layers.len(), self.config.num_attention_heads, &self.device())
-    }
-
-    /// Hidden states after the final norm of tokens that follow those in `cache`, which takes them up.
-    ///
-    /// Not for training: gradients would reach back through the cache.
+    /// Reads one row of tokens behind `path`, to be followed by others.
     ///
     /// # Shapes
-    /// `tokens` `[rows, time]`, padded on the right, to `[rows, time, model]`. `lengths[i]`, from 1 to `time`, says how
-    /// many tokens of row `i` are real; states beyond mean nothing.
+    /// `tokens` `[1, time]`, to the states `[1, time, model]`.
+    pub(crate) fn read(
+        &self,
+        tokens: Tensor<B, 2, Int>,
+        path: &[Prefix<B>],
+    ) -> (Tensor<B, 3>, Prefix<B>) {
+        let mut layers = Vec::with_capacity(self.layers.len());
+        let hidden = self.extend(tokens, path, &mut |_, own| layers.push(own));
+        (hidden, Prefix { layers })
+    }
+
+    /// A cache for `rows` rows of `slots` tokens each.
+    pub fn cache(&self, rows: usize, slots: usize) -> KvCache<B> {
+        KvCache::new(&self.config, rows, slots, self.dtype(), &self.device())
+    }
+
+    /// Reads rows into unused rows of a cache; those of `path`, which all follow, come with them.
+    ///
+    /// # Shapes
+    /// `tokens` `[rows, time]`, padded on the right, of which the first `lengths[i]` are real, to the states
+    /// `[rows, time, model]`; states beyond a row's length mean nothing.
+    pub(crate) fn admit(
+        &self,
+        tokens: Tensor<B, 2, Int>,
+        lengths: &[usize],
+        path: &[Prefix<B>],
+        cache: &mut KvCache<B>,
+    ) -> Tensor<B, 3> {
+        let [_, time] = tokens.dims();
+        let first = cache.rows();
+        let start: usize = path.iter().map(Prefix::tokens).sum();
+        let totals: Vec<usize> = lengths.iter().map(|length| start + length).collect();
+        cache.add_rows(&totals);
+        let own: Vec<Place> = lengths
+            .iter()
+            .enumerate()
+            .map(|(row, &count)| Place { row: first + row, slot: start, from: row * time, count })
+            .collect();
+        self.extend(tokens, path, &mut |index, new| {
+            cache.update(index, |mut stored| {
+                let mut slot = 0;
+                for prefix in path {
+                    let count = prefix.tokens();
+                    let rows = first..first + lengths.len();
+                    let places: Vec<Place> =
+                        rows.map(|row| Place { row, slot, from: 0, count }).collect();
+                    stored = stored.write(prefix.layers[index].clone(), &places);
+                    slot += count;
+                }
+                stored.write(new, &own)
+            });
+        })
+    }
+
+    /// Reads rows into unused rows of a cache.
+    ///
+    /// # Shapes
+    /// `tokens` `[rows, time]`, padded on the right, of which the first `lengths[i]` are real, to `[rows, time, model]`:
+    /// the states after the final norm. Those beyond a row's length mean nothing.
     ///
     /// # Panics
-    /// If `lengths` or `cache` have another number of rows than `tokens`.
-    pub fn hidden_cached(
+    /// If `lengths` has another number of rows than `tokens`, or the cache has no room.
+    pub fn hidden_into(
         &self,
         tokens: Tensor<B, 2, Int>,
         lengths: &[usize],
@@ -171,29 +206,40 @@ impl<B: Backend> Decoder<B> {
     ) -> Tensor<B, 3> {
         let [rows, time] = tokens.dims();
         assert_eq!(lengths.len(), rows, "one length for every row of tokens");
-        assert_eq!(cache.rows(), rows, "one row of the cache for every row of tokens");
-        let device = tokens.device();
-        cache.prepare(time);
-        let from = |row| (cache.length(row)..cache.length(row) + time).collect();
-        let positions: Vec<Vec<usize>> =
-            if rows > 0 && (1..rows).all(|row| cache.length(row) == cache.length(0)) {
-                vec![from(0)]
-            } else {
-                (0..rows).map(from).collect()
-            };
-        let pass = Pass {
-            rows,
-            time,
-            rotation: self.rotary.at(&positions, self.heads(), &device),
-            causal: causal_mask(time, &device),
-            past: cache.mask(),
-        };
-        let mut x = self.embed(tokens);
-        for (layer, layer_cache) in self.layers.iter().zip(&mut cache.layers) {
-            x = layer.forward_cached(x, &pass, layer_cache);
+        assert!(rows <= cache.free_rows() && time <= cache.slots(), "the cache has room");
+        self.admit(tokens, lengths, &[], cache)
+    }
+
+    /// The state after the final norm of one more token for every row of a cache, which takes them up.
+    ///
+    /// # Shapes
+    /// `tokens` `[rows]` to `[rows, model]`.
+    ///
+    /// # Panics
+    /// If there is not one token for every row in use, or a row is full.
+    pub fn step(&self, tokens: Tensor<B, 1, Int>, cache: &mut KvCache<B>) -> Tensor<B, 2> {
+        let [rows] = tokens.dims();
+        assert_eq!(rows, cache.rows(), "one token for every row of the cache");
+        assert!(cache.longest() < cache.slots(), "the cache has room");
+        let positions = cache.lengths().to_vec();
+        let pass = self.pass(rows, 1, &positions, positions.clone(), &tokens.device());
+        let place = |(row, &slot): (usize, &usize)| Place { row, slot, from: row, count: 1 };
+        let places: Vec<Place> = positions.iter().enumerate().map(place).collect();
+        let longest = cache.longest() + 1;
+        let mut x = self.embed(tokens, &positions);
+        for (index, layer) in self.layers.iter().enumerate() {
+            x = layer.forward(x, |attention, x| {
+                let mut attended = None;
+                cache.update(index, |stored| {
+                    let (x, stored) = attention.step(x.clone(), &pass, stored, &places, longest);
+                    attended = Some(x);
+                    stored
+                });
+                attended.unwrap_or(x)
+            });
         }
-        cache.advance(lengths);
-        self.norm.forward(x).reshape([rows, time, self.config.hidden_size])
+        cache.advance();
+        self.norm.forward(x)
     }
 
     /// Unnormalised log-probabilities of the next token, `[positions, model]` to `[positions, vocabulary]`.
@@ -206,64 +252,50 @@ impl<B: Backend> Decoder<B> {
         self.output.as_ref().unwrap_or(&self.embedding).val()
     }
 
-    /// `[rows, time]` to `[rows * time, model]`.
-    fn embed(&self, tokens: Tensor<B, 2, Int>) -> Tensor<B, 2> {
-        self.embedding.val().select(0, tokens.flatten(0, 1))
-    }
-
-    fn heads(&self) -> (usize, usize) {
-        (self.config.num_attention_heads, self.config.num_key_value_heads)
-    }
-}
-
-/// The weights of one layer, projections as `[in, out]`.
-pub(crate) struct LayerWeights<B: Backend> {
-    pub(crate) attention_norm: Tensor<B, 1>,
-    pub(crate) query: Tensor<B, 2>,
-    pub(crate) key: Tensor<B, 2>,
-    pub(crate) value: Tensor<B, 2>,
-    pub(crate) attention_output: Tensor<B, 2>,
-    pub(crate) feed_forward_norm: Tensor<B, 1>,
-    pub(crate) gate: Tensor<B, 2>,
-    pub(crate) up: Tensor<B, 2>,
-    pub(crate) down: Tensor<B, 2>,
-}
-
-impl<B: Backend> LayerWeights<B> {
-    fn into_layer(self, config: &ModelConfig) -> Layer<B> {
-        Layer {
-            attention_norm: RmsNorm::new(self.attention_norm, config.rms_norm_eps),
-            attention: Attention {
-                query: Param::from_tensor(self.query),
-                key: Param::from_tensor(self.key),
-                value: Param::from_tensor(self.value),
-                output: Param::from_tensor(self.attention_output),
-                heads: config.num_attention_heads,
-                key_value_heads: config.num_key_value_heads,
-                head_dim: config.head_dim,
-            },
-            feed_forward_norm: RmsNorm::new(self.feed_forward_norm, config.rms_norm_eps),
-            feed_forward: FeedForward {
-                gate: Param::from_tensor(self.gate),
-                up: Param::from_tensor(self.up),
-                down: Param::from_tensor(self.down),
-                activation: config.hidden_act,
-            },
+    /// `first` is the position of the first token, of every row or of all alike.
+    fn pass(
+        &self,
+        rows: usize,
+        time: usize,
+        positions: &[usize],
+        first: Vec<usize>,
+        device: &B::Device,
+    ) -> Pass<B> {
+        let window = self.config.sliding_window.as_ref();
+        let windowed = window.map(|window| Visibility::new(first.clone(), time, Some(window.size)));
+        let rotary = self.rotary.as_ref();
+        Pass {
+            rows,
+            time,
+            angles: rotary.map(|rotary| rotary.angles(positions, device)),
+            local_angles: rotary.and_then(|rotary| rotary.local_angles(positions, device)),
+            visible: Visibility::new(first, time, None),
+            windowed,
         }
     }
-}
 
-/// A normal number of mean 0 (Box and Muller).
-#[allow(clippy::cast_possible_truncation, reason = "weights have 32 bits")]
-pub(crate) fn normal(rng: &mut impl Rng, deviation: f64) -> f32 {
-    let radius = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
-    (deviation * radius * (TAU * rng.random::<f64>()).cos()) as f32
+    /// `[tokens]` to `[tokens, model]`; `positions` are those of all tokens, or of every row of them.
+    fn embed(&self, tokens: Tensor<B, 1, Int>, positions: &[usize]) -> Tensor<B, 2> {
+        let device = tokens.device();
+        let [count] = tokens.dims();
+        let mut x = self.embedding.val().select(0, tokens);
+        if self.config.norms_outputs() {
+            // Gemma scales what it embeds, not what it projects.
+            x = x * (self.config.hidden_size as f64).sqrt();
+        }
+        let Some(table) = &self.positions else { return x };
+        let rows = count / positions.len().max(1);
+        let last = self.config.max_position_embeddings - 1;
+        // Padding may stand beyond the last place; what is there means nothing.
+        let places: Vec<usize> = positions.iter().map(|&position| position.min(last)).collect();
+        let places = crate::batch::indices(&places.repeat(rows), &device);
+        x + table.val().select(0, places)
+    }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use burn_flex::{Flex, FlexDevice};
 
     /// Two small layers.
     pub(crate) fn config() -> ModelConfig {
@@ -271,22 +303,5 @@ pub(crate) mod tests {
             "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 32,
             "initializer_range": 0.4}"#;
         ModelConfig::from_json(text, "config.json").unwrap()
-    }
-
-    #[test]
-    fn the_seed_decides_the_weights() {
-        let decoder = |seed| Decoder::<Flex>::init(&config(), seed, &FlexDevice).weights();
-        assert_eq!(decoder(1), decoder(1));
-        assert_ne!(decoder(1), decoder(2));
-    }
-
-    #[test]
-    fn fresh_weights_have_the_asked_spread() {
-        let mut rng = stream(9);
-        let numbers: Vec<f32> = (0..20_000).map(|_| normal(&mut rng, 3.0)).collect();
-        let mean = numbers.iter().sum::<f32>() / numbers.len() as f32;
-        let square =
-            numbers.iter().map(|number| number * number).sum::<f32>() / numbers.len() as f32;
-        assert!(mean.abs() < 0.1 && (square - 9.0).abs() < 0.3, "{mean} {square}");
     }
 }

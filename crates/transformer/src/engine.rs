@@ -1,15 +1,43 @@
 //! Batched generation and scoring of tokens. Knows nothing of text or of how a token is drawn.
 
 use crate::Error;
-use crate::batch::{by_length, pad_right, select_positions};
-use crate::decoder::Decoder;
+use crate::batch::{pad_right, select_positions};
+use crate::decoder::{Decoder, Prefix};
 use crate::kv_cache::KvCache;
+use crate::prefix_tree::{Step, longest_open, plan};
 use crate::token_log_probs::{Targets, token_log_probs};
-use burn::tensor::{Tensor, backend::Backend};
-use std::collections::VecDeque;
+use burn::tensor::{DType, Tensor, TensorData, backend::Backend};
+use serde::{Deserialize, Serialize};
 
 /// Most tokens, padding included, that go through the decoder at once when prompts are read.
 const TOKENS_AT_ONCE: usize = 8192;
+
+/// How much runs at the same time.
+///
+/// | setting | default | meaning |
+/// |---|---|---|
+/// | `rows` | 64 | most replies that are drawn at the same time |
+/// | `cache_bytes` | 2 GiB | most memory for the keys and values of tokens already seen |
+/// | `share_prefixes` | true | what prompts begin with alike is read once |
+///
+/// The memory is set aside when a job begins, for as many rows as its longest request lets fit, and given back at its
+/// end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Engine {
+    /// Most replies that are drawn at the same time.
+    pub rows: usize,
+    /// Most bytes for the keys and values of tokens already seen.
+    pub cache_bytes: usize,
+    /// What prompts begin with alike is read once.
+    pub share_prefixes: bool,
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self { rows: 64, cache_bytes: 2 << 30, share_prefixes: true }
+    }
+}
 
 /// What follows a sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,43 +53,81 @@ pub enum Next {
 /// Continues every prompt by up to `max_new` tokens, in the order of the prompts.
 ///
 /// `next` is given the place of a prompt and the logits of its next token, `[vocabulary]`, which it may overwrite, and
-/// decides what follows. Up to `rows` prompts run together; what follows one prompt depends on the others by rounding
-/// errors at most. The calls for one prompt come in order, those for different prompts mix. A sequence also ends
-/// where the context does.
+/// decides what follows. A sequence that ends makes room for the next at once. What follows one prompt depends on the
+/// others by rounding errors at most. The calls for one prompt come in order, those for different prompts mix. A
+/// sequence also ends where the context does.
 ///
 /// # Errors
-/// [`Error::NoTokens`], [`Error::UnknownToken`], [`Error::TooLong`] if a prompt leaves no room for a token.
+/// Before anything is drawn: [`Error::NoTokens`], [`Error::UnknownToken`], [`Error::TooLong`] if a prompt leaves no room
+/// for a token, [`Error::CacheTooSmall`] if the longest request does not fit the memory.
 pub fn generate<B: Backend>(
     decoder: &Decoder<B>,
     prompts: &[Vec<u32>],
     max_new: usize,
-    rows: usize,
+    engine: &Engine,
     next: &mut dyn FnMut(usize, &mut [f32]) -> Next,
 ) -> Result<Vec<Vec<u32>>, Error> {
     for (index, prompt) in prompts.iter().enumerate() {
         check(decoder, index, "prompt", prompt, prompt.len() + 1)?;
     }
-    let mut waiting: Vec<usize> = (0..prompts.len()).collect();
-    // Neighbours of similar length pad each other least.
-    waiting.sort_by_key(|&prompt| prompts[prompt].len());
+    let written = vec![Vec::new(); prompts.len()];
+    if max_new == 0 || prompts.is_empty() {
+        return Ok(written);
+    }
+    let Room { rows, slots, steps } = Room::of(decoder, prompts, max_new, engine)?;
     let mut run = Run {
         decoder,
         prompts,
         max_new,
-        rows: rows.max(1),
-        waiting: waiting.into(),
+        reading: Reading { steps: steps.into_iter(), leaves: None, path: Vec::new() },
         running: Vec::new(),
-        cache: decoder.cache(0),
-        written: vec![Vec::new(); prompts.len()],
+        cache: decoder.cache(rows, slots),
+        written,
     };
-    if max_new > 0 {
-        run.all(next);
-    }
+    run.all(next);
     Ok(run.written)
 }
 
-/// A prompt being continued.
-#[derive(Clone, Copy)]
+/// What fits the memory.
+#[derive(Debug)]
+struct Room {
+    rows: usize,
+    slots: usize,
+    steps: Vec<Step>,
+}
+
+impl Room {
+    fn of<B: Backend>(
+        decoder: &Decoder<B>,
+        prompts: &[Vec<u32>],
+        max_new: usize,
+        engine: &Engine,
+    ) -> Result<Self, Error> {
+        let config = decoder.config();
+        let context = config.max_position_embeddings;
+        let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
+        // The last token drawn is not read again.
+        let slots = (longest + max_new - 1).min(context - 1).max(longest);
+        let token = KvCache::<B>::bytes_per_token(config, decoder.dtype()).max(1);
+        let held = engine.cache_bytes / token;
+        if held < slots {
+            return Err(Error::CacheTooSmall {
+                tokens: slots,
+                needed: slots.saturating_mul(token),
+                bytes: engine.cache_bytes,
+            });
+        }
+        let mut steps = plan(prompts, engine.share_prefixes);
+        if held - slots < longest_open(&steps) {
+            steps = plan(prompts, false);
+        }
+        let rows = (held - longest_open(&steps)) / slots;
+        Ok(Self { rows: rows.min(engine.rows.max(1)).min(prompts.len()), slots, steps })
+    }
+}
+
+/// A prompt being continued; its row of the cache has the same index.
+#[derive(Debug, Clone, Copy)]
 struct Row {
     prompt: usize,
     /// The newest token, not yet in the cache; nothing if the sequence has ended.
@@ -72,21 +138,79 @@ struct Run<'a, B: Backend> {
     decoder: &'a Decoder<B>,
     prompts: &'a [Vec<u32>],
     max_new: usize,
-    rows: usize,
-    waiting: VecDeque<usize>,
+    reading: Reading<B>,
     running: Vec<Row>,
     cache: KvCache<B>,
     written: Vec<Vec<u32>>,
 }
 
+/// How far the plan has come.
+struct Reading<B: Backend> {
+    steps: std::vec::IntoIter<Step>,
+    /// Sequences that are read next, and from where on; the next one last.
+    leaves: Option<(Vec<usize>, usize)>,
+    /// What is open.
+    path: Vec<Prefix<B>>,
+}
+
+impl<B: Backend> Reading<B> {
+    /// Up to `most` sequences that follow what is open, and where their rests begin; nothing at the end of the plan.
+    fn next(
+        &mut self,
+        decoder: &Decoder<B>,
+        prompts: &[Vec<u32>],
+        most: usize,
+    ) -> Option<(Vec<usize>, usize)> {
+        loop {
+            if let Some((waiting, from)) = &mut self.leaves {
+                let taken = take(waiting, most, |&prompt| prompts[prompt].len() - *from);
+                if !taken.is_empty() {
+                    return Some((taken, *from));
+                }
+                self.leaves = None;
+            }
+            match self.steps.next()? {
+                Step::Open { sequence, tokens } => {
+                    let tokens = pad_right(&[&prompts[sequence][tokens]], &decoder.device());
+                    let (_, prefix) = decoder.read(tokens, &self.path);
+                    self.path.push(prefix);
+                }
+                Step::Close => drop(self.path.pop()),
+                Step::Read { mut sequences, from } => {
+                    sequences.reverse();
+                    self.leaves = Some((sequences, from));
+                }
+            }
+        }
+    }
+}
+
+/// Takes items off the end while they fit one pass and are of similar length; at least one if there is any.
+fn take<T>(waiting: &mut Vec<T>, most: usize, length: impl Fn(&T) -> usize) -> Vec<T> {
+    let mut taken: Vec<T> = Vec::new();
+    while taken.len() < most
+        && let Some(item) = waiting.pop()
+    {
+        let longest = length(&item);
+        let similar = taken.first().is_none_or(|first| longest <= length(first) * 5 / 4 + 16);
+        let fits = longest * (taken.len() + 1) <= TOKENS_AT_ONCE;
+        if !taken.is_empty() && !(similar && fits) {
+            waiting.push(item);
+            break;
+        }
+        taken.push(item);
+    }
+    taken
+}
+
 impl<B: Backend> Run<'_, B> {
     fn all(&mut self, next: &mut dyn FnMut(usize, &mut [f32]) -> Next) {
         loop {
-            self.drop_ended();
-            // Reading prompts in groups costs fewer passes than one at a time; waiting until half of the rows are
-            // free keeps the batch three quarters full on average.
-            if !self.waiting.is_empty() && self.running.len() <= self.rows / 2 {
-                self.admit(next);
+            let free = self.cache.free_rows();
+            if free > 0
+                && let Some((prompts, from)) = self.reading.next(self.decoder, self.prompts, free)
+            {
+                self.admit(&prompts, from, next);
             } else if self.running.is_empty() {
                 return;
             } else {
@@ -95,73 +219,49 @@ impl<B: Backend> Run<'_, B> {
         }
     }
 
-    /// Frees ended rows, if enough of them wait to be worth copying the cache.
-    fn drop_ended(&mut self) {
-        let live: Vec<usize> =
-            (0..self.running.len()).filter(|&row| self.running[row].token.is_some()).collect();
-        let ended = self.running.len() - live.len();
-        if ended > 0 && (ended * 8 >= self.running.len()) {
-            self.cache.keep(&live);
-            self.running.retain(|row| row.token.is_some());
-        }
-    }
-
-    /// Reads waiting prompts into free rows and draws their first tokens.
-    fn admit(&mut self, next: &mut dyn FnMut(usize, &mut [f32]) -> Next) {
-        let free = self.rows - self.running.len();
-        let mut longest = 0;
-        let mut admitted = Vec::new();
-        while admitted.len() < free
-            && let Some(&prompt) = self.waiting.front()
-        {
-            let length = longest.max(self.prompts[prompt].len());
-            if !admitted.is_empty() && length * (admitted.len() + 1) > TOKENS_AT_ONCE {
-                break;
-            }
-            longest = length;
-            admitted.push(prompt);
-            self.waiting.pop_front();
-        }
+    /// Reads the rests of prompts into free rows and draws their first tokens.
+    fn admit(
+        &mut self,
+        prompts: &[usize],
+        from: usize,
+        next: &mut dyn FnMut(usize, &mut [f32]) -> Next,
+    ) {
         let tokens: Vec<&[u32]> =
-            admitted.iter().map(|&prompt| self.prompts[prompt].as_slice()).collect();
+            prompts.iter().map(|&prompt| &self.prompts[prompt][from..]).collect();
         let lengths: Vec<usize> = tokens.iter().map(|row| row.len()).collect();
+        let longest = lengths.iter().copied().max().unwrap_or(0);
         let last: Vec<usize> =
             lengths.iter().enumerate().map(|(row, length)| row * longest + length - 1).collect();
-        let mut cache = self.decoder.cache(tokens.len());
         let tokens = pad_right(&tokens, &self.decoder.device());
-        let hidden = self.decoder.hidden_cached(tokens, &lengths, &mut cache);
-        let mut rows: Vec<Row> =
-            admitted.into_iter().map(|prompt| Row { prompt, token: Some(0) }).collect();
-        self.draw(&mut rows, select_positions(hidden, &last), next);
-        self.cache.join(cache);
+        let hidden = self.decoder.admit(tokens, &lengths, &self.reading.path, &mut self.cache);
+        let first = self.running.len();
+        let rows = prompts.iter().map(|&prompt| Row { prompt, token: None });
         self.running.extend(rows);
+        self.draw(first, select_positions(hidden, &last), next);
     }
 
     /// Extends every running row by one token.
     fn step(&mut self, next: &mut dyn FnMut(usize, &mut [f32]) -> Next) {
-        let tokens: Vec<[u32; 1]> =
-            self.running.iter().map(|row| [row.token.unwrap_or(0)]).collect();
-        let lengths = vec![1; tokens.len()];
-        let tokens = pad_right(&tokens, &self.decoder.device());
-        let hidden = self.decoder.hidden_cached(tokens, &lengths, &mut self.cache);
-        let mut rows = std::mem::take(&mut self.running);
-        self.draw(&mut rows, hidden.flatten(0, 1), next);
-        self.running = rows;
+        let tokens: Vec<i64> =
+            self.running.iter().map(|row| i64::from(row.token.unwrap_or(0))).collect();
+        let count = tokens.len();
+        let tokens = Tensor::from_data(TensorData::new(tokens, [count]), &self.decoder.device());
+        let hidden = self.decoder.step(tokens, &mut self.cache);
+        self.draw(0, hidden, next);
     }
 
-    /// Draws the next token of every row that has not ended, from `states` `[rows, model]`.
+    /// Draws the next token of the rows from `first` on, from `states` `[rows, model]`, and gives up those that end.
     fn draw(
         &mut self,
-        rows: &mut [Row],
+        first: usize,
         states: Tensor<B, 2>,
         next: &mut dyn FnMut(usize, &mut [f32]) -> Next,
     ) {
         let vocabulary = self.decoder.config().vocab_size;
-        let mut logits: Vec<f32> = self.decoder.logits(states).into_data().iter().collect();
-        for (row, logits) in rows.iter_mut().zip(logits.chunks_exact_mut(vocabulary)) {
-            if row.token.is_none() {
-                continue;
-            }
+        let mut logits = numbers(self.decoder.logits(states));
+        for (row, logits) in
+            self.running[first..].iter_mut().zip(logits.chunks_exact_mut(vocabulary))
+        {
             let written = &mut self.written[row.prompt];
             row.token = match next(row.prompt, logits) {
                 Next::Token(token) => {
@@ -178,21 +278,39 @@ impl<B: Backend> Run<'_, B> {
                 Next::Stop => None,
             };
         }
+        for row in (0..self.running.len()).rev() {
+            if self.running[row].token.is_none() {
+                self.running.swap_remove(row);
+                self.cache.swap_remove(row);
+            }
+        }
     }
+}
+
+/// The numbers of a tensor, as 32 bits.
+fn numbers<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
+    let data = tensor.into_data();
+    if data.dtype != DType::F32 {
+        return data.iter().collect();
+    }
+    data.into_vec().unwrap_or_default()
 }
 
 /// `log p(continuation | prompt)` of every continuation of every prompt, summed over its tokens.
 ///
+/// What prompts begin with alike is read once, and so is what continuations of a prompt share.
+///
 /// # Shapes
-/// `continuations[i]` holds those of `prompts[i]`; so does the result. If all of a prompt's continuations are single
-/// tokens, one pass over the prompt serves them all.
+/// `continuations[i]` holds those of `prompts[i]`; so does the result.
 ///
 /// # Errors
-/// [`Error::NoTokens`], [`Error::UnknownToken`], [`Error::TooLong`].
+/// [`Error::NoTokens`], [`Error::UnknownToken`], [`Error::TooLong`], and [`Error::CacheTooSmall`] if the keys and values
+/// of the longest prompt do not fit the memory.
 pub fn continuation_log_probs<B: Backend>(
     decoder: &Decoder<B>,
     prompts: &[Vec<u32>],
     continuations: &[Vec<Vec<u32>>],
+    engine: &Engine,
 ) -> Result<Vec<Vec<f64>>, Error> {
     let mut rows = Vec::new();
     for (index, (prompt, continuations)) in prompts.iter().zip(continuations).enumerate() {
@@ -203,61 +321,133 @@ pub fn continuation_log_probs<B: Backend>(
         }
         rows.extend(scored_rows(index, prompt, continuations));
     }
-    let mut sums: Vec<Vec<f64>> = continuations.iter().map(|each| vec![0.0; each.len()]).collect();
-    let lengths: Vec<usize> = rows.iter().map(|row| row.tokens.len()).collect();
-    for batch in by_length(&lengths, TOKENS_AT_ONCE) {
-        let batch: Vec<&ScoredRow> = batch.into_iter().map(|row| &rows[row]).collect();
-        score(decoder, &batch, &mut sums);
+    let (sequences, asked): (Vec<Vec<u32>>, Vec<Vec<Asked>>) = rows.into_iter().unzip();
+    let token = KvCache::<B>::bytes_per_token(decoder.config(), decoder.dtype()).max(1);
+    let mut steps = plan(&sequences, engine.share_prefixes);
+    if longest_open(&steps) > engine.cache_bytes / token {
+        steps = plan(&sequences, false);
     }
-    Ok(sums)
+    let sums = continuations.iter().map(|each| vec![0.0; each.len()]).collect();
+    let mut scoring =
+        Scoring { decoder, sequences, asked, sums, path: Vec::new(), states: Vec::new() };
+    scoring.all(steps);
+    Ok(scoring.sums)
 }
 
-/// A row of tokens and the tokens to score in it.
-struct ScoredRow {
+/// A token to score: the position that predicts it, the token, its prompt and its place among the continuations.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    position: usize,
+    token: u32,
     prompt: usize,
-    tokens: Vec<u32>,
-    /// Position that predicts, token, place of the continuation it belongs to.
-    targets: Vec<(usize, u32, usize)>,
+    place: usize,
 }
 
-fn scored_rows(index: usize, prompt: &[u32], continuations: &[Vec<u32>]) -> Vec<ScoredRow> {
+/// Rows of tokens and what to score in them. If all of a prompt's continuations are single tokens, one row serves.
+fn scored_rows(
+    index: usize,
+    prompt: &[u32],
+    continuations: &[Vec<u32>],
+) -> Vec<(Vec<u32>, Vec<Asked>)> {
     let last = prompt.len() - 1;
+    let asked = |step: usize, token: u32, place: usize| Asked {
+        position: last + step,
+        token,
+        prompt: index,
+        place,
+    };
+    if continuations.is_empty() {
+        return Vec::new();
+    }
     if continuations.iter().all(|continuation| continuation.len() == 1) {
-        let targets = continuations.iter().flatten().enumerate();
-        let targets = targets.map(|(place, &token)| (last, token, place)).collect();
-        return vec![ScoredRow { prompt: index, tokens: prompt.to_vec(), targets }];
+        let tokens = continuations.iter().flatten().enumerate();
+        let tokens = tokens.map(|(place, &token)| asked(0, token, place)).collect();
+        return vec![(prompt.to_vec(), tokens)];
     }
     let row = |(place, continuation): (usize, &Vec<u32>)| {
         let (_, read) = continuation.split_last()?;
-        let targets = continuation.iter().enumerate();
-        Some(ScoredRow {
-            prompt: index,
-            tokens: [prompt, read].concat(),
-            targets: targets.map(|(step, &token)| (last + step, token, place)).collect(),
-        })
+        let tokens = continuation.iter().enumerate();
+        let tokens = tokens.map(|(step, &token)| asked(step, token, place)).collect();
+        Some(([prompt, read].concat(), tokens))
     };
     continuations.iter().enumerate().filter_map(row).collect()
 }
 
-fn score<B: Backend>(decoder: &Decoder<B>, batch: &[&ScoredRow], sums: &mut [Vec<f64>]) {
-    let tokens: Vec<&[u32]> = batch.iter().map(|row| row.tokens.as_slice()).collect();
-    let longest = tokens.iter().map(|row| row.len()).max().unwrap_or(0);
-    let mut targets = Targets::default();
-    let mut owners = Vec::new();
-    for (index, row) in batch.iter().enumerate() {
-        for &(position, token, place) in &row.targets {
-            targets.positions.push(index * longest + position);
-            targets.tokens.push(token);
-            owners.push((row.prompt, place));
+struct Scoring<'a, B: Backend> {
+    decoder: &'a Decoder<B>,
+    sequences: Vec<Vec<u32>>,
+    asked: Vec<Vec<Asked>>,
+    sums: Vec<Vec<f64>>,
+    /// What is open.
+    path: Vec<Prefix<B>>,
+    /// Where each stretch of the path begins, and its states.
+    states: Vec<(usize, Tensor<B, 3>)>,
+}
+
+impl<B: Backend> Scoring<'_, B> {
+    fn all(&mut self, steps: Vec<Step>) {
+        for step in steps {
+            match step {
+                Step::Open { sequence, tokens } => {
+                    let start = tokens.start;
+                    let tokens = [&self.sequences[sequence][tokens]];
+                    let tokens = pad_right(&tokens, &self.decoder.device());
+                    let (hidden, prefix) = self.decoder.read(tokens, &self.path);
+                    self.path.push(prefix);
+                    self.states.push((start, hidden));
+                }
+                Step::Close => {
+                    self.path.pop();
+                    self.states.pop();
+                }
+                Step::Read { mut sequences, from } => {
+                    sequences.reverse();
+                    while !sequences.is_empty() {
+                        let length = |&sequence: &usize| self.sequences[sequence].len() - from;
+                        let batch = take(&mut sequences, usize::MAX, length);
+                        self.read(&batch, from);
+                    }
+                }
+            }
         }
     }
-    if owners.is_empty() {
-        return;
+
+    /// Reads the rests of sequences and scores what is asked in them, and of them in what is open.
+    fn read(&mut self, batch: &[usize], from: usize) {
+        let tokens: Vec<&[u32]> =
+            batch.iter().map(|&sequence| &self.sequences[sequence][from..]).collect();
+        let longest = tokens.iter().map(|row| row.len()).max().unwrap_or(0);
+        let tokens = pad_right(&tokens, &self.decoder.device());
+        let hidden = self.decoder.extend(tokens, &self.path, &mut |_, _| {});
+        let asked: Vec<(usize, Asked)> = batch
+            .iter()
+            .enumerate()
+            .flat_map(|(row, &sequence)| self.asked[sequence].iter().map(move |&one| (row, one)))
+            .collect();
+        let own = asked.iter().filter(|(_, one)| one.position >= from);
+        let own = own.map(|&(row, one)| (row * longest + one.position - from, one)).collect();
+        self.score(hidden, own);
+        let mut end = from;
+        for (start, hidden) in self.states.clone().into_iter().rev() {
+            let within = asked.iter().filter(|(_, one)| (start..end).contains(&one.position));
+            let within = within.map(|&(_, one)| (one.position - start, one)).collect();
+            self.score(hidden, within);
+            end = start;
+        }
     }
-    let hidden = decoder.hidden(pad_right(&tokens, &decoder.device()));
-    let log_probs = token_log_probs(decoder, hidden, &targets).into_data();
-    for ((prompt, place), log_prob) in owners.into_iter().zip(log_probs.iter::<f64>()) {
-        sums[prompt][place] += log_prob;
+
+    /// Adds the log-probabilities of tokens that states at these places predict.
+    fn score(&mut self, hidden: Tensor<B, 3>, asked: Vec<(usize, Asked)>) {
+        if asked.is_empty() {
+            return;
+        }
+        let (positions, asked): (Vec<usize>, Vec<Asked>) = asked.into_iter().unzip();
+        let tokens = asked.iter().map(|one| one.token).collect();
+        let log_probs =
+            token_log_probs(self.decoder, hidden, &Targets { positions, tokens }).into_data();
+        for (one, log_prob) in asked.into_iter().zip(log_probs.iter::<f64>()) {
+            self.sums[one.prompt][one.place] += log_prob;
+        }
     }
 }
 

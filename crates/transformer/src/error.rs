@@ -36,11 +36,11 @@ pub enum Error {
         /// The file.
         file: String,
         /// The setting.
-        key: &'static str,
+        key: String,
         /// The value found.
         found: String,
         /// The values allowed.
-        expected: &'static str,
+        expected: String,
     },
     /// The model is of a kind that this crate does not run.
     #[error("{file}: `{key}` is {found}, which is not supported; supported: {supported}")]
@@ -48,11 +48,11 @@ pub enum Error {
         /// The file.
         file: String,
         /// The setting.
-        key: &'static str,
+        key: String,
         /// The value found.
         found: String,
         /// What can be used instead.
-        supported: &'static str,
+        supported: String,
     },
     /// A weights file is cut short or damaged.
     #[error("{file} is not a complete safetensors file: {message}; fetch or write it again")]
@@ -131,6 +131,19 @@ pub enum Error {
         tokens: usize,
         /// Tokens the model can hold.
         context: usize,
+    },
+    /// The longest request does not fit the memory for keys and values.
+    #[error(
+        "a request of {tokens} tokens needs {needed} bytes for keys and values, but `cache_bytes` is {bytes}; raise it, or \
+         shorten the prompt or the reply"
+    )]
+    CacheTooSmall {
+        /// Tokens of the longest request, its reply included.
+        tokens: usize,
+        /// Bytes that it needs.
+        needed: usize,
+        /// The setting.
+        bytes: usize,
     },
     /// A model folder lacks a file.
     #[error("{} holds no {file}; {advice}", folder.display())]

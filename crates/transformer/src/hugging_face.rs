@@ -1,7 +1,11 @@
-//! A decoder's weights under the names and in the layout of Hugging Face: projections as `[out, in]`.
+//! A decoder's weights under the names and in the layout of Hugging Face.
 
-use crate::config::{Architecture, ModelConfig};
-use crate::decoder::{Decoder, LayerWeights};
+use crate::assemble::{LayerPart, Part, Piece, Source};
+use crate::config::{Architecture, Family, ModelConfig};
+use crate::decoder::Decoder;
+use crate::linear::Linear;
+use crate::names::{base, is_derived, name};
+use crate::norm::Norm;
 use crate::weights::{Array, Precision, WEIGHTS_FILE, Weights};
 use crate::{Error, files};
 use burn::tensor::{Tensor, TensorData, backend::Backend};
@@ -9,23 +13,6 @@ use std::path::Path;
 
 /// The name of the file that holds the shape of the model.
 const CONFIG_FILE: &str = "config.json";
-
-/// Names of the parts of a layer.
-mod layer {
-    pub(super) const ATTENTION_NORM: &str = "input_layernorm";
-    pub(super) const QUERY: &str = "self_attn.q_proj";
-    pub(super) const KEY: &str = "self_attn.k_proj";
-    pub(super) const VALUE: &str = "self_attn.v_proj";
-    pub(super) const ATTENTION_OUTPUT: &str = "self_attn.o_proj";
-    pub(super) const FEED_FORWARD_NORM: &str = "post_attention_layernorm";
-    pub(super) const GATE: &str = "mlp.gate_proj";
-    pub(super) const UP: &str = "mlp.up_proj";
-    pub(super) const DOWN: &str = "mlp.down_proj";
-}
-
-const EMBEDDING: &str = "model.embed_tokens.weight";
-const NORM: &str = "model.norm.weight";
-const OUTPUT: &str = "lm_head.weight";
 
 impl ModelConfig {
     /// Reads `config.json` of a model folder.
@@ -80,21 +67,20 @@ impl<B: Backend> Decoder<B> {
         device: &B::Device,
     ) -> Result<Self, Error> {
         config.validate()?;
-        let mut reader = Reader { weights, device };
-        let table = [config.vocab_size, config.hidden_size];
-        let embedding = reader.table(EMBEDDING, table)?;
-        let layers = (0..config.num_hidden_layers)
-            .map(|index| reader.layer(config, index))
-            .collect::<Result<_, _>>()?;
-        let norm = reader.vector(NORM, config.hidden_size)?;
-        let output = if config.has_output() {
-            Some(reader.table(OUTPUT, table)?)
-        } else {
+        let derived: Vec<String> =
+            weights.names().filter(|name| is_derived(name)).map(str::to_owned).collect();
+        for name in derived {
+            weights.discard(&name);
+        }
+        // Some writers leave out what stands in front of all names.
+        let bare = !weights.names().any(|name| name.starts_with(base(config.family)));
+        let mut reader = Reader { config, weights, device, bare };
+        let decoder = Self::assemble(config, &mut reader)?;
+        if !config.has_output() {
             // Some writers store the tied projection a second time.
-            reader.weights.discard(OUTPUT);
-            None
-        };
-        Ok(Self::assemble(config, embedding, layers, norm, output))
+            weights.discard(&weight(&name(config.family, Part::Output)));
+        }
+        Ok(decoder)
     }
 
     /// The decoder under another head: a score needs no output projection, so an untied one is dropped.
@@ -107,94 +93,229 @@ impl<B: Backend> Decoder<B> {
         self
     }
 
-    /// All tensors of the decoder; a caller may add its own before writing them.
+    /// All tensors of the decoder, adapters added to the weights that they correct; a caller may add its own before
+    /// writing them.
     pub fn weights(&self) -> Weights {
         let mut weights = Weights::default();
-        weights.insert(EMBEDDING, array(self.embedding.val()));
-        weights.insert(NORM, array(self.norm.weight.val()));
-        if let Some(output) = &self.output {
-            weights.insert(OUTPUT, array(output.val()));
-        }
-        for (index, part) in self.layers.iter().enumerate() {
-            let (attention, feed_forward) = (&part.attention, &part.feed_forward);
-            let norms = [
-                (layer::ATTENTION_NORM, &part.attention_norm),
-                (layer::FEED_FORWARD_NORM, &part.feed_forward_norm),
-            ];
-            for (part, norm) in norms {
-                weights.insert(name(index, part), array(norm.weight.val()));
-            }
-            let projections = [
-                (layer::QUERY, &attention.query),
-                (layer::KEY, &attention.key),
-                (layer::VALUE, &attention.value),
-                (layer::ATTENTION_OUTPUT, &attention.output),
-                (layer::GATE, &feed_forward.gate),
-                (layer::UP, &feed_forward.up),
-                (layer::DOWN, &feed_forward.down),
-            ];
-            for (part, projection) in projections {
-                weights.insert(name(index, part), array(projection.val().transpose()));
+        for (part, piece) in self.pieces() {
+            let name = name(self.config.family, part);
+            match piece {
+                Piece::Table(table) => weights.insert(weight(&name), array(table.val())),
+                Piece::Norm(norm) => {
+                    weights.insert(weight(&name), array(norm.weight.val()));
+                    if let Some(constant) = &norm.bias {
+                        weights.insert(bias(&name), array(constant.val()));
+                    }
+                }
+                Piece::Linear(map) => {
+                    let layout = Layout::of(&self.config, part);
+                    weights.insert(weight(&name), layout.to_file(array(map.merged())));
+                    if let Some(constant) = &map.bias {
+                        weights.insert(bias(&name), layout.to_file(array(constant.val())));
+                    }
+                }
             }
         }
         weights
     }
 }
 
-fn name(layer: usize, part: &str) -> String {
-    format!("model.layers.{layer}.{part}.weight")
+fn weight(name: &str) -> String {
+    format!("{name}.weight")
 }
 
-fn array<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Array {
+fn bias(name: &str) -> String {
+    format!("{name}.bias")
+}
+
+pub(crate) fn array<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Array {
     let shape = tensor.dims().to_vec();
     let data = tensor.into_data().iter::<f32>().collect();
     Array { shape, data }
 }
 
-/// Takes tensors and puts them on the device.
+/// How a file lays out the numbers of a linear map, which are `[in, out]` here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Layout {
+    /// `[in, out]` in the file too, not `[out, in]`.
+    keeps_order: bool,
+    /// The file holds query, key and value of one head next to each other: so many heads of so many numbers.
+    by_head: Option<(usize, usize)>,
+}
+
+impl Layout {
+    pub(crate) fn of(config: &ModelConfig, part: Part) -> Self {
+        let fused = matches!(part, Part::Layer(_, LayerPart::QueryKeyValue));
+        let by_head = fused && config.family == Family::GptNeoX;
+        Self {
+            keeps_order: config.family == Family::Gpt2,
+            by_head: by_head.then_some((config.num_attention_heads, config.head_dim)),
+        }
+    }
+
+    /// The shape in the file of a map `[in, out]`.
+    pub(crate) fn shape(self, [from, to]: [usize; 2]) -> [usize; 2] {
+        if self.keeps_order { [from, to] } else { [to, from] }
+    }
+
+    /// `[in, out]` of the numbers in a file; of constants, their order alone.
+    pub(crate) fn read(self, data: Vec<f32>, [from, _]: [usize; 2]) -> Vec<f32> {
+        let data = self.reorder(data, from, Self::by_kind);
+        if self.keeps_order || from == 1 { data } else { transpose(&data, from) }
+    }
+
+    /// The inverse of [`Layout::read`].
+    pub(crate) fn to_file(self, array: Array) -> Array {
+        let Array { shape, data } = array;
+        let [from, to] = match shape[..] {
+            [from, to] => [from, to],
+            _ => [1, data.len()],
+        };
+        let matrix = shape.len() == 2;
+        let data = if self.keeps_order || !matrix { data } else { transpose(&data, to) };
+        let data = self.reorder(data, if matrix { from } else { 1 }, Self::by_head);
+        Array { shape: if matrix { self.shape([from, to]).to_vec() } else { shape }, data }
+    }
+
+    /// Puts the outputs, rows of `width` numbers, in another order.
+    fn reorder(
+        self,
+        data: Vec<f32>,
+        width: usize,
+        source: fn((usize, usize), usize) -> usize,
+    ) -> Vec<f32> {
+        let Some(heads) = self.by_head else { return data };
+        let rows = data.len() / width.max(1);
+        let row = |row: usize| &data[source(heads, row) * width..][..width];
+        (0..rows).flat_map(|index| row(index).iter().copied()).collect()
+    }
+
+    /// Which output of the file is output `index` here, all queries first, then all keys, then all values.
+    fn by_kind((heads, head_dim): (usize, usize), index: usize) -> usize {
+        let (kind, head, place) =
+            (index / (heads * head_dim), index / head_dim % heads, index % head_dim);
+        (head * 3 + kind) * head_dim + place
+    }
+
+    /// The inverse of [`Layout::by_kind`].
+    fn by_head((heads, head_dim): (usize, usize), index: usize) -> usize {
+        let (head, kind, place) = (index / (3 * head_dim), index / head_dim % 3, index % head_dim);
+        (kind * heads + head) * head_dim + place
+    }
+}
+
+/// Takes tensors out of files and puts them on the device.
 struct Reader<'a, B: Backend> {
+    config: &'a ModelConfig,
     weights: &'a mut Weights,
     device: &'a B::Device,
+    /// The names lack what stands in front of all of them.
+    bare: bool,
 }
 
 impl<B: Backend> Reader<'_, B> {
-    fn layer(&mut self, config: &ModelConfig, index: usize) -> Result<LayerWeights<B>, Error> {
-        let model = config.hidden_size;
-        let queries = config.num_attention_heads * config.head_dim;
-        let keys = config.num_key_value_heads * config.head_dim;
-        let inner = config.intermediate_size;
-        let name = |part| name(index, part);
-        Ok(LayerWeights {
-            attention_norm: self.vector(&name(layer::ATTENTION_NORM), model)?,
-            query: self.projection(&name(layer::QUERY), [model, queries])?,
-            key: self.projection(&name(layer::KEY), [model, keys])?,
-            value: self.projection(&name(layer::VALUE), [model, keys])?,
-            attention_output: self.projection(&name(layer::ATTENTION_OUTPUT), [queries, model])?,
-            feed_forward_norm: self.vector(&name(layer::FEED_FORWARD_NORM), model)?,
-            gate: self.projection(&name(layer::GATE), [model, inner])?,
-            up: self.projection(&name(layer::UP), [model, inner])?,
-            down: self.projection(&name(layer::DOWN), [inner, model])?,
-        })
+    fn name(&self, part: Part) -> String {
+        let name = name(self.config.family, part);
+        match name.strip_prefix(base(self.config.family)) {
+            Some(bare) if self.bare => bare.to_owned(),
+            _ => name,
+        }
     }
 
     fn vector(&mut self, name: &str, size: usize) -> Result<Tensor<B, 1>, Error> {
         let data = self.weights.take(name, &[size])?;
         Ok(Tensor::from_data(TensorData::new(data, [size]), self.device))
     }
+}
 
-    fn table(&mut self, name: &str, shape: [usize; 2]) -> Result<Tensor<B, 2>, Error> {
-        let data = self.weights.take(name, &shape)?;
+impl<B: Backend> Source<B> for Reader<'_, B> {
+    type Error = Error;
+
+    fn table(&mut self, part: Part, rows: usize) -> Result<Tensor<B, 2>, Error> {
+        let shape = [rows, self.config.hidden_size];
+        let data = self.weights.take(&weight(&self.name(part)), &shape)?;
         Ok(Tensor::from_data(TensorData::new(data, shape), self.device))
     }
 
-    /// A matrix `[in, out]` that the file holds as `[out, in]`.
-    fn projection(&mut self, name: &str, [from, to]: [usize; 2]) -> Result<Tensor<B, 2>, Error> {
-        let data = transpose(&self.weights.take(name, &[to, from])?, from);
-        Ok(Tensor::from_data(TensorData::new(data, [from, to]), self.device))
+    /// Brought into order on the host, so that the tensor is laid out in order on every backend.
+    fn linear(&mut self, part: Part, sizes: [usize; 2], biased: bool) -> Result<Linear<B>, Error> {
+        let name = self.name(part);
+        let layout = Layout::of(self.config, part);
+        let data = self.weights.take(&weight(&name), &layout.shape(sizes))?;
+        let data = TensorData::new(layout.read(data, sizes), sizes);
+        let matrix = Tensor::from_data(data, self.device);
+        let constant = match biased {
+            true => {
+                let data = self.weights.take(&bias(&name), &[sizes[1]])?;
+                let data = layout.read(data, [1, sizes[1]]);
+                Some(Tensor::from_data(TensorData::new(data, [sizes[1]]), self.device))
+            }
+            false => None,
+        };
+        Ok(Linear::new(matrix, constant))
+    }
+
+    fn norm(&mut self, part: Part, width: usize) -> Result<Norm<B>, Error> {
+        let name = self.name(part);
+        let scale = self.vector(&weight(&name), width)?;
+        let constant = match self.config.family.has_layer_norms() {
+            true => Some(self.vector(&bias(&name), width)?),
+            false => None,
+        };
+        Ok(Norm::new(scale, constant, self.config))
     }
 }
 
-/// Rows of `columns` numbers to columns. On the host, so that the tensor is laid out in order on every backend.
+/// Rows of `columns` numbers to columns, in tiles that fit the nearest cache.
 fn transpose(data: &[f32], columns: usize) -> Vec<f32> {
-    (0..columns).flat_map(|column| data.iter().skip(column).step_by(columns).copied()).collect()
+    const TILE: usize = 32;
+    let rows = data.len() / columns.max(1);
+    let mut transposed = vec![0.0; data.len()];
+    for top in (0..rows).step_by(TILE) {
+        for left in (0..columns).step_by(TILE) {
+            for row in top..rows.min(top + TILE) {
+                for column in left..columns.min(left + TILE) {
+                    transposed[column * rows + row] = data[row * columns + column];
+                }
+            }
+        }
+    }
+    transposed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn heads_are_told_apart() {
+        // Two heads of one number: the file holds q0 k0 v0 q1 k1 v1.
+        let layout = Layout { keeps_order: false, by_head: Some((2, 1)) };
+        let file = vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        let read = layout.read(file.clone(), [1, 6]);
+        assert_eq!(read, [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+        assert_eq!(layout.to_file(Array { shape: vec![6], data: read }).data, file);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_what_was_read(
+            from in 1_usize..40,
+            heads in 1_usize..4,
+            head_dim in 1_usize..6,
+            keeps_order in any::<bool>(),
+            by_head in any::<bool>(),
+        ) {
+            let to = 3 * heads * head_dim;
+            let layout = Layout { keeps_order, by_head: by_head.then_some((heads, head_dim)) };
+            // No family has both.
+            prop_assume!(!(keeps_order && by_head));
+            let data: Vec<f32> = (0..from * to).map(|number| number as f32).collect();
+            let read = layout.read(data.clone(), [from, to]);
+            let written = layout.to_file(Array { shape: vec![from, to], data: read });
+            prop_assert_eq!(written.shape, layout.shape([from, to]).to_vec());
+            prop_assert_eq!(written.data, data);
+        }
+    }
 }

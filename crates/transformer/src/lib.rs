@@ -1,7 +1,7 @@
 //! Decoder-only transformers on burn: Hugging Face folders in and out, fast generation.
 //!
-//! [`Decoder`] is the network of the Llama architecture (pre-norm, rotary positions, grouped-query attention, gated
-//! feed-forward blocks). [`Transformer`] joins it with its text side, [`Codec`], and answers [`Dialogue`]s.
+//! [`Decoder`] is the network of a family of models, Llama, Mistral, Qwen2, Qwen3, Gemma 3, GPT-2 or GPT-NeoX, as its
+//! `config.json` says. [`Transformer`] joins it with its text side, [`Codec`], and answers [`Dialogue`]s.
 //! [`token_log_probs`] is the only place where log-probabilities are computed, so that sampling, reference and training
 //! cannot drift apart.
 //!
@@ -9,7 +9,7 @@
 //!
 //! ```
 //! use burn_flex::{Flex, FlexDevice};
-//! use transformer::{Decoder, ModelConfig, Next, Targets, generate, pad_right, token_log_probs};
+//! use transformer::{Decoder, Engine, ModelConfig, Next, Targets, generate, pad_right, token_log_probs};
 //!
 //! let config = r#"{"model_type": "llama", "vocab_size": 32, "hidden_size": 16, "intermediate_size": 24,
 //!     "num_hidden_layers": 2, "num_attention_heads": 2}"#;
@@ -26,13 +26,14 @@
 //!     let best = (0..32).max_by(|&a, &b| logits[a as usize].total_cmp(&logits[b as usize]));
 //!     best.map_or(Next::Stop, Next::Token)
 //! };
-//! let replies = generate(&decoder, &[vec![1, 2, 3], vec![4]], 4, 64, &mut most_likely)?;
+//! let replies = generate(&decoder, &[vec![1, 2, 3], vec![4]], 4, &Engine::default(), &mut most_likely)?;
 //! assert_eq!(replies[1].len(), 4);
 //! # Ok::<(), transformer::Error>(())
 //! ```
 //!
 //! [`Dialogue`]: dialogue::Dialogue
 
+mod assemble;
 mod attention;
 mod batch;
 mod chat_template;
@@ -46,11 +47,15 @@ mod files;
 #[cfg(test)]
 mod fixture;
 mod folder;
+mod fresh;
 mod hugging_face;
 mod kv_cache;
+mod linear;
 mod model;
+mod names;
 mod norm;
 mod optimizer;
+mod prefix_tree;
 mod rotary;
 mod sampler;
 mod scalar_head;
@@ -64,9 +69,11 @@ mod weights;
 pub use batch::{pad_right, select_positions};
 pub use chat_template::{ChatTemplate, SpecialTokens};
 pub use codec::{Codec, TokenizedDialogue};
-pub use config::{Activation, Architecture, ModelConfig, RopeScaling};
+pub use config::{
+    Activation, Architecture, Family, ModelConfig, Positions, Rope, RopeScaling, SlidingWindow,
+};
 pub use decoder::Decoder;
-pub use engine::{Next, continuation_log_probs, generate};
+pub use engine::{Engine, Next, continuation_log_probs, generate};
 pub use error::Error;
 pub use folder::{ModelFiles, write_folder};
 pub use kv_cache::KvCache;

@@ -1,7 +1,7 @@
 //! A decoder with its text side: a language model.
 
 use crate::{
-    Architecture, Codec, Decoder, Error, ModelConfig, ModelFiles, Next, Precision, Sampled,
+    Architecture, Codec, Decoder, Engine, Error, ModelConfig, ModelFiles, Next, Precision, Sampled,
     StopMatcher, Weights, continuation_log_probs,
     folder::{CONFIG, write_folder},
     generate, sample,
@@ -17,9 +17,6 @@ use language_model::{
 };
 use std::path::Path;
 
-/// Most replies that are drawn at the same time.
-const ROWS: usize = 64;
-
 /// A decoder-only language model: the weights and the text side. A clone shares the weights.
 #[derive(Debug, Clone)]
 pub struct Transformer<B: Backend> {
@@ -27,6 +24,8 @@ pub struct Transformer<B: Backend> {
     pub decoder: Decoder<B>,
     /// Dialogues to tokens and back.
     pub codec: Codec,
+    /// How much runs at the same time.
+    pub engine: Engine,
 }
 
 /// A drawn reply with its tokens.
@@ -48,6 +47,11 @@ impl Reply {
 }
 
 impl<B: Backend> Transformer<B> {
+    /// Puts weights and text side together, with the default [`Engine`].
+    pub fn new(decoder: Decoder<B>, codec: Codec) -> Self {
+        Self { decoder, codec, engine: Engine::default() }
+    }
+
     /// Reads a Hugging Face folder: `config.json`, `model.safetensors` (or several files with their index),
     /// `tokenizer.json` and, where there are, `tokenizer_config.json`, `chat_template.jinja` and
     /// `generation_config.json`.
@@ -79,16 +83,19 @@ impl<B: Backend> Transformer<B> {
         if config.architecture != Architecture::CausalLm {
             return Err(Error::Unsupported {
                 file,
-                key: "architectures",
-                found: "a model that scores texts".to_owned(),
-                supported: "LlamaForCausalLM, which writes them",
+                key: "architectures".to_owned(),
+                found: config.family.class(Architecture::Score).to_owned(),
+                supported: format!(
+                    "{}, which writes texts instead of scoring them",
+                    config.family.class(Architecture::CausalLm)
+                ),
             });
         }
         let codec = Codec::from_files(files)?;
         let mut weights = weights()?;
         let decoder = Decoder::from_weights(&config, &mut weights, device)?;
         weights.finish()?;
-        Ok(Self { decoder, codec })
+        Ok(Self::new(decoder, codec))
     }
 
     /// Writes a Hugging Face folder that `transformers` opens, with weights of 32 bits. It appears at `folder` whole or
@@ -184,7 +191,7 @@ impl<B: Backend> Transformer<B> {
                 Next::Stop
             })
         };
-        generate(&self.decoder, prompts, sampling.max_tokens, ROWS, &mut next)?;
+        generate(&self.decoder, prompts, sampling.max_tokens, &self.engine, &mut next)?;
         match damaged {
             Some(index) => Err(ModelError::NotFinite { what: "a logit", id: id(index) }),
             None => Ok(drawings),
@@ -239,7 +246,11 @@ impl<B: AutodiffBackend> Transformer<B> {
     /// The same model without gradients.
     #[must_use]
     pub fn valid(&self) -> Transformer<B::InnerBackend> {
-        Transformer { decoder: self.decoder.valid(), codec: self.codec.clone() }
+        Transformer {
+            decoder: self.decoder.valid(),
+            codec: self.codec.clone(),
+            engine: self.engine.clone(),
+        }
     }
 }
 
@@ -270,7 +281,8 @@ impl<B: Backend> Choose for Transformer<B> {
             let longest = rests.iter().map(Vec::len).max().unwrap_or(0);
             self.check_room(shared.len(), longest, &|| prompt.id())?;
         }
-        let log_probs = continuation_log_probs(&self.decoder, &shared, &continuations)?;
+        let log_probs =
+            continuation_log_probs(&self.decoder, &shared, &continuations, &self.engine)?;
         prompts
             .iter()
             .zip(log_probs)
@@ -358,7 +370,7 @@ mod tests {
     }
 
     fn model_with(codec: Codec) -> Model {
-        Model { decoder: Decoder::init(&config(), 3, &FlexDevice), codec }
+        Model::new(Decoder::init(&config(), 3, &FlexDevice), codec)
     }
 
     fn model() -> Model {
@@ -461,7 +473,7 @@ mod tests {
     fn a_model_in_training_draws_the_same() {
         let codec = fixture::codecs().swap_remove(0);
         let decoder = Decoder::init(&config(), 3, &FlexDevice);
-        let training = Transformer::<Autodiff<Flex>> { decoder, codec };
+        let training = Transformer::<Autodiff<Flex>>::new(decoder, codec);
         let expected = model().draw(&prompts(), &short()).unwrap();
         assert_eq!(training.valid().draw(&prompts(), &short()).unwrap(), expected);
         assert_eq!(training.draw(&prompts(), &short()).unwrap()[0].tokens(), expected[0].tokens());
@@ -539,7 +551,7 @@ mod tests {
         let mut weights = sound.decoder.weights();
         weights.insert("model.norm.weight", Array { shape: vec![16], data: vec![f32::NAN; 16] });
         let decoder = Decoder::from_weights(&config(), &mut weights, &FlexDevice).unwrap();
-        let damaged = Model { decoder, codec: sound.codec };
+        let damaged = Model::new(decoder, sound.codec);
         let id = prompts()[0].dialogue.id();
         let first = [prompts().swap_remove(0)];
         for error in [

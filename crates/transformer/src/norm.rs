@@ -1,40 +1,56 @@
-//! Root mean square normalisation (arXiv 1910.07467).
+//! Norms of hidden states: root mean square (arXiv 1910.07467) and layer norm (arXiv 1607.06450).
 
+use crate::config::{Family, ModelConfig};
 use burn::module::{Module, Param};
-use burn::tensor::{Tensor, backend::Backend};
+use burn::tensor::{DType, FloatDType, Tensor, backend::Backend};
+use kernels::rms_norm;
 
-/// Divides every position by the root of its mean square and scales every dimension.
+/// Brings every position to the same spread and scales every dimension.
 #[derive(Module, Debug)]
-pub(crate) struct RmsNorm<B: Backend> {
+pub(crate) struct Norm<B: Backend> {
     /// `[model]`.
     pub(crate) weight: Param<Tensor<B, 1>>,
+    /// `[model]`; there is one if and only if the mean is taken off too.
+    pub(crate) bias: Option<Param<Tensor<B, 1>>>,
     epsilon: f64,
+    /// Gemma stores the scale less 1.
+    plus_one: bool,
 }
 
-impl<B: Backend> RmsNorm<B> {
-    pub(crate) fn new(weight: Tensor<B, 1>, epsilon: f64) -> Self {
-        Self { weight: Param::from_tensor(weight), epsilon }
+impl<B: Backend> Norm<B> {
+    pub(crate) fn new(
+        weight: Tensor<B, 1>,
+        bias: Option<Tensor<B, 1>>,
+        config: &ModelConfig,
+    ) -> Self {
+        Self {
+            weight: Param::from_tensor(weight),
+            bias: bias.map(Param::from_tensor),
+            epsilon: config.norm_epsilon,
+            plus_one: config.family == Family::Gemma3,
+        }
     }
 
-    /// `x / sqrt(mean(x^2) + epsilon) * weight`, `[positions, model]` to the same.
+    /// `x / sqrt(mean(x^2) + epsilon) * weight`, or `(x - mean(x)) / sqrt(var(x) + epsilon) * weight + bias`,
+    /// `[positions, model]` to the same. Half-precision numbers are normed in 32 bits.
     pub(crate) fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        let scale = (mean_square(x.clone()) + self.epsilon).sqrt().recip();
-        x * scale * self.weight.val().unsqueeze()
+        let dtype = x.dtype();
+        if matches!(dtype, DType::F16 | DType::BF16) {
+            return self.of_full_precision(x.cast(FloatDType::F32)).cast(dtype);
+        }
+        self.of_full_precision(x)
     }
-}
 
-/// Mean of the squares of every row, `[positions, model]` to `[positions, 1]`.
-///
-/// One factor of each square is detached, which halves the gradient; counting the result twice and taking one detached
-/// copy off restores it, on one number a position instead of a second gradient as large as `x`. The mean itself is a
-/// product with a constant column, whose backward pass is again a single product.
-fn mean_square<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 2> {
-    let [_, model] = x.dims();
-    let column = Tensor::full([model, 1], 1.0 / model as f64, &x.device());
-    let squares = x.clone() * x.detach();
-    let mean = squares.matmul(column);
-    let constant = mean.clone().detach();
-    mean * 2.0 - constant
+    fn of_full_precision(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        let mut weight = self.weight.val().cast(x.dtype());
+        if self.plus_one {
+            weight = weight + 1.0;
+        }
+        let Some(bias) = &self.bias else { return rms_norm(x, weight, self.epsilon) };
+        let bias = bias.val().cast(x.dtype());
+        let centred = x.clone() - x.mean_dim(1);
+        rms_norm(centred, weight, self.epsilon) + bias.unsqueeze()
+    }
 }
 
 #[cfg(test)]
@@ -43,15 +59,32 @@ mod tests {
     use burn::tensor::Tolerance;
     use burn_flex::{Flex, FlexDevice};
 
+    fn norm(bias: Option<[f32; 2]>, family: Family) -> Norm<Flex> {
+        let config = ModelConfig { norm_epsilon: 0.5, family, ..crate::decoder::tests::config() };
+        let bias = bias.map(|bias| Tensor::from_data(bias, &FlexDevice));
+        Norm::new(Tensor::from_data([1.0, 2.0], &FlexDevice), bias, &config)
+    }
+
+    #[track_caller]
+    fn assert_normed(norm: &Norm<Flex>, x: [[f32; 2]; 2], expected: [[f32; 2]; 2]) {
+        let expected = Tensor::<Flex, 2>::from_data(expected, &FlexDevice).into_data();
+        let found = norm.forward(Tensor::from_data(x, &FlexDevice)).into_data();
+        found.assert_approx_eq::<f32>(&expected, Tolerance::absolute(1e-6));
+    }
+
     #[test]
     fn every_position_is_scaled_on_its_own() {
-        let norm = RmsNorm::<Flex>::new(Tensor::from_data([1.0, 2.0], &FlexDevice), 0.5);
-        let x = Tensor::from_data([[3.0, 4.0], [0.0, 1.0]], &FlexDevice);
         // Mean squares 12.5 and 0.5, so roots of 13 and 1.
-        let root = 13.0_f32.sqrt();
-        let expected =
-            Tensor::<Flex, 2>::from_data([[3.0 / root, 8.0 / root], [0.0, 2.0]], &FlexDevice);
-        let found = norm.forward(x).into_data();
-        found.assert_approx_eq::<f32>(&expected.into_data(), Tolerance::absolute(1e-6));
+        let (x, root) = ([[3.0, 4.0], [0.0, 1.0]], 13.0_f32.sqrt());
+        assert_normed(&norm(None, Family::Llama), x, [[3.0 / root, 8.0 / root], [0.0, 2.0]]);
+        assert_normed(&norm(None, Family::Gemma3), x, [[6.0 / root, 12.0 / root], [0.0, 3.0]]);
+    }
+
+    #[test]
+    fn layer_norms_take_off_the_mean() {
+        // Means 4 and 3, variances 1 and 0.
+        let (x, root) = ([[3.0, 5.0], [3.0, 3.0]], 1.5_f32.sqrt());
+        let expected = [[0.5 - 1.0 / root, 7.0 + 2.0 / root], [0.5, 7.0]];
+        assert_normed(&norm(Some([0.5, 7.0]), Family::Gpt2), x, expected);
     }
 }

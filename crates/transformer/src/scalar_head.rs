@@ -1,6 +1,6 @@
 //! One number for a hidden state: the head of reward and value models.
 
-use crate::decoder::normal;
+use crate::fresh::normal;
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 use language_model::stream;

@@ -2,7 +2,8 @@
 
 use crate::batch::{indices, select_positions};
 use crate::decoder::Decoder;
-use burn::tensor::{Tensor, backend::Backend};
+use burn::tensor::{DType, FloatDType, Tensor, backend::Backend};
+use std::collections::HashMap;
 
 /// Which predictions of a batch are asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,7 +16,8 @@ pub struct Targets {
 
 /// `log p(token | tokens before it)` at temperature 1 for every target.
 ///
-/// The logits are computed at the asked positions alone: `logit(token) - logsumexp(logits)`.
+/// `logit(token) - logsumexp(logits)`; the logits are computed at the asked positions alone, once at each, however many
+/// tokens are asked for there.
 ///
 /// # Shapes
 /// `hidden` `[rows, time, model]` as [`Decoder::hidden`] gives it, to `[targets]`.
@@ -24,9 +26,30 @@ pub fn token_log_probs<B: Backend>(
     hidden: Tensor<B, 3>,
     targets: &Targets,
 ) -> Tensor<B, 1> {
-    let states = select_positions(hidden, &targets.positions);
-    let partition = Partition::of(decoder.logits(states.clone()));
-    (chosen(decoder, states, &targets.tokens) - partition.log_total).squeeze_dim(1)
+    let Targets { positions, tokens } = targets;
+    let (distinct, places) = distinct(positions);
+    let states = select_positions(hidden, &distinct);
+    let log_total = Partition::of(decoder.logits(states.clone())).log_total;
+    if distinct.len() == positions.len() {
+        return (chosen(decoder, states, tokens) - log_total).squeeze_dim(1);
+    }
+    let places = indices(&places, &states.device());
+    let chosen = chosen(decoder, states.select(0, places.clone()), tokens);
+    (chosen - log_total.select(0, places)).squeeze_dim(1)
+}
+
+/// The different positions in the order of their first appearance, and for every position its place among them.
+fn distinct(positions: &[usize]) -> (Vec<usize>, Vec<usize>) {
+    let mut place_of = HashMap::new();
+    let mut distinct = Vec::new();
+    let places = positions.iter().map(|&position| {
+        *place_of.entry(position).or_insert_with(|| {
+            distinct.push(position);
+            distinct.len() - 1
+        })
+    });
+    let places = places.collect();
+    (distinct, places)
 }
 
 /// [`token_log_probs`] and the entropy, in nats, of the distribution that each target was taken from.
@@ -52,7 +75,15 @@ pub fn token_log_probs_and_entropy<B: Backend>(
 fn chosen<B: Backend>(decoder: &Decoder<B>, states: Tensor<B, 2>, tokens: &[u32]) -> Tensor<B, 2> {
     let tokens: Vec<usize> = tokens.iter().map(|&token| token as usize).collect();
     let rows = decoder.output_weights().select(0, indices(&tokens, &states.device()));
-    (states * rows).sum_dim(1)
+    (widened(states) * widened(rows)).sum_dim(1)
+}
+
+/// Half-precision numbers as 32 bits, since sums over a vocabulary need them.
+fn widened<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 2> {
+    match x.dtype() {
+        DType::F16 | DType::BF16 => x.cast(FloatDType::F32),
+        _ => x,
+    }
 }
 
 /// What turns logits into a distribution.
@@ -69,17 +100,20 @@ impl<B: Backend> Partition<B> {
     /// The maximum only guards against overflow and takes no gradient.
     fn of(logits: Tensor<B, 2>) -> Self {
         let [_, vocabulary] = logits.dims();
+        let logits = widened(logits);
         let largest = logits.clone().detach().max_dim(1);
         let weights = (logits - largest.clone()).exp();
         // A product sums faster than a reduction once the backward pass is counted.
-        let total = weights.clone().matmul(Tensor::ones([vocabulary, 1], &weights.device()));
+        let total = weights
+            .clone()
+            .matmul(Tensor::ones([vocabulary, 1], (&weights.device(), weights.dtype())));
         let log_total = total.clone().log() + largest;
         Self { weights, total, log_total }
     }
 
     /// `logsumexp(logits) - sum(p * logits)`, `[positions, 1]`.
     fn entropy(self, logits: Tensor<B, 2>) -> Tensor<B, 2> {
-        self.log_total - (self.weights * logits).sum_dim(1) / self.total
+        self.log_total - (self.weights * widened(logits)).sum_dim(1) / self.total
     }
 }
 
@@ -119,7 +153,12 @@ mod tests {
             .map(|[p, t]: [usize; 2]| table.clone().slice([p..p + 1, t..t + 1]).into_scalar())
             .to_vec();
         assert_close(found.clone().unsqueeze_dim(1), &expected);
-        let (same, _) = token_log_probs_and_entropy(&decoder, hidden, &targets);
+        let (same, _) = token_log_probs_and_entropy(&decoder, hidden.clone(), &targets);
         assert_eq!(same.into_data(), found.into_data());
+        // Several tokens at one position.
+        let targets = Targets { positions: vec![3, 1, 3], tokens: vec![5, 0, 7] };
+        let found = token_log_probs(&decoder, hidden, &targets);
+        let third = table.slice([3..4, 7..8]).into_scalar();
+        assert_close(found.unsqueeze_dim(1), &[expected[0], expected[2], third]);
     }
 }

@@ -69,50 +69,51 @@ fn padding_does_not_reach_back() {
 fn a_cache_changes_nothing() {
     for key_value_heads in [4, 2, 1] {
         let decoder = decoder(key_value_heads, false);
-        let lengths = [50, 45, 40];
-        let rows = rows(&lengths);
-        let mut cache = decoder.cache(3);
-        let mut read = [0; 3];
-        // Prompts of unequal length, one token at a time past the point where recent tokens are moved, then several
-        // at once on top of unequal pasts.
-        let mut feeds = vec![[5, 2, 4]];
-        feeds.extend([[1, 1, 1]; 27]);
-        feeds.push([4, 1, 2]);
-        feeds.push([1, 1, 1]);
-        for feed in feeds {
-            let tokens: Vec<&[u32]> =
-                (0..3).map(|row| &rows[row][read[row]..read[row] + feed[row]]).collect();
-            let hidden = decoder.hidden_cached(pad_right(&tokens, &FlexDevice), &feed, &mut cache);
+        let rows = rows(&[35, 32, 34]);
+        let mut cache = decoder.cache(3, 40);
+        let lengths = [5, 2, 4];
+        let tokens: Vec<&[u32]> = rows.iter().zip(lengths).map(|(row, n)| &row[..n]).collect();
+        let hidden = decoder.hidden_into(pad_right(&tokens, &FlexDevice), &lengths, &mut cache);
+        for (row, tokens) in tokens.iter().enumerate() {
+            let expected = alone(&decoder, tokens);
+            assert_close(&state(&hidden, row, lengths[row] - 1), &expected[expected.len() - 24..]);
+        }
+        for step in 0..30 {
+            let next: Vec<i64> =
+                (0..3).map(|row| i64::from(rows[row][lengths[row] + step])).collect();
+            let next = Tensor::from_data(TensorData::new(next, [3]), &FlexDevice);
+            let states = decoder.step(next, &mut cache).unsqueeze_dim::<3>(1);
             for row in 0..3 {
-                read[row] += feed[row];
-                assert_eq!(cache.length(row), read[row]);
-                let expected = alone(&decoder, &rows[row][..read[row]]);
-                let last = &expected[expected.len() - 24..];
-                assert_close(&state(&hidden, row, feed[row] - 1), last);
+                let length = lengths[row] + step + 1;
+                assert_eq!(cache.length(row), length);
+                let expected = alone(&decoder, &rows[row][..length]);
+                assert_close(&state(&states, row, 0), &expected[expected.len() - 24..]);
             }
         }
     }
 }
 
 #[test]
-fn rows_of_a_cache_can_be_dropped_and_joined() {
+fn rows_of_a_cache_can_be_given_up_and_taken_again() {
     let decoder = decoder(2, true);
     let rows = rows(&[12, 7, 9, 5]);
     let device = FlexDevice;
-    let mut cache = decoder.cache(3);
-    decoder.hidden_cached(pad_right(&rows[..3], &device), &[12, 7, 9], &mut cache);
-    cache.keep(&[2, 1]);
-    let mut other = decoder.cache(1);
-    decoder.hidden_cached(pad_right(&rows[3..], &device), &[5], &mut other);
-    cache.join(other);
-    let next = pad_right(&[[1], [2], [3]], &device);
-    let hidden = decoder.hidden_cached(next, &[1, 1, 1], &mut cache);
+    let mut cache = decoder.cache(3, 20);
+    decoder.hidden_into(pad_right(&rows[..3], &device), &[12, 7, 9], &mut cache);
+    assert_eq!((cache.rows(), cache.free_rows()), (3, 0));
+    // The last row takes the place of the first.
+    cache.swap_remove(0);
+    decoder.hidden_into(pad_right(&rows[3..], &device), &[5], &mut cache);
+    let next = Tensor::from_data([1, 2, 3], &device);
+    let states = decoder.step(next, &mut cache).unsqueeze_dim::<3>(1);
     for (place, (row, token)) in [(2, 1), (1, 2), (3, 3)].into_iter().enumerate() {
         let mut tokens: Vec<u32> = rows[row].clone();
         tokens.push(token);
         let expected = alone(&decoder, &tokens);
-        assert_close(&state(&hidden, place, 0), &expected[expected.len() - 24..]);
+        assert_close(&state(&states, place, 0), &expected[expected.len() - 24..]);
     }
+    cache.swap_remove(2);
+    assert_eq!((cache.rows(), cache.length(0)), (2, 10));
 }
 
 #[test]

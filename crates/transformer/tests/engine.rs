@@ -3,7 +3,9 @@
 
 use burn::tensor::activation::log_softmax;
 use burn_flex::{Flex, FlexDevice};
-use transformer::{Decoder, Error, ModelConfig, Next, continuation_log_probs, generate, pad_right};
+use transformer::{
+    Decoder, Engine, Error, ModelConfig, Next, continuation_log_probs, generate, pad_right,
+};
 
 type B = Flex;
 
@@ -17,6 +19,11 @@ fn decoder() -> Decoder<B> {
     );
     let config = ModelConfig::from_json(&text, "config.json").unwrap();
     Decoder::init(&config, 3, &FlexDevice)
+}
+
+/// So many rows at once.
+fn rows(rows: usize) -> Engine {
+    Engine { rows, ..Engine::default() }
 }
 
 fn prompts() -> Vec<Vec<u32>> {
@@ -68,10 +75,10 @@ fn neighbours_and_the_cache_do_not_change_a_reply() {
             row.split_off(prompt.len())
         })
         .collect();
-    for rows in [1, 3, 4, 64] {
+    for at_once in [1, 3, 4, 64] {
         let mut next = |_: usize, logits: &mut [f32]| end(best(logits));
-        let found = generate(&decoder, &prompts, max_new, rows, &mut next).unwrap();
-        assert_eq!(found, expected, "{rows} rows at once");
+        let found = generate(&decoder, &prompts, max_new, &rows(at_once), &mut next).unwrap();
+        assert_eq!(found, expected, "{at_once} rows at once");
     }
     let lengths: Vec<usize> = expected.iter().map(Vec::len).collect();
     assert!(lengths.contains(&max_new) && lengths.iter().any(|&length| length < 10), "{lengths:?}");
@@ -85,10 +92,11 @@ fn many_long_prompts_are_read_in_several_passes() {
         .map(|row: usize| (0..10 + row % 50).map(|t| ((row * 7 + t * 3) % 31) as u32).collect())
         .collect();
     let mut next = |_: usize, logits: &mut [f32]| Next::Token(best(logits));
-    let found = generate(&decoder, &prompts, 2, 400, &mut next).unwrap();
+    let found = generate(&decoder, &prompts, 2, &rows(400), &mut next).unwrap();
     for (prompt, reply) in prompts.iter().zip(&found).step_by(37) {
         let mut next = |_: usize, logits: &mut [f32]| Next::Token(best(logits));
-        let alone = generate(&decoder, std::slice::from_ref(prompt), 2, 1, &mut next).unwrap();
+        let alone =
+            generate(&decoder, std::slice::from_ref(prompt), 2, &rows(1), &mut next).unwrap();
         assert_eq!(reply, &alone[0]);
     }
 }
@@ -97,17 +105,20 @@ fn many_long_prompts_are_read_in_several_passes() {
 fn a_reply_ends_where_the_context_does() {
     let decoder = decoder();
     let prompts = vec![vec![1; CONTEXT - 2], vec![1; CONTEXT - 1], vec![5]];
-    let found = generate(&decoder, &prompts, 3, 8, &mut |_, _| Next::Token(1)).unwrap();
+    let found = generate(&decoder, &prompts, 3, &rows(8), &mut |_, _| Next::Token(1)).unwrap();
     assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1, 3]);
-    assert!(generate(&decoder, &prompts, 0, 8, &mut |_, _| Next::Token(1)).unwrap()[2].is_empty());
-    assert!(generate(&decoder, &[], 3, 8, &mut |_, _| Next::Stop).unwrap().is_empty());
+    assert!(
+        generate(&decoder, &prompts, 0, &rows(8), &mut |_, _| Next::Token(1)).unwrap()[2]
+            .is_empty()
+    );
+    assert!(generate(&decoder, &[], 3, &rows(8), &mut |_, _| Next::Stop).unwrap().is_empty());
 }
 
 #[test]
 fn prompts_that_cannot_be_read_are_refused() {
     let decoder = decoder();
     let refused = |prompt: Vec<u32>| {
-        generate(&decoder, &[vec![1], prompt], 3, 8, &mut |_, _| Next::Stop).unwrap_err()
+        generate(&decoder, &[vec![1], prompt], 3, &rows(8), &mut |_, _| Next::Stop).unwrap_err()
     };
     assert!(matches!(refused(vec![]), Error::NoTokens { index: 1, .. }));
     assert!(matches!(
@@ -129,7 +140,7 @@ fn continuations_are_weighed_as_by_the_whole_row() {
             _ => vec![],
         })
         .collect();
-    let found = continuation_log_probs(&decoder, &prompts, &continuations).unwrap();
+    let found = continuation_log_probs(&decoder, &prompts, &continuations, &rows(8)).unwrap();
     for (prompt, (continuations, found)) in prompts.iter().zip(continuations.iter().zip(found)) {
         assert_eq!(continuations.len(), found.len());
         for (continuation, found) in continuations.iter().zip(found) {
@@ -140,6 +151,76 @@ fn continuations_are_weighed_as_by_the_whole_row() {
             assert!((found - expected).abs() < 1e-4, "{found} is not {expected}");
         }
     }
-    let empty = continuation_log_probs(&decoder, &prompts[..1], &[vec![vec![]]]).unwrap_err();
+    let empty =
+        continuation_log_probs(&decoder, &prompts[..1], &[vec![vec![]]], &rows(8)).unwrap_err();
     assert!(matches!(empty, Error::NoTokens { index: 0, .. }));
+}
+
+/// Few-shots that all prompts share, dialogues that some share, and their own ends; some prompts are equal, one is the
+/// beginning of others.
+fn related_prompts() -> Vec<Vec<u32>> {
+    let stretch = |salt: usize, length: usize| -> Vec<u32> {
+        (0..length).map(|t| ((salt * 11 + t * t * 3 + t + 1) % 31) as u32).collect()
+    };
+    let prompt = |dialogue: usize, end: usize, length: usize| {
+        [stretch(1, 20), stretch(dialogue, 17), stretch(end, length)].concat()
+    };
+    let mut prompts = vec![prompt(2, 5, 3), prompt(2, 6, 4), prompt(3, 5, 2), prompt(3, 7, 6)];
+    prompts.extend([prompt(2, 5, 3), prompt(3, 9, 0), prompt(2, 8, 5), stretch(4, 9)]);
+    prompts
+}
+
+#[test]
+fn shared_beginnings_change_nothing() {
+    let decoder = decoder();
+    let prompts = related_prompts();
+    let alone = Engine { rows: 1, share_prefixes: false, ..Engine::default() };
+    let draw = |engine: &Engine| {
+        let mut next = |_: usize, logits: &mut [f32]| Next::Token(best(logits));
+        generate(&decoder, &prompts, 12, engine, &mut next).unwrap()
+    };
+    let expected = draw(&alone);
+    for at_once in [1, 2, 3, 8] {
+        assert_eq!(draw(&rows(at_once)), expected, "{at_once} rows at once");
+    }
+    let continuations: Vec<Vec<Vec<u32>>> = (0..prompts.len())
+        .map(|prompt| match prompt % 2 {
+            0 => vec![vec![3], vec![17]],
+            _ => vec![vec![3, 4, 5], vec![3, 4, 6, 1], vec![9]],
+        })
+        .collect();
+    let weigh =
+        |engine| continuation_log_probs(&decoder, &prompts, &continuations, engine).unwrap();
+    let pairs = weigh(&alone).concat().into_iter().zip(weigh(&rows(8)).concat());
+    for (expected, found) in pairs {
+        assert!((found - expected).abs() < 1e-4, "{found} is not {expected}");
+    }
+}
+
+#[test]
+fn memory_is_bounded_and_too_little_is_said_before_anything_is_drawn() {
+    let decoder = decoder();
+    let prompts = related_prompts();
+    // Two layers, keys and values of two heads of four numbers of four bytes.
+    let token = 2 * 2 * 2 * 4 * 4;
+    let drawn = |bytes: usize| {
+        let engine = Engine { cache_bytes: bytes, ..Engine::default() };
+        let mut calls = 0;
+        let mut next = |_: usize, logits: &mut [f32]| {
+            calls += 1;
+            Next::Token(best(logits))
+        };
+        let drawn = generate(&decoder, &prompts, 10, &engine, &mut next);
+        (drawn, calls)
+    };
+    // The longest has 43 tokens, and the last of ten is not read.
+    let (error, calls) = drawn(52 * token - 1);
+    assert_eq!(calls, 0);
+    assert!(matches!(error, Err(Error::CacheTooSmall { tokens: 52, needed, bytes })
+            if needed == 52 * token && bytes == needed - 1),);
+    let expected = drawn(1 << 30).0.unwrap();
+    // Room for one row alone, for one and what is shared, for two and what is shared.
+    for tokens in [52, 52 + 37, 2 * 52 + 37] {
+        assert_eq!(drawn(tokens * token).0.unwrap(), expected);
+    }
 }

@@ -45,8 +45,8 @@ fn logits_agree() {
         let decoder = Decoder::<B>::from_folder(&folder(name), &FlexDevice).unwrap();
         let (rows, expected) = expected(name, &[3, 24, VOCABULARY]);
         let hidden = decoder.hidden(pad_right(&rows, &FlexDevice));
-        let mut cache = decoder.cache(3);
-        let cached = decoder.hidden_cached(pad_right(&rows, &FlexDevice), &LENGTHS, &mut cache);
+        let mut cache = decoder.cache(3, 24);
+        let cached = decoder.hidden_into(pad_right(&rows, &FlexDevice), &LENGTHS, &mut cache);
         for hidden in [hidden, cached] {
             for (row, length) in LENGTHS.into_iter().enumerate() {
                 let real: Vec<usize> = (0..length).map(|t| row * 24 + t).collect();

@@ -1,0 +1,97 @@
+//! Tensors as flex holds them.
+
+use burn::tensor::{DType, Tensor, TensorPrimitive, backend::Backend};
+use burn_flex::{Flex, FlexTensor};
+use rayon::prelude::*;
+use std::any::{Any, TypeId};
+
+/// Numbers that one thread works on at a time; less is not worth a second thread.
+const CHUNK: usize = 1 << 14;
+
+/// True if `B` is flex itself, without automatic differentiation around it.
+pub fn is_flex<B: Backend>() -> bool {
+    TypeId::of::<B>() == TypeId::of::<Flex>()
+}
+
+/// The tensor as flex holds it, laid out in order from the start of its storage; or the tensor itself, if another
+/// backend holds it or its numbers are not of 32 bits.
+pub(crate) fn in_order<B: Backend, const D: usize>(
+    tensor: Tensor<B, D>,
+) -> Result<FlexTensor, Tensor<B, D>> {
+    if !is_flex::<B>() || tensor.dtype() != DType::F32 {
+        return Err(tensor);
+    }
+    let mut primitive = Some(tensor.into_primitive().tensor());
+    match (&mut primitive as &mut dyn Any).downcast_mut::<Option<FlexTensor>>() {
+        // The original must not outlive the copy of its handle: storage with two owners is copied when written to.
+        Some(flex) => match flex.take() {
+            Some(flex) if flex.is_contiguous() && is_whole(&flex) => Ok(flex),
+            Some(flex) => Ok(flex.to_contiguous()),
+            None => Ok(FlexTensor::empty([0].into(), DType::F32)),
+        },
+        None => match primitive {
+            Some(primitive) => Err(Tensor::from_primitive(TensorPrimitive::Float(primitive))),
+            None => unreachable!("it was put there above"),
+        },
+    }
+}
+
+fn is_whole(tensor: &FlexTensor) -> bool {
+    let layout = tensor.layout();
+    layout.start_offset() == 0 && tensor.bytes().len() == layout.num_elements() * size_of::<f32>()
+}
+
+/// The inverse of [`in_order`].
+///
+/// # Panics
+/// If `B` is not flex.
+pub(crate) fn to_tensor<B: Backend, const D: usize>(flex: FlexTensor) -> Tensor<B, D> {
+    let mut flex = Some(flex);
+    let primitive = (&mut flex as &mut dyn Any)
+        .downcast_mut::<Option<B::FloatTensorPrimitive>>()
+        .and_then(Option::take);
+    match primitive {
+        Some(primitive) => Tensor::from_primitive(TensorPrimitive::Float(primitive)),
+        None => unreachable!("only what flex held becomes a tensor of flex again"),
+    }
+}
+
+/// Does `work` with the widest vector instructions of the processor.
+///
+/// What `work` calls must be inlined into it, or it is compiled for the oldest processor all the same.
+#[inline(always)]
+pub(crate) fn vectorised<R>(work: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(work)
+}
+
+/// Calls `work` for every row of `width` numbers of `data`, with its index; on all cores if there is enough to do.
+pub(crate) fn for_each_row(
+    data: &mut [f32],
+    width: usize,
+    work: impl Fn(usize, &mut [f32]) + Sync,
+) {
+    if width == 0 {
+        return;
+    }
+    let rows = (CHUNK / width).max(1);
+    if data.len() <= rows * width {
+        return vectorised(
+            #[inline(always)]
+            || {
+                for (index, row) in data.chunks_exact_mut(width).enumerate() {
+                    work(index, row);
+                }
+            },
+        );
+    }
+    data.par_chunks_mut(rows * width).enumerate().for_each(|(chunk, data)| {
+        vectorised(
+            #[inline(always)]
+            || {
+                for (index, row) in data.chunks_exact_mut(width).enumerate() {
+                    work(chunk * rows + index, row);
+                }
+            },
+        );
+    });
+}

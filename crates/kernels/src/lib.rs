@@ -1,0 +1,23 @@
+//! Fused operations of transformers on burn.
+//!
+//! Every function takes and gives tensors of any backend. On flex, burn's CPU backend, it works on the storage itself,
+//! in place where it can, with vector instructions and on all cores; on every other backend, automatic differentiation
+//! included, it is made of burn's primitives. Both roads give the same numbers up to rounding.
+//!
+//! The fast road needs no trait bound: the backend is recognised at run time, so code that is generic over `B: Backend`
+//! calls these functions as it would call burn's own.
+
+mod exp;
+mod flex;
+mod gated;
+mod masked_softmax;
+mod rms_norm;
+mod rotate;
+mod write_rows;
+
+pub use flex::is_flex;
+pub use gated::silu_mul;
+pub use masked_softmax::{Stretch, Visibility, masked_softmax};
+pub use rms_norm::rms_norm;
+pub use rotate::{Angles, rotate};
+pub use write_rows::{Place, move_row, write_rows};

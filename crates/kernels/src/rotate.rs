@@ -1,0 +1,229 @@
+//! Rotary position embedding (`RoPE`, arXiv 2104.09864).
+
+use crate::flex::{for_each_row, in_order, to_tensor};
+use burn::tensor::{Tensor, TensorData, backend::Backend};
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+/// The turns of one batch of tokens, in the layout of Hugging Face: dimension `i` of a head turns together with
+/// dimension `i + pairs`; dimensions from `2 * pairs` on stay as they are.
+#[derive(Debug)]
+pub struct Angles<B: Backend> {
+    head_dim: usize,
+    pairs: usize,
+    /// `[tables, pairs]`.
+    cos: Vec<f32>,
+    /// `[tables, pairs]`.
+    sin: Vec<f32>,
+    /// What primitives need, by the number of heads; made when it is first asked for.
+    tables: OnceLock<HashMap<usize, Table<B>>>,
+    heads: Vec<usize>,
+    device: B::Device,
+}
+
+/// Cosines and sines, `[1, tables * heads * head_dim]`.
+#[derive(Debug, Clone)]
+struct Table<B: Backend> {
+    cos: Tensor<B, 2>,
+    sin: Tensor<B, 2>,
+    /// `[head_dim, head_dim]`: a quarter turn, `(a, b)` becomes `(-b, a)`.
+    quarter_turn: Tensor<B, 2>,
+}
+
+impl<B: Backend> Angles<B> {
+    /// The turn of every one of `positions`, pair `i` by `position * frequencies[i]` radians, for tensors of any of the
+    /// numbers of `heads`.
+    ///
+    /// # Panics
+    /// If `head_dim` is less than twice the number of frequencies.
+    #[allow(clippy::cast_possible_truncation, reason = "cosines and sines are rounded to 32 bits")]
+    pub fn new(
+        positions: &[usize],
+        frequencies: &[f32],
+        head_dim: usize,
+        heads: &[usize],
+        device: &B::Device,
+    ) -> Self {
+        assert!(2 * frequencies.len() <= head_dim, "a head holds all its pairs");
+        let turns = positions.iter().flat_map(|&position| {
+            // The angle is rounded to 32 bits, as the reference has it.
+            frequencies.iter().map(move |frequency| f64::from(position as f32 * frequency))
+        });
+        let (sin, cos) = turns.map(|angle| (angle.sin() as f32, angle.cos() as f32)).unzip();
+        Self {
+            head_dim,
+            pairs: frequencies.len(),
+            cos,
+            sin,
+            tables: OnceLock::new(),
+            heads: heads.to_vec(),
+            device: device.clone(),
+        }
+    }
+
+    fn table(&self, heads: usize) -> Table<B> {
+        let make = || self.heads.iter().map(|&heads| (heads, self.make_table(heads))).collect();
+        let made = self.tables.get_or_init(make).get(&heads).cloned();
+        made.unwrap_or_else(|| self.make_table(heads))
+    }
+
+    fn make_table(&self, heads: usize) -> Table<B> {
+        let rest = self.head_dim - 2 * self.pairs;
+        let expand = |numbers: &[f32], rest_is: f32| {
+            let mut data =
+                Vec::with_capacity(numbers.len() / self.pairs.max(1) * heads * self.head_dim);
+            for turn in numbers.chunks_exact(self.pairs.max(1)) {
+                for _ in 0..heads {
+                    data.extend_from_slice(turn);
+                    data.extend_from_slice(turn);
+                    data.extend(std::iter::repeat_n(rest_is, rest));
+                }
+            }
+            let shape = [1, data.len()];
+            Tensor::from_data(TensorData::new(data, shape), &self.device)
+        };
+        let width = self.head_dim;
+        let mut matrix = vec![0.0_f32; width * width];
+        for pair in 0..self.pairs {
+            matrix[(pair + self.pairs) * width + pair] = -1.0;
+            matrix[pair * width + pair + self.pairs] = 1.0;
+        }
+        Table {
+            cos: expand(&self.cos, 1.0),
+            sin: expand(&self.sin, 0.0),
+            quarter_turn: Tensor::from_data(TensorData::new(matrix, [width, width]), &self.device),
+        }
+    }
+}
+
+/// Turns every head of `x` by the angles of its position and multiplies it by `scale`.
+///
+/// # Shapes
+/// `x` `[positions, heads * head_dim]` to the same. If there are fewer angles than positions, they are those of one row
+/// of a batch, and all rows share them.
+pub fn rotate<B: Backend>(x: Tensor<B, 2>, angles: &Angles<B>, scale: f32) -> Tensor<B, 2> {
+    let [positions, width] = x.dims();
+    let mut x = match in_order(x) {
+        Ok(x) => x,
+        Err(x) => return of_primitives(x, angles, scale),
+    };
+    let Angles { head_dim, pairs, .. } = *angles;
+    let tables = angles.cos.len() / pairs.max(1);
+    if positions == 0 || tables == 0 {
+        return to_tensor(x);
+    }
+    for_each_row(
+        x.storage_mut(),
+        width,
+        #[inline(always)]
+        |position, row| {
+            let table = position % tables * pairs;
+            let cos = &angles.cos[table..table + pairs];
+            let sin = &angles.sin[table..table + pairs];
+            for head in row.chunks_exact_mut(head_dim) {
+                let (turned, rest) = head.split_at_mut(2 * pairs);
+                let (first, second) = turned.split_at_mut(pairs);
+                for (((a, b), cos), sin) in first.iter_mut().zip(second).zip(cos).zip(sin) {
+                    let (x, y) = (*a, *b);
+                    *a = (x * cos - y * sin) * scale;
+                    *b = (y * cos + x * sin) * scale;
+                }
+                for x in rest {
+                    *x *= scale;
+                }
+            }
+        },
+    );
+    to_tensor(x)
+}
+
+/// The quarter turn as a matrix product needs neither slices nor concatenation, forward or backward. Everything is
+/// flattened to rows of a batch, since backends multiply by a shared row much faster than by a tensor that broadcasts in
+/// the middle.
+fn of_primitives<B: Backend>(x: Tensor<B, 2>, angles: &Angles<B>, scale: f32) -> Tensor<B, 2> {
+    let [positions, width] = x.dims();
+    let tables = angles.cos.len() / angles.pairs.max(1);
+    if positions == 0 || tables == 0 {
+        return x;
+    }
+    let head_dim = angles.head_dim;
+    let table = angles.table(width / head_dim);
+    let dtype = x.dtype();
+    let [cos, sin, quarter_turn] =
+        [table.cos, table.sin, table.quarter_turn].map(|table| table.cast(dtype));
+    let by_row = [positions / tables, tables * width];
+    let heads = positions * width / head_dim;
+    let turned = x.clone().reshape([heads, head_dim]).matmul(quarter_turn);
+    let turned = turned.reshape(by_row) * sin + x.reshape(by_row) * cos;
+    let turned = turned.reshape([positions, width]);
+    #[allow(clippy::float_cmp, reason = "exactly 1 is the scale of keys")]
+    if scale == 1.0 { turned } else { turned * scale }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::backend::Autodiff;
+    use burn_flex::{Flex, FlexDevice};
+
+    fn numbers<B: Backend>(tensor: Tensor<B, 2>) -> Vec<f32> {
+        tensor.into_data().to_vec().unwrap()
+    }
+
+    fn one_pair<B: Backend>(device: &B::Device) -> Vec<f32> {
+        let angles = Angles::<B>::new(&[0, 1, 3], &[1.0], 2, &[1], device);
+        let x = Tensor::from_data([[1.0, 0.0], [1.0, 0.0], [0.0, 2.0]], device);
+        numbers(rotate(x, &angles, 0.5))
+    }
+
+    #[test]
+    fn one_pair_turns_by_one_radian_a_position() {
+        let (sin, cos) = (f32::sin, f32::cos);
+        let expected = [1.0, 0.0, cos(1.0), sin(1.0), -2.0 * sin(3.0), 2.0 * cos(3.0)];
+        for found in [one_pair::<Flex>(&FlexDevice), one_pair::<Autodiff<Flex>>(&FlexDevice)] {
+            for (found, expected) in found.iter().zip(expected) {
+                assert!((found - 0.5 * expected).abs() < 1e-6, "{found} {expected}");
+            }
+        }
+    }
+
+    /// Two rows of three positions, two heads of six dimensions of which four turn.
+    fn partial<B: Backend>(device: &B::Device) -> Vec<f32> {
+        let angles = Angles::<B>::new(&[4, 5, 6], &[1.0, 0.1], 6, &[2], device);
+        let data: Vec<f32> = (0..72).map(|i| (i as f32 * 0.7).sin()).collect();
+        let x = Tensor::from_data(TensorData::new(data, [6, 12]), device);
+        numbers(rotate(x, &angles, 2.0))
+    }
+
+    #[test]
+    fn rows_share_angles_and_the_rest_of_a_head_stays() {
+        let found = partial::<Flex>(&FlexDevice);
+        let primitives = partial::<Autodiff<Flex>>(&FlexDevice);
+        for (found, expected) in found.iter().zip(&primitives) {
+            assert!((found - expected).abs() < 1e-5);
+        }
+        let x = |i: usize| (i as f32 * 0.7).sin();
+        // Row 1, position 5, second head: pairs (0, 2) and (1, 3), then 4 and 5 as they were.
+        let start = 36 + 12 + 6;
+        let (a, b) = (x(start + 1), x(start + 3));
+        assert!((found[start + 1] - 2.0 * (a * 0.5_f32.cos() - b * 0.5_f32.sin())).abs() < 1e-5);
+        assert!((found[start + 3] - 2.0 * (b * 0.5_f32.cos() + a * 0.5_f32.sin())).abs() < 1e-5);
+        assert!((found[start + 5] - 2.0 * x(start + 5)).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_product_depends_on_the_distance_alone() {
+        let product = |at: usize, from: usize| -> f32 {
+            let turn = |position: usize, salt: f32| {
+                let data: Vec<f32> = (0..8).map(|i| (salt + i as f32 * 0.7).sin()).collect();
+                let x = Tensor::<Flex, 2>::from_data(TensorData::new(data, [1, 8]), &FlexDevice);
+                let frequencies = [1.0, 0.3, 0.1, 0.03];
+                let angles = Angles::new(&[position], &frequencies, 8, &[1], &FlexDevice);
+                numbers(rotate(x, &angles, 1.0))
+            };
+            turn(at, 0.3).iter().zip(turn(from, 1.9)).map(|(a, b)| a * b).sum()
+        };
+        assert!((product(5, 2) - product(105, 102)).abs() < 1e-4);
+        assert!((product(5, 2) - product(5, 3)).abs() > 1e-2);
+    }
+}
