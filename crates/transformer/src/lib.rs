@@ -46,14 +46,18 @@ mod files;
 #[cfg(test)]
 mod fixture;
 mod folder;
+mod header;
 mod hugging_face;
+mod index;
 mod kv_cache;
+mod mmap;
 mod model;
 mod norm;
 mod optimizer;
 mod rotary;
 mod sampler;
 mod scalar_head;
+mod shard;
 mod stop;
 mod strftime;
 mod text_stream;
