@@ -1,8 +1,8 @@
 //! The header of a safetensors file, checked before anything else of the file is believed.
 //!
-//! The reader of the `safetensors` crate takes the last of two tensors with the same name, adds sizes without looking at
-//! overflow, and buffers the header in a form that can be many times its size. Files come from strangers, so the header
-//! is read here, in one pass into what is kept of it; tests compare the two readers.
+//! The reader of `safetensors` 0.7 takes the last of two tensors with the same name, adds sizes that can overflow (a
+//! panic where that is checked), and buffers the header in a form many times its size. Files come from strangers, so the
+//! header is read here, in one pass into what is kept of it; tests compare the two readers.
 
 use safetensors::Dtype;
 use serde::Deserialize;

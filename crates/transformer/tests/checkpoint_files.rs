@@ -58,7 +58,9 @@ fn every_kind_of_damage_is_called_by_its_name() {
         (file(&format!(r#"{{"a":{0},"a":{0}}}"#, f32s(0, 8)), 8), "`a` stands there twice"),
         (file(r#"{"a":{"dtype":"F32","shape":[1]}}"#, 4), "data_offsets"),
         (file(r#"{"__metadata__":{"a":[1]}}"#, 0), "expected a string"),
-        (file(&format!(r#"{{"a":{}"#, "[".repeat(50_000)), 0), "expected struct"),
+        (file(&format!(r#"{{"a":{}"#, "[".repeat(50_000)), 0), "expected value"),
+        (file(&format!(r#"{{"a":{{"x":{}"#, "[".repeat(50_000)), 0), "the header"),
+        (file(&format!(r#"{{"__metadata__":{}"#, "[".repeat(50_000)), 0), "expected a map"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0".to_vec(), "git lfs pull"),
         (b"PK\x03\x04and more".to_vec(), "save it as safetensors"),
         (b"\x80\x02}q\x00(X\x01".to_vec(), "save it as safetensors"),
@@ -70,9 +72,9 @@ fn every_kind_of_damage_is_called_by_its_name() {
     }
 }
 
-/// Sizes whose sum comes round to that of the file, each within the file's claim of itself.
+/// Sizes that agree with their shapes and follow each other, but whose sum is the largest number there is.
 #[test]
-fn sizes_that_add_up_only_by_overflow_are_refused() {
+fn sizes_whose_sum_overflows_are_refused() {
     let most = (1_u64 << 61) - 1;
     let mut parts: Vec<String> = (0..8)
         .map(|index| {
@@ -80,7 +82,7 @@ fn sizes_that_add_up_only_by_overflow_are_refused() {
             format!(r#""t{index}":{}"#, tensor("U8", &shape, index * most, (index + 1) * most))
         })
         .collect();
-    parts.push(format!(r#""u":{}"#, tensor("U8", "[8]", 8 * most, u64::MAX)));
+    parts.push(format!(r#""u":{}"#, tensor("U8", "[7]", 8 * most, u64::MAX)));
     let message = refusal(file(&format!("{{{}}}", parts.join(",")), 8));
     assert!(message.contains("of 8 bytes of numbers"), "{message}");
 }
