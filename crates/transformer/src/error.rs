@@ -72,6 +72,53 @@ pub enum Error {
         /// The type found.
         found: String,
     },
+    /// An index names a file that no tensors are read from.
+    #[error("{file}: tensor `{name}` is said to be in `{shard}`, {reason}")]
+    ShardName {
+        /// The index.
+        file: String,
+        /// The tensor.
+        name: String,
+        /// The file named.
+        shard: String,
+        /// Why it is not read, and what to do.
+        reason: &'static str,
+    },
+    /// An index names a file that is not in the folder.
+    #[error("{file} names {shard}, which is not there; the folder is incomplete, fetch it again")]
+    MissingShard {
+        /// The index.
+        file: String,
+        /// The file named.
+        shard: String,
+    },
+    /// A tensor is not in the file that the index names.
+    #[error(
+        "{file}: tensor `{name}` is said to be in {shard}, but is {}; the files do not belong together, fetch them again",
+        found.as_deref().map_or("in none of the files".to_owned(), |found| format!("in {found}"))
+    )]
+    TensorPlace {
+        /// The index.
+        file: String,
+        /// The tensor.
+        name: String,
+        /// The file named.
+        shard: String,
+        /// The file that holds it, if one does.
+        found: Option<String>,
+    },
+    /// Two files of a folder hold the same tensor.
+    #[error(
+        "tensor `{name}` is in {first} and in {second}; the files do not belong together, fetch them again"
+    )]
+    TensorTwice {
+        /// The tensor.
+        name: String,
+        /// One file.
+        first: String,
+        /// The other.
+        second: String,
+    },
     /// A tensor that the configuration asks for is not in the weights.
     #[error("{file}: tensor `{name}` of shape {expected:?} is missing")]
     MissingTensor {

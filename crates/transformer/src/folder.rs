@@ -1,8 +1,8 @@
 //! Hugging Face model folders: embedded as bytes, read, and written whole or not at all.
 
 use crate::{
-    Error,
-    weights::{INDEX_FILE, WEIGHTS_FILE},
+    Error, files,
+    weights::{INDEX_FILE, SAVE_AS_SAFETENSORS, WEIGHTS_FILE},
 };
 use std::{
     borrow::Cow,
@@ -64,10 +64,8 @@ impl ModelFiles {
             chat_template: read_if_there(folder, CHAT_TEMPLATE)?,
             generation_config: read_if_there(folder, GENERATION_CONFIG)?,
         };
-        if ![WEIGHTS_FILE, INDEX_FILE].iter().any(|file| folder.join(file).exists()) {
-            let advice =
-                "save the weights there as safetensors with `model.save_pretrained(folder)`";
-            return Err(missing(WEIGHTS_FILE, advice));
+        if ![WEIGHTS_FILE, INDEX_FILE].iter().any(|file| files::there(&folder.join(file))) {
+            return Err(missing(WEIGHTS_FILE, SAVE_AS_SAFETENSORS));
         }
         Ok(files)
     }
@@ -89,12 +87,7 @@ impl std::fmt::Debug for ModelFiles {
 }
 
 fn read_if_there(folder: &Path, file: &str) -> Result<Option<Bytes>, Error> {
-    let path = folder.join(file);
-    match fs::read(&path) {
-        Ok(bytes) => Ok(Some(Cow::Owned(bytes))),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(Error::Read { path, source }),
-    }
+    Ok(files::read_if_there(&folder.join(file))?.map(Cow::Owned))
 }
 
 /// Writes `files`, by name, as the folder at `path`, whose parents are made.

@@ -70,7 +70,7 @@ impl<B: Backend> Transformer<B> {
     /// As for [`Transformer::from_folder`], but that no file can be missing.
     pub fn from_files(files: &ModelFiles, device: &B::Device) -> Result<Self, Error> {
         let name = files.path_of(WEIGHTS_FILE);
-        Self::from_parts(files, || Weights::from_bytes(&files.weights, &name), device)
+        Self::from_parts(files, || Weights::from_bytes(files.weights.clone(), &name), device)
     }
 
     fn from_parts(

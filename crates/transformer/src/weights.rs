@@ -1,17 +1,22 @@
 //! Weights as named arrays: safetensors files in and out.
 
+use crate::index::Index;
+use crate::shard::{self, Stored};
 use crate::{Error, files};
 use half::{bf16, f16};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use serde::Deserialize;
+use safetensors::tensor::{Dtype, SafeTensorError};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// The name of the file that holds all weights.
 pub(crate) const WEIGHTS_FILE: &str = "model.safetensors";
 /// The name of the file that says which file holds which weights, if there are several.
 pub(crate) const INDEX_FILE: &str = "model.safetensors.index.json";
+/// What to do about a folder without safetensors files.
+pub(crate) const SAVE_AS_SAFETENSORS: &str =
+    "save the weights there as safetensors with `model.save_pretrained(folder)`";
 
 /// The type of the numbers written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -21,6 +26,8 @@ pub enum Precision {
     F32,
     /// 16 bits: half the size, 11 significant bits.
     F16,
+    /// 16 bits: half the size, 8 significant bits and the range of 32 bits.
+    Bf16,
 }
 
 impl Precision {
@@ -29,6 +36,15 @@ impl Precision {
         match self {
             Self::F32 => "float32",
             Self::F16 => "float16",
+            Self::Bf16 => "bfloat16",
+        }
+    }
+
+    fn number_type(self) -> Dtype {
+        match self {
+            Self::F32 => Dtype::F32,
+            Self::F16 => Dtype::F16,
+            Self::Bf16 => Dtype::BF16,
         }
     }
 }
@@ -44,113 +60,161 @@ pub struct Array {
 
 /// Named arrays, the contents of one or several safetensors files.
 ///
+/// Files are mapped into memory, and numbers become F32 only when their tensor is taken, so that reading a model needs
+/// the memory of the model and of one tensor. The system reads a mapped file as it is needed: nobody may cut it short or
+/// write into it meanwhile. A file that is replaced by renaming another over it, as everything here is written, stays
+/// what it was for whoever has it open.
+///
 /// A reader takes what it needs with [`Weights::take`] and then calls [`Weights::finish`], so that neither a missing
 /// nor a superfluous tensor goes unnoticed.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Weights {
     file: String,
-    arrays: BTreeMap<String, Array>,
+    tensors: BTreeMap<String, Entry>,
 }
 
-#[derive(Deserialize)]
-struct Index {
-    weight_map: HashMap<String, String>,
+#[derive(Debug, Clone)]
+enum Entry {
+    Array(Array),
+    Stored(Stored),
+}
+
+impl Entry {
+    fn shape(&self) -> &[usize] {
+        match self {
+            Self::Array(array) => &array.shape,
+            Self::Stored(stored) => stored.shape(),
+        }
+    }
+
+    fn array(&self) -> Option<Array> {
+        match self {
+            Self::Array(array) => Some(array.clone()),
+            Self::Stored(stored) => stored.array(),
+        }
+    }
+}
+
+/// Equal numbers of equal shape, in files or not; tensors whose numbers are not read are unequal.
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.shape() == other.shape()
+            && match (self, other) {
+                (Self::Array(left), Self::Array(right)) => left == right,
+                _ => self.array().is_some_and(|array| Some(array) == other.array()),
+            }
+    }
 }
 
 impl Weights {
-    /// Reads the contents of a safetensors file; `file` names it in errors. F16 and BF16 become F32.
+    /// Reads the contents of a safetensors file; `file` names it in errors.
     ///
     /// # Errors
-    /// [`Error::Safetensors`] if the bytes are cut short or damaged, [`Error::NumberType`] if a tensor holds other
-    /// numbers.
-    pub fn from_bytes(bytes: &[u8], file: &str) -> Result<Self, Error> {
-        let parsed = SafeTensors::deserialize(bytes).map_err(|error| Error::Safetensors {
-            file: file.to_owned(),
-            message: error.to_string(),
-        })?;
-        let mut weights = Self { file: file.to_owned(), arrays: BTreeMap::new() };
-        for (name, view) in parsed.iter() {
-            let data = numbers(&view).ok_or_else(|| Error::NumberType {
-                file: file.to_owned(),
-                name: name.to_owned(),
-                found: format!("{:?}", view.dtype()),
-            })?;
-            weights.insert(name, Array { shape: view.shape().to_vec(), data });
-        }
-        Ok(weights)
+    /// [`Error::Safetensors`] if the bytes are cut short or damaged.
+    pub fn from_bytes(bytes: impl Into<Cow<'static, [u8]>>, file: &str) -> Result<Self, Error> {
+        let tensors = stored(shard::hold(bytes.into(), file)?);
+        Ok(Self { file: file.to_owned(), tensors })
     }
 
-    /// Reads a safetensors file.
+    /// Opens a safetensors file.
     ///
     /// # Errors
     /// [`Error::Read`], or those of [`Weights::from_bytes`].
     pub fn from_file(path: &Path) -> Result<Self, Error> {
-        let bytes = files::read(path)?;
-        Self::from_bytes(&bytes, &path.display().to_string())
+        Ok(Self { file: path.display().to_string(), tensors: stored(shard::open(path)?) })
     }
 
-    /// Reads `model.safetensors` of a model folder, or the files that `model.safetensors.index.json` names.
+    /// Opens `model.safetensors` of a model folder, or the files that `model.safetensors.index.json` names.
     ///
     /// # Errors
-    /// [`Error::Read`], [`Error::Json`] for the index, or those of [`Weights::from_bytes`].
+    /// [`Error::Read`] or [`Error::MissingFile`] if there is no such file, [`Error::Json`], [`Error::ShardName`],
+    /// [`Error::MissingShard`], [`Error::TensorPlace`] or [`Error::TensorTwice`] if the index does not describe the files
+    /// beside it, or those of [`Weights::from_bytes`].
     pub fn from_folder(folder: &Path) -> Result<Self, Error> {
         let index = folder.join(INDEX_FILE);
         let single = folder.join(WEIGHTS_FILE);
-        if single.exists() || !index.exists() {
-            return Self::from_file(&single);
+        if files::there(&single) || !folder.is_dir() {
+            Self::from_file(&single)
+        } else if files::there(&index) {
+            Self::from_shards(folder, &index)
+        } else {
+            let (folder, advice) = (folder.to_owned(), SAVE_AS_SAFETENSORS);
+            Err(Error::MissingFile { folder, file: WEIGHTS_FILE, advice })
         }
+    }
+
+    fn from_shards(folder: &Path, index: &Path) -> Result<Self, Error> {
         let file = index.display().to_string();
-        let text = files::read(&index)?;
-        let Index { weight_map } = serde_json::from_slice(&text)
-            .map_err(|source| Error::Json { file: file.clone(), source })?;
-        let mut weights = Self { file, arrays: BTreeMap::new() };
-        for part in weight_map.into_values().collect::<BTreeSet<_>>() {
-            weights.arrays.extend(Self::from_file(&folder.join(part))?.arrays);
+        let index = Index::from_file(index)?;
+        let mut tensors = BTreeMap::new();
+        for shard in index.shards() {
+            let missing = || Error::MissingShard { file: file.clone(), shard: shard.to_owned() };
+            let opened = shard::open(&folder.join(shard)).map_err(|error| match error {
+                Error::Read { source, .. } if source.kind() == ErrorKind::NotFound => missing(),
+                other => other,
+            })?;
+            join(&mut tensors, opened)?;
         }
-        Ok(weights)
+        for (name, shard) in index.weight_map {
+            let found = tensors.get(&name).map(Stored::file);
+            if found != Some(&folder.join(&shard).display().to_string()) {
+                let found = found.map(str::to_owned);
+                return Err(Error::TensorPlace { file, name, shard, found });
+            }
+        }
+        Ok(Self { file, tensors: stored(tensors) })
     }
 
     /// Adds an array, or replaces the one of this name.
     pub fn insert(&mut self, name: impl Into<String>, array: Array) {
-        self.arrays.insert(name.into(), array);
+        self.tensors.insert(name.into(), Entry::Array(array));
     }
 
-    /// The array of this name.
-    pub fn get(&self, name: &str) -> Option<&Array> {
-        self.arrays.get(name)
+    /// The array of this name, if there is one and its numbers are of a type that is read. A tensor that is still in
+    /// its file is read at every call; [`Weights::shape`] does not read it.
+    pub fn get(&self, name: &str) -> Option<Array> {
+        self.tensors.get(name)?.array()
+    }
+
+    /// The shape of the array of this name.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.tensors.get(name).map(Entry::shape)
     }
 
     /// The names, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.arrays.keys().map(String::as_str)
+        self.tensors.keys().map(String::as_str)
     }
 
-    /// Removes and gives the numbers of an array that must have this shape.
+    /// Removes and gives the numbers of an array that must have this shape. F16 and BF16 become F32.
     ///
     /// # Errors
-    /// [`Error::MissingTensor`], [`Error::TensorShape`].
+    /// [`Error::MissingTensor`], [`Error::TensorShape`], [`Error::NumberType`] if the tensor holds other numbers.
     pub fn take(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
-        let Some(array) = self.arrays.remove(name) else {
+        let Some(entry) = self.tensors.remove(name) else {
             return Err(Error::MissingTensor {
                 file: self.file.clone(),
                 name: name.to_owned(),
                 expected: shape.to_vec(),
             });
         };
-        if array.shape != shape {
+        if entry.shape() != shape {
             return Err(Error::TensorShape {
-                file: self.file.clone(),
+                file: self.file_of(&entry),
                 name: name.to_owned(),
                 expected: shape.to_vec(),
-                found: array.shape,
+                found: entry.shape().to_vec(),
             });
         }
-        Ok(array.data)
+        match entry {
+            Entry::Array(array) => Ok(array.data),
+            Entry::Stored(stored) => stored.numbers().ok_or_else(|| number_type(name, &stored)),
+        }
     }
 
     /// Removes an array if there is one.
     pub(crate) fn discard(&mut self, name: &str) {
-        self.arrays.remove(name);
+        self.tensors.remove(name);
     }
 
     /// Checks that everything was taken.
@@ -159,87 +223,134 @@ impl Weights {
     /// [`Error::UnexpectedTensor`] names the first array left.
     pub fn finish(self) -> Result<(), Error> {
         // Older files also hold the rotary frequencies, which follow from the configuration.
-        let left = self.arrays.into_iter().find(|(name, _)| !name.ends_with("rotary_emb.inv_freq"));
+        let left = self.tensors.iter().find(|(name, _)| !name.ends_with("rotary_emb.inv_freq"));
         match left {
             None => Ok(()),
-            Some((name, array)) => {
-                Err(Error::UnexpectedTensor { file: self.file, name, found: array.shape })
-            }
+            Some((name, entry)) => Err(Error::UnexpectedTensor {
+                file: self.file_of(entry),
+                name: name.clone(),
+                found: entry.shape().to_vec(),
+            }),
         }
     }
 
     /// The contents of a safetensors file.
     ///
     /// # Errors
-    /// [`Error::Safetensors`] if an array's numbers do not fill its shape.
+    /// [`Error::Safetensors`] if an array's numbers do not fill its shape, [`Error::NumberType`] if a tensor that was
+    /// read holds numbers other than F32, F16 and BF16.
     pub fn to_bytes(&self, precision: Precision) -> Result<Vec<u8>, Error> {
-        let arrays = self.arrays.iter().map(|(name, array)| (name, Written { array, precision }));
-        let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-        safetensors::serialize(arrays, Some(metadata)).map_err(|error| Error::Safetensors {
-            file: WEIGHTS_FILE.to_owned(),
-            message: error.to_string(),
+        safetensors::serialize(self.written(precision)?, Some(metadata()))
+            .map_err(|error| not_writable(Path::new(WEIGHTS_FILE), error))
+    }
+
+    /// Writes a safetensors file, one tensor after the other; it appears whole or not at all.
+    ///
+    /// # Errors
+    /// [`Error::Write`], or those of [`Weights::to_bytes`].
+    pub fn save(&self, path: &Path, precision: Precision) -> Result<(), Error> {
+        let tensors = self.written(precision)?;
+        files::write_with(path, |unfinished| {
+            safetensors::serialize_to_file(tensors, Some(metadata()), unfinished)
+                .map_err(|error| not_writable(path, error))
         })
     }
 
-    /// Writes a safetensors file; it appears whole or not at all.
-    ///
-    /// # Errors
-    /// [`Error::Write`], or that of [`Weights::to_bytes`].
-    pub fn save(&self, path: &Path, precision: Precision) -> Result<(), Error> {
-        files::write(path, &self.to_bytes(precision)?)
+    fn written(&self, precision: Precision) -> Result<Vec<(&String, Written<'_>)>, Error> {
+        let entries = self.tensors.iter();
+        let written = entries.map(|(name, entry)| match entry {
+            Entry::Stored(stored) if !stored.is_read() => Err(number_type(name, stored)),
+            _ => Ok((name, Written { entry, precision })),
+        });
+        written.collect()
+    }
+
+    fn file_of(&self, entry: &Entry) -> String {
+        match entry {
+            Entry::Array(_) => self.file.clone(),
+            Entry::Stored(stored) => stored.file().to_owned(),
+        }
+    }
+}
+
+fn stored(tensors: BTreeMap<String, Stored>) -> BTreeMap<String, Entry> {
+    tensors.into_iter().map(|(name, stored)| (name, Entry::Stored(stored))).collect()
+}
+
+/// Adds the tensors of a file to those of others.
+fn join(
+    tensors: &mut BTreeMap<String, Stored>,
+    added: BTreeMap<String, Stored>,
+) -> Result<(), Error> {
+    for (name, second) in added {
+        if let Some(first) = tensors.get(&name) {
+            let (first, second) = (first.file().to_owned(), second.file().to_owned());
+            return Err(Error::TensorTwice { name, first, second });
+        }
+        tensors.insert(name, second);
+    }
+    Ok(())
+}
+
+fn number_type(name: &str, stored: &Stored) -> Error {
+    Error::NumberType {
+        file: stored.file().to_owned(),
+        name: name.to_owned(),
+        found: stored.number_type().to_string(),
+    }
+}
+
+/// What `transformers` wants to find in a file.
+fn metadata() -> HashMap<String, String> {
+    HashMap::from([("format".to_owned(), "pt".to_owned())])
+}
+
+fn not_writable(path: &Path, error: SafeTensorError) -> Error {
+    match error {
+        SafeTensorError::IoError(source) => Error::Write { path: path.to_owned(), source },
+        other => {
+            Error::Safetensors { file: path.display().to_string(), message: other.to_string() }
+        }
     }
 }
 
 /// An array on its way to a file.
 struct Written<'a> {
-    array: &'a Array,
+    entry: &'a Entry,
     precision: Precision,
 }
 
 impl safetensors::View for Written<'_> {
     fn dtype(&self) -> Dtype {
-        match self.precision {
-            Precision::F32 => Dtype::F32,
-            Precision::F16 => Dtype::F16,
-        }
+        self.precision.number_type()
     }
 
     fn shape(&self) -> &[usize] {
-        &self.array.shape
+        self.entry.shape()
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        let data = &self.array.data;
-        Cow::Owned(match self.precision {
-            Precision::F32 => data.iter().flat_map(|number| number.to_le_bytes()).collect(),
-            Precision::F16 => {
-                data.iter().flat_map(|&number| f16::from_f32(number).to_le_bytes()).collect()
-            }
-        })
+        match self.entry {
+            Entry::Stored(stored) if stored.number_type() == self.dtype() => stored.bytes().into(),
+            Entry::Stored(stored) => bytes(&stored.numbers().unwrap_or_default(), self.precision),
+            Entry::Array(array) => bytes(&array.data, self.precision),
+        }
     }
 
     fn data_len(&self) -> usize {
-        let size = match self.precision {
-            Precision::F32 => 4,
-            Precision::F16 => 2,
+        let numbers = match self.entry {
+            Entry::Stored(stored) => stored.len(),
+            Entry::Array(array) => array.data.len(),
         };
-        self.array.data.len() * size
+        numbers * self.dtype().bitsize() / 8
     }
 }
 
-/// The numbers of a tensor, or nothing if they are of a type that is not read.
-fn numbers(view: &TensorView<'_>) -> Option<Vec<f32>> {
-    let bytes = view.data();
-    let pairs = || bytes.chunks_exact(2).map(|pair| [pair[0], pair[1]]);
-    match view.dtype() {
-        Dtype::F32 => Some(
-            bytes
-                .chunks_exact(4)
-                .map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]))
-                .collect(),
-        ),
-        Dtype::F16 => Some(pairs().map(|pair| f16::from_le_bytes(pair).to_f32()).collect()),
-        Dtype::BF16 => Some(pairs().map(|pair| bf16::from_le_bytes(pair).to_f32()).collect()),
-        _ => None,
+fn bytes(numbers: &[f32], precision: Precision) -> Cow<'static, [u8]> {
+    let numbers = numbers.iter().copied();
+    match precision {
+        Precision::F32 => numbers.flat_map(f32::to_le_bytes).collect(),
+        Precision::F16 => numbers.flat_map(|n| f16::from_f32(n).to_le_bytes()).collect(),
+        Precision::Bf16 => numbers.flat_map(|n| bf16::from_f32(n).to_le_bytes()).collect(),
     }
 }

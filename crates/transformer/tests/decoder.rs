@@ -123,7 +123,7 @@ fn grouped_heads_equal_repeated_heads() {
     let source = grouped.weights();
     let names: Vec<String> = source.names().map(str::to_owned).collect();
     for name in names {
-        let mut array = source.get(&name).unwrap().clone();
+        let mut array = source.get(&name).unwrap();
         if name.contains("k_proj") || name.contains("v_proj") {
             // Heads are rows of `[key_value_heads * head_dim, model]`; each of the two serves two query heads.
             let head = array.data.len() / 2;
