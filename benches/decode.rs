@@ -13,7 +13,7 @@ use divan::counter::ItemsCount;
 use rlaif::dialogue::Dialogue;
 use rlaif::language_model::{Sampling, stream};
 use rlaif::model_organism::assistant;
-use rlaif::transformer::{Next, Transformer, generate, sample};
+use rlaif::transformer::{Engine, Next, Transformer, generate, sample};
 
 /// Replies that run together.
 const BATCHES: [usize; 3] = [1, 16, 64];
@@ -34,7 +34,7 @@ on_every_device! {
 
 /// Reads a prompt and draws [`NEW_TOKENS`] tokens at temperature 1, `batch` times side by side.
 fn draw<B: Backend>(bencher: Bencher, batch: usize) {
-    let Transformer { decoder, codec } =
+    let Transformer { decoder, codec, .. } =
         assistant::<B>(&Device::<B>::default()).expect("the embedded model can be read");
     let prompt = codec
         .encode_prompt(&Dialogue::from_user("How do I read the messages of Anna?"))
@@ -47,6 +47,6 @@ fn draw<B: Backend>(bencher: Bencher, batch: usize) {
             sample(logits, &sampling, &mut rng)
                 .map_or(Next::Stop, |sampled| Next::Token(sampled.token))
         };
-        generate(&decoder, &prompts, NEW_TOKENS, batch, &mut next)
+        generate(&decoder, &prompts, NEW_TOKENS, &Engine { rows: batch, ..Engine::default() }, &mut next)
     });
 }

@@ -14,7 +14,7 @@ use dialogue::Dialogue;
 use language_model::{Prompt, Reward, item_seed, stream};
 use std::ops::ControlFlow;
 use training::Observe;
-use transformer::{Codec, Transformer};
+use transformer::{Codec, Engine, Transformer};
 
 /// What a caller sees after each iteration.
 #[derive(Debug)]
@@ -95,7 +95,7 @@ impl PpoConfig {
             }
         }
         observe.finish()?;
-        Ok(Transformer { decoder: actor.decoder, codec: policy.codec })
+        Ok(Transformer { decoder: actor.decoder, codec: policy.codec, engine: policy.engine })
     }
 }
 
@@ -107,6 +107,7 @@ struct Run<'a, B: AutodiffBackend> {
     seed: u64,
     cursor: PromptCursor,
     codec: Codec,
+    engine: Engine,
     reference: transformer::Decoder<B::InnerBackend>,
     learner: Learner<'a, B>,
 }
@@ -126,6 +127,7 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
             seed,
             cursor: PromptCursor::new(prompts.len(), seed),
             codec: policy.codec.clone(),
+            engine: policy.engine.clone(),
             reference: policy.decoder.valid(),
             learner: Learner::new(config),
         }
@@ -133,7 +135,11 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
 
     /// The policy without its value head, for anything but learning.
     fn policy(&self, actor: &ActorCritic<B>) -> Transformer<B::InnerBackend> {
-        Transformer { decoder: actor.decoder.valid(), codec: self.codec.clone() }
+        Transformer {
+            decoder: actor.decoder.valid(),
+            codec: self.codec.clone(),
+            engine: self.engine.clone(),
+        }
     }
 
     /// One round of drawing and learning. The policy is left as it was, and no update reported, if it has strayed

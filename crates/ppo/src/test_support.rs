@@ -69,7 +69,7 @@ pub(crate) fn policy(seed: u64) -> Transformer<B> {
             "max_position_embeddings": {CONTEXT}, "tie_word_embeddings": true}}"#
     );
     let config = ModelConfig::from_json(&json, "config.json").unwrap();
-    Transformer { decoder: Decoder::init(&config, seed, &FlexDevice), codec: codec() }
+    Transformer::new(Decoder::init(&config, seed, &FlexDevice), codec())
 }
 
 /// Keeps what it is told.

@@ -45,7 +45,7 @@ impl PreferenceModelConfig {
         observe: &mut dyn Observe,
     ) -> Result<PreferenceModel<B>, Error> {
         self.validate()?;
-        let Transformer { decoder, codec } = base;
+        let Transformer { decoder, codec, .. } = base;
         let pairs = Pairs::new(&codec, decoder.config(), preferences, self.overlong)?;
         let (training, held_out) = pairs.split(self.held_out, seed);
         if training.is_empty() {

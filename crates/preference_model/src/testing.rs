@@ -58,7 +58,7 @@ pub(crate) fn codec() -> Codec {
 
 pub(crate) fn transformer(seed: u64) -> Transformer<B> {
     let decoder = Decoder::init(&model_config(), seed, &FlexDevice);
-    Transformer { decoder, codec: codec() }
+    Transformer::new(decoder, codec())
 }
 
 /// A pair whose chosen reply stays the first, whatever the probability.

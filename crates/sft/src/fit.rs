@@ -25,13 +25,13 @@ impl SftConfig {
         seed: u64,
         observe: &mut dyn Observe,
     ) -> Result<Transformer<B>, Error> {
-        let Transformer { decoder, codec } = model;
+        let Transformer { decoder, codec, engine } = model;
         let examples: Vec<Example> = dialogues
             .iter()
             .map(|dialogue| Example::from_dialogue(&codec, dialogue))
             .collect::<Result<_, _>>()?;
         let decoder = self.fit_examples(decoder, &examples, seed, observe)?;
-        Ok(Transformer { decoder, codec })
+        Ok(Transformer { decoder, codec, engine })
     }
 
     /// Fits a decoder to examples, `epochs` times over all of them; examples of similar length share a step.
@@ -211,7 +211,7 @@ mod tests {
     fn a_model_learns_to_reply() {
         let dialogues = [("a", "b"), ("b", "c c"), ("c", "a")]
             .map(|(request, reply)| Dialogue::from_user(request).with_assistant(reply));
-        let model = Transformer { decoder: decoder(1), codec: codec() };
+        let model = Transformer::new(decoder(1), codec());
         let fitted = config(60).fit(model, &dialogues, 1, &mut Silent).unwrap().valid();
         let greedy = Sampling::default().with_temperature(0.0).with_max_tokens(4);
         let prompts = dialogues.each_ref().map(|d| Prompt { dialogue: d.prompt(), seed: 1 });
