@@ -93,6 +93,7 @@ impl<B: Backend> Decoder<B> {
             output: output.map(Param::from_tensor),
             rotary: Rotary::new(config),
             config: config.clone(),
+            adapter: None,
         })
     }
 }

@@ -4,6 +4,7 @@ use crate::attention::{Attention, Pass};
 use crate::config::ModelConfig;
 use crate::feed_forward::FeedForward;
 use crate::kv_cache::{KeyValue, KvCache};
+use crate::lora::LoraConfig;
 use crate::norm::Norm;
 use crate::rotary::Rotary;
 use burn::module::{Module, Param};
@@ -69,6 +70,9 @@ pub struct Decoder<B: Backend> {
     pub(crate) rotary: Option<Rotary>,
     #[module(skip)]
     pub(crate) config: ModelConfig,
+    /// The settings of the adapters in the layers, if there are any.
+    #[module(skip)]
+    pub(crate) adapter: Option<LoraConfig>,
 }
 
 /// Keys and values of a row of tokens, layer by layer, that rows of a batch can follow.

@@ -192,6 +192,9 @@ pub enum Error {
         /// The setting.
         bytes: usize,
     },
+    /// An adapter is to be written, but the model has none.
+    #[error("the model has no adapter to be written; add one first, or write the whole model")]
+    NoAdapter,
     /// A model folder lacks a file.
     #[error("{} holds no {file}; {advice}", folder.display())]
     MissingFile {
@@ -211,7 +214,7 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
         /// Why it does not look like one.
-        reason: &'static str,
+        reason: String,
     },
     /// A tokenizer cannot be read.
     #[error(

@@ -100,8 +100,17 @@ fn read_if_there(folder: &Path, file: &str) -> Result<Option<Bytes>, Error> {
 /// # Errors
 /// [`Error::Occupied`] if what stands at `path` is not a model folder, [`Error::Write`] if the system refuses.
 pub fn write_folder(path: impl AsRef<Path>, files: &[(&str, &[u8])]) -> Result<(), Error> {
+    write_folder_of(path, CONFIG, files)
+}
+
+/// As [`write_folder`], for folders that are known by the file `mark`.
+pub(crate) fn write_folder_of(
+    path: impl AsRef<Path>,
+    mark: &str,
+    files: &[(&str, &[u8])],
+) -> Result<(), Error> {
     let path = path.as_ref();
-    refuse_if_occupied(path)?;
+    refuse_if_occupied(path, mark)?;
     let (partial, replaced) = (beside(path, "partial")?, beside(path, "replaced")?);
     remove(&partial)?;
     fs::create_dir_all(&partial).map_err(|source| write_error(&partial, source))?;
@@ -126,8 +135,9 @@ pub fn write_folder(path: impl AsRef<Path>, files: &[(&str, &[u8])]) -> Result<(
 }
 
 /// Only what this crate may have written, or nothing, gives way to a new folder.
-fn refuse_if_occupied(path: &Path) -> Result<(), Error> {
-    let occupied = |reason| Err(Error::Occupied { path: path.to_owned(), reason });
+fn refuse_if_occupied(path: &Path, mark: &str) -> Result<(), Error> {
+    let occupied =
+        |reason: &str| Err(Error::Occupied { path: path.to_owned(), reason: reason.to_owned() });
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -145,10 +155,10 @@ fn refuse_if_occupied(path: &Path) -> Result<(), Error> {
         }
         names.push(entry.file_name());
     }
-    if names.is_empty() || names.iter().any(|name| name == CONFIG) {
+    if names.is_empty() || names.iter().any(|name| name == mark) {
         Ok(())
     } else {
-        occupied("it holds files but no config.json")
+        occupied(&format!("it holds files but no {mark}"))
     }
 }
 

@@ -153,6 +153,12 @@ impl Layout {
         }
     }
 
+    /// Of a matrix of an adapter: `[out, in]` in all families, and the outputs in the order of those of `outputs_of`.
+    pub(crate) fn of_adapter(config: &ModelConfig, outputs_of: Option<Part>) -> Self {
+        let by_head = outputs_of.and_then(|part| Self::of(config, part).by_head);
+        Self { keeps_order: false, by_head }
+    }
+
     /// The shape in the file of a map `[in, out]`.
     pub(crate) fn shape(self, [from, to]: [usize; 2]) -> [usize; 2] {
         if self.keeps_order { [from, to] } else { [to, from] }

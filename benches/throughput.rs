@@ -1,0 +1,297 @@
+//! What a language model does in a second, on one table: reading, drawing, learning, weighing answers.
+//!
+//! ```text
+//! cargo bench -p rlaif --bench throughput
+//! cargo bench -p rlaif --bench throughput -- --model FOLDER --only decode/16 --device flex --json
+//! ```
+//!
+//! Without `--model` it is a Llama of 7 million weights. Every workload runs in a process of its own, so that the
+//! highest memory is that workload's, until three runs and three seconds are done, after one run that does not count;
+//! the table shows the median. Token `i` of row `r` is `(7919 i + 104729 r) mod (vocabulary - 1) + 1` everywhere, and
+//! nothing depends on what is drawn.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
+
+use burn::backend::Autodiff;
+use burn::optim::GradientsParams;
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use clap::Parser;
+use rlaif::training::OptimizerConfig;
+use rlaif::transformer::{
+    Decoder, Engine, ModelConfig, Next, Optimizer, Targets, continuation_log_probs, generate,
+    pad_right, token_log_probs,
+};
+use serde_json::{Value, json};
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// The model without `--model`.
+const CONFIG: &str = r#"{"model_type": "llama", "vocab_size": 4096, "hidden_size": 256, "intermediate_size": 688,
+    "num_hidden_layers": 8, "num_attention_heads": 8, "max_position_embeddings": 2048, "tie_word_embeddings": true}"#;
+
+/// Tokens of a prompt that is continued, and of its reply.
+const PROMPT: usize = 32;
+const REPLY: usize = 128;
+
+/// Principles under which a pair is compared, what all those prompts begin with, and their own ends.
+const PRINCIPLES: usize = 16;
+const SHARED: usize = 1000;
+const OWN: usize = 60;
+
+/// Rows of an optimiser step, and their tokens.
+const ROWS: usize = 16;
+const TIME: usize = 128;
+
+const WORKLOADS: [&str; 7] = [
+    "prefill/1024",
+    "decode/1",
+    "decode/16",
+    "decode/64",
+    "train",
+    "choose/shared",
+    "choose/alone",
+];
+
+#[derive(Parser)]
+struct Arguments {
+    /// Hugging Face folder of a model [default: random weights].
+    #[arg(long)]
+    model: Option<PathBuf>,
+    /// One workload alone, such as `decode/16`.
+    #[arg(long)]
+    only: Option<String>,
+    /// One device alone: flex, wgpu or cuda.
+    #[arg(long)]
+    device: Option<String>,
+    /// One JSON object a workload instead of the table.
+    #[arg(long)]
+    json: bool,
+    /// What cargo gives to every bench.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+fn main() -> Outcome<()> {
+    let arguments = Arguments::parse();
+    let chosen = |wanted: &Option<String>, name: &str| wanted.as_ref().is_none_or(|w| w == name);
+    if let (Some(workload), Some(device)) = (&arguments.only, &arguments.device) {
+        let measured = measure_on(device, workload, &arguments)?;
+        if arguments.json {
+            println!("{measured}");
+            return Ok(());
+        }
+        return table(&[measured]);
+    }
+    let mut measured = Vec::new();
+    for device in devices().into_iter().filter(|name| chosen(&arguments.device, name)) {
+        for workload in WORKLOADS.into_iter().filter(|name| chosen(&arguments.only, name)) {
+            let line = in_own_process(device, workload, &arguments)?;
+            if arguments.json {
+                println!("{line}");
+            }
+            measured.push(line);
+        }
+    }
+    if arguments.json { Ok(()) } else { table(&measured) }
+}
+
+/// The devices that this program was built for.
+fn devices() -> Vec<&'static str> {
+    let mut devices = Vec::new();
+    if cfg!(feature = "flex") {
+        devices.push("flex");
+    }
+    if cfg!(feature = "wgpu") {
+        devices.push("wgpu");
+    }
+    if cfg!(feature = "cuda") {
+        devices.push("cuda");
+    }
+    devices
+}
+
+fn in_own_process(device: &str, workload: &str, arguments: &Arguments) -> Outcome<Value> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["--json", "--device", device, "--only", workload]);
+    if let Some(model) = &arguments.model {
+        command.arg("--model").arg(model);
+    }
+    let output = command.output()?;
+    if !output.status.success() {
+        let reason = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("{workload} on {device} failed: {reason}").into());
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+fn measure_on(device: &str, workload: &str, arguments: &Arguments) -> Outcome<Value> {
+    match device {
+        #[cfg(feature = "flex")]
+        "flex" => measure::<burn::backend::Flex>(device, workload, arguments),
+        #[cfg(feature = "wgpu")]
+        "wgpu" => measure::<burn::backend::Wgpu>(device, workload, arguments),
+        #[cfg(feature = "cuda")]
+        "cuda" => measure::<burn::backend::Cuda>(device, workload, arguments),
+        other => Err(format!("no device {other:?}, only {}", devices().join(", ")).into()),
+    }
+}
+
+fn measure<B: Backend>(name: &str, workload: &str, arguments: &Arguments) -> Outcome<Value> {
+    let device = B::Device::default();
+    let (per_second, unit) = match workload {
+        "train" => (train::<Autodiff<B>>(&device, arguments)?, "tok/s"),
+        _ => serve::<B>(&device, workload, arguments)?,
+    };
+    Ok(json!({
+        "workload": workload,
+        "per_second": per_second,
+        "unit": unit,
+        "peak_bytes": peak_bytes(),
+        "device": name,
+    }))
+}
+
+fn load<B: Backend>(device: &B::Device, arguments: &Arguments) -> Outcome<Decoder<B>> {
+    if let Some(folder) = &arguments.model {
+        return Ok(Decoder::from_folder(folder, device)?);
+    }
+    Ok(Decoder::init(&ModelConfig::from_json(CONFIG, "config.json")?, 1, device))
+}
+
+/// Tokens of a row from place `from` on.
+fn tokens(vocabulary: usize, row: usize, from: usize, count: usize) -> Vec<u32> {
+    let token = |i: usize| (7919 * i + 104_729 * row) % (vocabulary - 1) + 1;
+    (from..from + count).map(|i| u32::try_from(token(i)).unwrap_or(1)).collect()
+}
+
+fn serve<B: Backend>(
+    device: &B::Device,
+    workload: &str,
+    arguments: &Arguments,
+) -> Outcome<(f64, &'static str)> {
+    let decoder = load::<B>(device, arguments)?;
+    let vocabulary = decoder.config().vocab_size;
+    if let Some(count) = workload.strip_prefix("prefill/") {
+        let count: usize = count.parse()?;
+        let prompts = [tokens(vocabulary, 0, 0, count)];
+        return Ok((count as f64 * runs(|| draw(&decoder, &prompts, 1))?, "tok/s"));
+    }
+    if let Some(batch) = workload.strip_prefix("decode/") {
+        let batch: usize = batch.parse()?;
+        let prompts: Vec<Vec<u32>> =
+            (0..batch).map(|row| tokens(vocabulary, row, 0, PROMPT)).collect();
+        return Ok(((batch * REPLY) as f64 * runs(|| draw(&decoder, &prompts, REPLY))?, "tok/s"));
+    }
+    let share_prefixes = match workload {
+        "choose/shared" => true,
+        "choose/alone" => false,
+        other => return Err(format!("no workload {other:?}, only {}", WORKLOADS.join(", ")).into()),
+    };
+    let engine = Engine { share_prefixes, ..Engine::default() };
+    let prompts: Vec<Vec<u32>> = (0..PRINCIPLES)
+        .map(|principle| {
+            let shared = tokens(vocabulary, 0, 0, SHARED);
+            [shared, tokens(vocabulary, principle + 1, SHARED, OWN)].concat()
+        })
+        .collect();
+    let options = vec![vec![vec![1], vec![2]]; PRINCIPLES];
+    let rate = if share_prefixes {
+        runs(|| Ok(continuation_log_probs(&decoder, &prompts, &options, &engine).map(drop)?))?
+    } else {
+        // Each prompt alone: this is what a caller without a batch gets.
+        runs(|| {
+            for (prompt, options) in prompts.iter().zip(&options) {
+                let (prompt, options) =
+                    (std::slice::from_ref(prompt), std::slice::from_ref(options));
+                continuation_log_probs(&decoder, prompt, options, &engine)?;
+            }
+            Ok(())
+        })?
+    };
+    Ok((PRINCIPLES as f64 * rate, "labels/s"))
+}
+
+/// Continues prompts with the most likely tokens.
+fn draw<B: Backend>(decoder: &Decoder<B>, prompts: &[Vec<u32>], count: usize) -> Outcome<()> {
+    let engine = Engine { rows: prompts.len(), ..Engine::default() };
+    let mut most_likely = |_: usize, logits: &mut [f32]| {
+        let mut best = 0;
+        for (index, &logit) in logits.iter().enumerate() {
+            if logit > logits[best] {
+                best = index;
+            }
+        }
+        Next::Token(u32::try_from(best).unwrap_or(0))
+    };
+    let replies = generate(decoder, prompts, count, &engine, &mut most_likely)?;
+    assert!(replies.iter().all(|reply| reply.len() == count), "nothing ends a reply");
+    Ok(())
+}
+
+/// Forward, backward and `AdamW`, with a loss on every token.
+fn train<B: AutodiffBackend>(device: &B::Device, arguments: &Arguments) -> Outcome<f64> {
+    let mut decoder = Some(load::<B>(device, arguments)?);
+    let vocabulary = decoder.as_ref().map_or(2, |decoder| decoder.config().vocab_size);
+    let rows: Vec<Vec<u32>> = (0..ROWS).map(|row| tokens(vocabulary, row, 0, TIME)).collect();
+    let targets = Targets {
+        positions: (0..ROWS * TIME).collect(),
+        tokens: (0..ROWS).flat_map(|row| tokens(vocabulary, row, 1, TIME)).collect(),
+    };
+    let mut optimizer = Optimizer::new(&OptimizerConfig::default());
+    let rate = runs(|| {
+        let Some(model) = decoder.take() else { return Ok(()) };
+        let hidden = model.hidden(pad_right(&rows, device));
+        let loss = -token_log_probs(&model, hidden, &targets).mean();
+        let gradients = GradientsParams::from_grads(loss.backward(), &model);
+        decoder = Some(optimizer.step(1e-4, model, gradients).0);
+        B::sync(device)?;
+        Ok(())
+    })?;
+    Ok((ROWS * TIME) as f64 * rate)
+}
+
+/// Runs a second: the median.
+fn runs(mut run: impl FnMut() -> Outcome<()>) -> Outcome<f64> {
+    run()?;
+    let begun = Instant::now();
+    let mut seconds = Vec::new();
+    while seconds.len() < 3 || begun.elapsed() < Duration::from_secs(3) {
+        let start = Instant::now();
+        run()?;
+        seconds.push(start.elapsed().as_secs_f64());
+    }
+    seconds.sort_by(f64::total_cmp);
+    Ok(seconds[seconds.len() / 2].recip())
+}
+
+/// The most memory that this process has held, where the system says so.
+fn peak_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
+fn table(measured: &[Value]) -> Outcome<()> {
+    println!(
+        "{:<8}{:<16}{:>12} {:<10}{:>12}",
+        "device", "workload", "per second", "", "peak memory"
+    );
+    for line in measured {
+        let text = |key: &str| line[key].as_str().unwrap_or_default();
+        let number = line["per_second"].as_f64().ok_or("a figure is missing")?;
+        let peak = match line["peak_bytes"].as_u64() {
+            Some(bytes) => format!("{} MiB", bytes >> 20),
+            None => "unknown".to_owned(),
+        };
+        println!(
+            "{:<8}{:<16}{number:>12.1} {:<10}{peak:>12}",
+            text("device"),
+            text("workload"),
+            text("unit"),
+        );
+    }
+    Ok(())
+}
