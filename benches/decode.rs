@@ -13,7 +13,7 @@ use divan::counter::ItemsCount;
 use rlaif::dialogue::Dialogue;
 use rlaif::language_model::{Sampling, stream};
 use rlaif::model_organism::assistant;
-use rlaif::transformer::{Next, Transformer, generate, sample};
+use rlaif::transformer::{Next, SeenTokens, Transformer, generate, sample};
 
 /// Replies that run together.
 const BATCHES: [usize; 3] = [1, 16, 64];
@@ -44,7 +44,7 @@ fn draw<B: Backend>(bencher: Bencher, batch: usize) {
     bencher.counter(ItemsCount::new(batch * NEW_TOKENS)).bench_local(|| {
         let mut rng = stream(1);
         let mut next = |_: usize, logits: &mut [f32]| {
-            sample(logits, &sampling, &mut rng)
+            sample(logits, &SeenTokens::default(), &sampling, &mut rng)
                 .map_or(Next::Stop, |sampled| Next::Token(sampled.token))
         };
         generate(&decoder, &prompts, NEW_TOKENS, batch, &mut next)
