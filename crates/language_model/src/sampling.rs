@@ -13,15 +13,18 @@ pub struct Prompt {
     pub seed: u64,
 }
 
-/// How replies are drawn.
+/// How replies are drawn. The settings act in the order of the table.
 ///
 /// | setting | default | meaning |
 /// |---|---|---|
+/// | `repetition_penalty` | none | divides the positive logits of tokens that prompt or reply hold already, multiplies the negative ones |
 /// | `temperature` | 1.0 | divides the logits; 0 takes the most likely token |
 /// | `top_k` | none | keeps the `k` most likely tokens |
 /// | `top_p` | none | keeps the smallest set of tokens with at least this probability |
+/// | `min_p` | none | keeps the tokens with at least this share of the probability of the most likely one |
 /// | `max_tokens` | 128 | longest reply, in tokens |
 /// | `stop` | none | strings that end a reply and are not part of it |
+/// | `stop_tokens` | none | tokens that end a reply besides the model's own |
 ///
 /// The paper samples at temperature 1 throughout.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,16 +38,36 @@ pub struct Sampling {
     /// Keeps the smallest set of tokens whose probability is at least this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub top_p: Option<f32>,
+    /// Keeps the tokens whose probability is at least this share of that of the most likely one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_p: Option<f32>,
+    /// Makes tokens that prompt or reply hold already less likely, if above 1: their logits are divided by it where
+    /// they are positive and multiplied by it where they are negative.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repetition_penalty: Option<f32>,
     /// Longest reply, in tokens.
     pub max_tokens: usize,
     /// Strings that end a reply and are not part of it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stop: Vec<String>,
+    /// Tokens that end a reply and are not part of its text, besides those at which the model ends of its own accord.
+    /// They are numbers in the vocabulary of one model, so they mean nothing to a model that is asked over a network.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stop_tokens: Vec<u32>,
 }
 
 impl Default for Sampling {
     fn default() -> Self {
-        Self { temperature: 1.0, top_k: None, top_p: None, max_tokens: 128, stop: Vec::new() }
+        Self {
+            temperature: 1.0,
+            top_k: None,
+            top_p: None,
+            min_p: None,
+            repetition_penalty: None,
+            max_tokens: 128,
+            stop: Vec::new(),
+            stop_tokens: Vec::new(),
+        }
     }
 }
 
@@ -81,6 +104,17 @@ impl Sampling {
         {
             return wrong("top_p", top_p.to_string(), "a number above 0 and at most 1");
         }
+        if let Some(min_p) = self.min_p
+            && !(0.0..=1.0).contains(&min_p)
+        {
+            return wrong("min_p", min_p.to_string(), "a number from 0 to 1");
+        }
+        if let Some(penalty) = self.repetition_penalty
+            && !(penalty.is_finite() && penalty > 0.0)
+        {
+            let expected = "a number above 0; 1 changes nothing";
+            return wrong("repetition_penalty", penalty.to_string(), expected);
+        }
         if self.max_tokens == 0 {
             return wrong("max_tokens", "0".to_owned(), "a whole number of at least 1");
         }
@@ -99,10 +133,12 @@ impl Sampling {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StopReason {
-    /// An end-of-turn token or a stop string.
+    /// An end-of-turn token, a stop token or a stop string.
     Stop,
-    /// The longest length allowed.
+    /// The longest length allowed, or the end of the context.
     Length,
+    /// Whoever asked for it wanted no more; only a reply that is streamed ends like this.
+    Cancelled,
 }
 
 /// A drawn reply.
@@ -122,10 +158,23 @@ mod tests {
 
     #[test]
     fn names_the_setting_out_of_range() {
-        let cases: [(&str, Sampling); 4] = [
+        let with = |change: &dyn Fn(&mut Sampling)| {
+            let mut sampling = Sampling::default();
+            change(&mut sampling);
+            sampling
+        };
+        let cases = [
             ("temperature", Sampling::default().with_temperature(f32::NAN)),
             ("top_k", Sampling { top_k: Some(0), ..Sampling::default() }),
             ("top_p", Sampling { top_p: Some(0.0), ..Sampling::default() }),
+            ("min_p", with(&|sampling| sampling.min_p = Some(1.5))),
+            ("min_p", with(&|sampling| sampling.min_p = Some(f32::NAN))),
+            ("repetition_penalty", with(&|sampling| sampling.repetition_penalty = Some(0.0))),
+            (
+                "repetition_penalty",
+                with(&|sampling| sampling.repetition_penalty = Some(f32::INFINITY)),
+            ),
+            ("stop", with(&|sampling| sampling.stop = vec![String::new()])),
             ("max_tokens", Sampling::default().with_max_tokens(0)),
         ];
         for (name, sampling) in cases {
@@ -133,5 +182,21 @@ mod tests {
             assert!(error.contains(name), "{error}");
         }
         assert!(Sampling::default().validate().is_ok());
+        let all = with(&|sampling| {
+            (sampling.min_p, sampling.repetition_penalty) = (Some(0.0), Some(0.5));
+        });
+        assert!(all.validate().is_ok());
+    }
+
+    #[test]
+    fn settings_that_are_not_made_are_not_written() {
+        let written = serde_json::to_value(Sampling::default()).unwrap();
+        assert_eq!(written, serde_json::json!({"temperature": 1.0, "max_tokens": 128}));
+        let text = r#"{"min_p": 0.5, "repetition_penalty": 2.0, "stop_tokens": [3]}"#;
+        let sampling: Sampling = serde_json::from_str(text).unwrap();
+        assert_eq!(sampling.stop_tokens, [3]);
+        let again = serde_json::to_value(&sampling).unwrap();
+        assert_eq!(serde_json::from_value::<Sampling>(again).unwrap(), sampling);
+        assert_eq!(serde_json::to_value(StopReason::Cancelled).unwrap(), "cancelled");
     }
 }

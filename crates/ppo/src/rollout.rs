@@ -147,7 +147,7 @@ pub(crate) fn penalised(rollouts: &[Rollout], scores: &[f32], penalty: f32) -> V
         .zip(scores)
         .map(|(rollout, score)| match rollout.stopped {
             StopReason::Stop => *score,
-            StopReason::Length => score - penalty,
+            StopReason::Length | StopReason::Cancelled => score - penalty,
         })
         .collect()
 }

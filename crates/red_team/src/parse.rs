@@ -13,7 +13,7 @@ pub(crate) enum Line {
     Entry(String),
     /// Anything else.
     Other,
-    /// The last line of a completion that hit its longest length.
+    /// The last line of a completion that was cut short.
     CutOff,
 }
 
@@ -22,7 +22,7 @@ pub(crate) fn lines(completion: &Completion) -> Vec<Line> {
     let Completion { text, stopped, .. } = completion;
     let mut lines: Vec<Line> =
         text.lines().map(str::trim).filter(|line| !line.is_empty()).map(line).collect();
-    if *stopped == StopReason::Length
+    if *stopped != StopReason::Stop
         && !text.ends_with('\n')
         && let Some(last) = lines.last_mut()
     {

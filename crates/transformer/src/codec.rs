@@ -211,11 +211,15 @@ impl Codec {
         if let Some(end) = first_stop(&text, self.stop_strings()) {
             text.truncate(end);
         }
-        let opens_turn = prompt.last_reply().is_none_or(str::is_empty);
-        if opens_turn && self.inner.template.is_transcript() {
+        if self.trims_reply(prompt) {
             text.drain(..text.len() - text.trim_start().len());
         }
         text
+    }
+
+    /// True if white space at the beginning of a reply to `prompt` belongs to the template.
+    pub(crate) fn trims_reply(&self, prompt: &Dialogue) -> bool {
+        self.inner.template.is_transcript() && prompt.last_reply().is_none_or(str::is_empty)
     }
 
     /// The text of `tokens` up to the first stop token and the first of the strings `stop`, without special tokens.

@@ -2,9 +2,10 @@
 
 use crate::{
     Architecture, Codec, Decoder, Engine, Error, ModelConfig, ModelFiles, Next, Precision, Sampled,
-    StopMatcher, Weights, continuation_log_probs,
+    Weights, continuation_log_probs,
+    drawing::Drawing,
     folder::{CONFIG, write_folder},
-    generate, sample,
+    generate,
     weights::WEIGHTS_FILE,
 };
 use burn::{
@@ -12,10 +13,8 @@ use burn::{
     tensor::backend::{AutodiffBackend, Backend},
 };
 use dialogue::Dialogue;
-use language_model::{
-    Choose, Completion, Error as ModelError, Generate, Prompt, Sampling, StopReason, stream,
-};
-use std::path::Path;
+use language_model::{Choose, Completion, Error as ModelError, Generate, Prompt, Sampling};
+use std::{ops::ControlFlow, path::Path};
 
 /// A decoder-only language model: the weights and the text side. A clone shares the weights.
 #[derive(Debug, Clone)]
@@ -123,21 +122,20 @@ impl<B: Backend> Transformer<B> {
 
     /// Draws a reply to every prompt, each from its own stream, and keeps the tokens.
     ///
-    /// A reply ends with a stop token, behind a stop string (of the template or of `sampling.stop`), after
-    /// `max_tokens`, or where the context is full, whichever comes first: a long prompt shortens its reply.
+    /// A reply ends with a stop token (of the model or of `sampling`), behind a stop string (of the template or of
+    /// `sampling`), after `max_tokens`, or where the context is full, whichever comes first: a long prompt shortens its reply.
     ///
     /// # Errors
-    /// [`ModelError::Sampling`]; [`ModelError::TooLong`] names a prompt that leaves no room for a single token, before
+    /// [`ModelError::Sampling`], also for a stop token outside the vocabulary; [`ModelError::TooLong`] names a prompt that leaves no room for a single token, before
     /// anything is drawn; [`ModelError::Template`]; [`ModelError::NotFinite`].
     pub fn draw(&self, prompts: &[Prompt], sampling: &Sampling) -> Result<Vec<Reply>, ModelError> {
-        sampling.validate()?;
+        self.check_sampling(sampling)?;
         let encode = |prompt: &Prompt| self.codec.encode_prompt(&prompt.dialogue);
         let tokens = prompts.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
         let seeds: Vec<u64> = prompts.iter().map(|prompt| prompt.seed).collect();
-        let mut stops: Vec<&str> = self.codec.stop_strings().to_vec();
-        stops.extend(sampling.stop.iter().map(String::as_str));
+        let stops = self.stops(sampling);
         let id = |index: usize| prompts[index].dialogue.id();
-        let drawn = self.continue_tokens(&tokens, &seeds, sampling, &stops, &id)?;
+        let drawn = self.continue_tokens(&tokens, &seeds, sampling, &stops, &id, &mut all_of_it)?;
         let replies = prompts.iter().zip(tokens).zip(drawn).map(|((prompt, tokens), drawn)| {
             let text = |reply: &[u32]| self.codec.reply(&prompt.dialogue, reply, &sampling.stop);
             drawn.into_reply(tokens, text)
@@ -157,39 +155,72 @@ impl<B: Backend> Transformer<B> {
         sampling: &Sampling,
         seed: u64,
     ) -> Result<Reply, ModelError> {
-        sampling.validate()?;
+        self.check_sampling(sampling)?;
         let tokens = self.codec.encode_text(text)?;
         let stops: Vec<&str> = sampling.stop.iter().map(String::as_str).collect();
         let id = |_| Dialogue::from_user(text).id();
         let prompts = std::slice::from_ref(&tokens);
-        let drawn = self.continue_tokens(prompts, &[seed], sampling, &stops, &id)?;
+        let mut drawn =
+            self.continue_tokens(prompts, &[seed], sampling, &stops, &id, &mut all_of_it)?;
         let text = |reply: &[u32]| self.codec.text_until(reply, &sampling.stop);
-        let reply = drawn.into_iter().next().unwrap_or_else(|| Drawing::new(seed, &stops));
-        Ok(reply.into_reply(tokens, text))
+        Ok(drawn.swap_remove(0).into_reply(tokens, text))
     }
 
-    fn continue_tokens(
-        &self,
+    /// The settings must be in range and the stop tokens in the vocabulary.
+    pub(crate) fn check_sampling(&self, sampling: &Sampling) -> Result<(), ModelError> {
+        sampling.validate()?;
+        let vocabulary = self.decoder.config().vocab_size;
+        match sampling.stop_tokens.iter().find(|&&token| token as usize >= vocabulary) {
+            Some(token) => Err(ModelError::Sampling {
+                setting: "stop_tokens",
+                found: token.to_string(),
+                expected: "tokens of the model's vocabulary",
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// The strings that end a reply: the template's and those of `sampling`.
+    pub(crate) fn stops<'a>(&self, sampling: &'a Sampling) -> Vec<&'a str> {
+        let mut stops: Vec<&str> = self.codec.stop_strings().to_vec();
+        stops.extend(sampling.stop.iter().map(String::as_str));
+        stops
+    }
+
+    /// One drawing a prompt. `observe` sees a drawing behind every token and may end it.
+    pub(crate) fn continue_tokens<'a>(
+        &'a self,
         prompts: &[Vec<u32>],
         seeds: &[u64],
-        sampling: &Sampling,
+        sampling: &'a Sampling,
         stops: &[&str],
         id: &dyn Fn(usize) -> String,
-    ) -> Result<Vec<Drawing>, ModelError> {
+        observe: &mut dyn FnMut(&Drawing<'a>) -> ControlFlow<()>,
+    ) -> Result<Vec<Drawing<'a>>, ModelError> {
         for (index, prompt) in prompts.iter().enumerate() {
             self.check_room(prompt.len(), 1, &|| id(index))?;
         }
-        let mut drawings: Vec<Drawing> =
-            seeds.iter().map(|&seed| Drawing::new(seed, stops)).collect();
+        let drawing = |(prompt, &seed): (&Vec<u32>, _)| {
+            Drawing::new(&self.codec, sampling, stops, prompt, seed)
+        };
+        let mut drawings: Vec<Drawing> = prompts.iter().zip(seeds).map(drawing).collect();
         let mut damaged = None;
         let mut next = |index: usize, logits: &mut [f32]| {
+            let drawing = &mut drawings[index];
             if damaged.is_some() {
                 return Next::Stop;
             }
-            drawings[index].next(logits, sampling, &self.codec).unwrap_or_else(|_| {
+            let Ok(next) = drawing.next(logits) else {
                 damaged = Some(index);
-                Next::Stop
-            })
+                return Next::Stop;
+            };
+            match (observe(drawing), next) {
+                (ControlFlow::Break(()), Next::Token(token)) => {
+                    drawing.cancel();
+                    Next::Last(token)
+                }
+                (_, next) => next,
+            }
         };
         generate(&self.decoder, prompts, sampling.max_tokens, &self.engine, &mut next)?;
         match damaged {
@@ -296,47 +327,9 @@ impl<B: Backend> Choose for Transformer<B> {
     }
 }
 
-/// A reply on its way.
-struct Drawing {
-    rng: rand_chacha::ChaCha8Rng,
-    matcher: StopMatcher,
-    drawn: Vec<Sampled>,
-    stopped: StopReason,
-}
-
-impl Drawing {
-    fn new(seed: u64, stops: &[&str]) -> Self {
-        Self {
-            rng: stream(seed),
-            matcher: StopMatcher::new(stops.iter().copied()),
-            drawn: Vec::new(),
-            stopped: StopReason::Length,
-        }
-    }
-
-    fn next(
-        &mut self,
-        logits: &mut [f32],
-        sampling: &Sampling,
-        codec: &Codec,
-    ) -> Result<Next, Error> {
-        let sampled = sample(logits, sampling, &mut self.rng)?;
-        self.drawn.push(sampled);
-        let ends = codec.is_stop(sampled.token)
-            || self.matcher.push_token(sampled.token, codec.tokenizer());
-        if ends {
-            self.stopped = StopReason::Stop;
-            return Ok(Next::Last(sampled.token));
-        }
-        Ok(Next::Token(sampled.token))
-    }
-
-    fn into_reply(self, prompt: Vec<u32>, text: impl FnOnce(&[u32]) -> String) -> Reply {
-        let tokens: Vec<u32> = self.drawn.iter().map(|sampled| sampled.token).collect();
-        let completion =
-            Completion { text: text(&tokens), tokens: tokens.len(), stopped: self.stopped };
-        Reply { prompt, drawn: self.drawn, completion }
-    }
+/// Lets a reply come to its own end.
+fn all_of_it(_: &Drawing) -> ControlFlow<()> {
+    ControlFlow::Continue(())
 }
 
 /// Nothing if an exponent is not finite.
@@ -356,6 +349,7 @@ mod tests {
     use crate::{Array, Targets, fixture, pad_right, token_log_probs};
     use burn::backend::Autodiff;
     use burn_flex::{Flex, FlexDevice};
+    use language_model::StopReason;
 
     type Model = Transformer<Flex>;
 
@@ -446,6 +440,46 @@ mod tests {
         assert_eq!(stopped.completion.text, text[..text.find(&stop).unwrap()]);
         assert_eq!(stopped.completion.stopped, StopReason::Stop);
         assert!(stopped.completion.tokens < 12);
+    }
+
+    #[test]
+    fn extra_stop_tokens_end_a_reply_and_are_not_in_its_text() {
+        let model = model();
+        let greedy = short().with_temperature(0.0);
+        let whole = model.draw(&prompts(), &greedy).unwrap().swap_remove(0);
+        let third = whole.drawn[2].token;
+        let first = whole.tokens().iter().position(|&token| token == third).unwrap();
+        let stopping = Sampling { stop_tokens: vec![third], ..greedy.clone() };
+        let reply = model.draw(&prompts(), &stopping).unwrap().swap_remove(0);
+        assert_eq!(reply.tokens(), whole.tokens()[..=first]);
+        assert_eq!(reply.completion.stopped, StopReason::Stop);
+        assert_eq!(reply.completion.text, model.codec.decode(&whole.tokens()[..first]));
+        let vocabulary = u32::try_from(model.decoder.config().vocab_size).unwrap();
+        let unknown = Sampling { stop_tokens: vec![vocabulary], ..greedy };
+        let error = model.draw(&prompts(), &unknown).unwrap_err().to_string();
+        assert!(
+            error.contains("stop_tokens") && error.contains(&vocabulary.to_string()),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_penalty_counts_prompt_and_reply() {
+        let model = model();
+        // So strong that no token comes twice, and none of the prompt.
+        let strong = Sampling { repetition_penalty: Some(1e6), ..short().with_temperature(0.0) };
+        for reply in model.draw(&prompts(), &strong).unwrap() {
+            let mut tokens = [reply.prompt.clone(), reply.tokens()].concat();
+            let drawn = reply.drawn.len();
+            tokens.sort_unstable();
+            tokens.dedup();
+            let mut prompt = reply.prompt;
+            prompt.sort_unstable();
+            prompt.dedup();
+            assert_eq!(tokens.len(), prompt.len() + drawn);
+        }
+        let plain = model.draw(&prompts(), &short().with_temperature(0.0)).unwrap();
+        assert_ne!(plain, model.draw(&prompts(), &strong).unwrap());
     }
 
     #[test]

@@ -3,45 +3,108 @@
 use crate::Error;
 use language_model::Sampling;
 use rand::Rng;
+use std::collections::HashSet;
 
 /// A drawn token.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sampled {
     /// The token.
     pub token: u32,
-    /// Natural logarithm of its probability in the distribution that it was drawn from: after temperature, `top_k`
-    /// and `top_p`. At temperature 0 it is 0, since the token was certain.
+    /// Natural logarithm of its probability in the distribution that it was drawn from: after repetition penalty,
+    /// temperature, `top_k`, `top_p` and `min_p`. At temperature 0 it is 0, since the token was certain.
     pub log_prob: f32,
-    /// The same before `top_k` and `top_p`: under softmax(logits / temperature), at temperature 0 under
-    /// softmax(logits).
+    /// The same as the model alone has it, before the repetition penalty, `top_k`, `top_p` and `min_p`: under
+    /// softmax(logits / temperature), at temperature 0 under softmax(logits).
     pub untruncated_log_prob: f32,
 }
 
-/// Draws one token from `logits` (`[vocabulary]`), which it overwrites.
+/// The tokens that a repetition penalty makes less likely: those of the prompt and of the reply so far, each once.
+#[derive(Debug, Clone, Default)]
+pub struct SeenTokens {
+    tokens: Vec<u32>,
+    known: HashSet<u32>,
+}
+
+impl SeenTokens {
+    /// Adds a token.
+    pub fn push(&mut self, token: u32) {
+        if self.known.insert(token) {
+            self.tokens.push(token);
+        }
+    }
+
+    /// Divides the positive and multiplies the negative among the logits of these tokens; what would be infinite
+    /// becomes the greatest number instead.
+    fn penalise(&self, logits: &mut [f32], penalty: f32) {
+        for &token in &self.tokens {
+            if let Some(logit) = logits.get_mut(token as usize) {
+                let penalised = if *logit < 0.0 { *logit * penalty } else { *logit / penalty };
+                *logit = penalised.clamp(f32::MIN, f32::MAX);
+            }
+        }
+    }
+}
+
+impl Extend<u32> for SeenTokens {
+    fn extend<I: IntoIterator<Item = u32>>(&mut self, tokens: I) {
+        tokens.into_iter().for_each(|token| self.push(token));
+    }
+}
+
+/// Draws one token from `logits` (`[vocabulary]`), which it overwrites. `seen` are the tokens that the repetition
+/// penalty of `sampling` counts as repetitions; without one they do not matter.
 ///
-/// In this order: the logits are divided by the temperature, the `top_k` most likely tokens are kept, of those the
-/// smallest set whose probability among them is at least `top_p`, and a token is drawn from what is left. Between
-/// equal logits the lower token counts as the more likely one. Temperature 0 takes the most likely token and draws no
-/// random number; every other setting draws exactly one, so that rows of one stream stay in step.
+/// In this order: the logits of the tokens seen are penalised, all are divided by the temperature, the `top_k` most
+/// likely tokens are kept, of those the smallest set whose probability among them is at least `top_p`, of those the
+/// tokens at least `min_p` times as likely as the most likely one, and a token is drawn from what is left. Between equal
+/// logits the lower token counts as the more likely one. Temperature 0 takes the most likely token and draws no random
+/// number; every other setting draws exactly one, so that rows of one stream stay in step.
 ///
-/// Without `top_k` and `top_p` nothing is sorted and nothing allocated.
+/// These are the logits processors of Hugging Face's `transformers` in their order. Two things differ: `top_k` keeps
+/// exactly `k` tokens where `transformers` keeps all that equal the last of them, and a penalised logit stays finite.
+///
+/// Without `top_k` and `top_p` nothing is sorted and, unless there is a repetition penalty, nothing allocated. The
+/// penalty costs a copy of the logits and another pass over them, for [`Sampled::untruncated_log_prob`].
 ///
 /// # Errors
 /// [`Error::NotFiniteLogit`] if a logit is infinite or not a number, or there is none.
 pub fn sample(
     logits: &mut [f32],
+    seen: &SeenTokens,
     sampling: &Sampling,
     rng: &mut impl Rng,
 ) -> Result<Sampled, Error> {
     let highest = finite_argmax(logits)?;
+    let Some(penalty) = sampling.repetition_penalty else {
+        return Ok(draw_from(logits, highest, sampling, rng));
+    };
+    let raw = logits.to_vec();
+    seen.penalise(logits, penalty);
+    let likeliest = finite_argmax(logits)?;
+    let mut sampled = draw_from(logits, likeliest, sampling, rng);
+    let temperature = if sampling.temperature > 0.0 { sampling.temperature } else { 1.0 };
+    let exponent = |logit: f32| (logit - raw[highest]) / temperature;
+    let sum: f64 = raw.iter().map(|&logit| f64::from(exponent(logit).exp())).sum();
+    let drawn = f64::from(exponent(raw[sampled.token as usize]));
+    sampled.untruncated_log_prob = narrow(drawn - sum.ln());
+    Ok(sampled)
+}
+
+/// Draws from finite logits, whose greatest is at `highest`.
+fn draw_from(
+    logits: &mut [f32],
+    highest: usize,
+    sampling: &Sampling,
+    rng: &mut impl Rng,
+) -> Sampled {
     let max = logits[highest];
     if sampling.temperature <= 0.0 {
         let sum: f64 = logits.iter().map(|logit| f64::from((logit - max).exp())).sum();
-        return Ok(Sampled {
+        return Sampled {
             token: token(highest),
             log_prob: 0.0,
             untruncated_log_prob: narrow(-sum.ln()),
-        });
+        };
     }
     // Weights: probabilities times a constant. The most likely token weighs 1.
     let mut sum = 0.0_f64;
@@ -53,20 +116,29 @@ pub fn sample(
     let u: f64 = rng.random();
     let top_k = sampling.top_k.filter(|&k| k < weights.len());
     let top_p = sampling.top_p.filter(|&p| p < 1.0);
+    let min_weight = sampling.min_p.unwrap_or(0.0);
     let (drawn, kept_sum) = if top_k.is_none() && top_p.is_none() {
         let candidates = weights.iter().enumerate().map(|(index, &weight)| (index, weight));
-        (draw(candidates, u * sum).unwrap_or(highest), sum)
+        let candidates = candidates.filter(|&(_, weight)| weight >= min_weight);
+        let kept_sum = if min_weight > 0.0 { total(candidates.clone()) } else { sum };
+        (draw(candidates, u * kept_sum), kept_sum)
     } else {
-        let kept = truncated(weights, sum, top_k, top_p);
-        let kept_sum = kept.iter().map(|&(_, weight)| f64::from(weight)).sum();
-        (draw(kept.iter().copied(), u * kept_sum).unwrap_or(highest), kept_sum)
+        let mut kept = truncated(weights, sum, top_k, top_p);
+        kept.retain(|&(_, weight)| weight >= min_weight);
+        let kept_sum = total(kept.iter().copied());
+        (draw(kept.into_iter(), u * kept_sum), kept_sum)
     };
+    let drawn = drawn.unwrap_or(highest);
     let log_weight = f64::from(weights[drawn]).ln();
-    Ok(Sampled {
+    Sampled {
         token: token(drawn),
         log_prob: narrow(log_weight - kept_sum.ln()),
         untruncated_log_prob: narrow(log_weight - sum.ln()),
-    })
+    }
+}
+
+fn total(candidates: impl Iterator<Item = (usize, f32)>) -> f64 {
+    candidates.map(|(_, weight)| f64::from(weight)).sum()
 }
 
 /// The place of the greatest logit, the first of equals.
@@ -167,6 +239,21 @@ mod tests {
         [0.5_f32, 0.25, 0.125, 0.125].map(f32::ln).to_vec()
     }
 
+    fn seen(tokens: &[u32]) -> SeenTokens {
+        let mut seen = SeenTokens::default();
+        seen.extend(tokens.iter().copied());
+        seen
+    }
+
+    /// Without tokens seen.
+    fn sample(
+        logits: &mut [f32],
+        sampling: &Sampling,
+        rng: &mut impl Rng,
+    ) -> Result<Sampled, Error> {
+        super::sample(logits, &SeenTokens::default(), sampling, rng)
+    }
+
     fn frequencies(logits: &[f32], sampling: &Sampling, draws: u16) -> Vec<f64> {
         let mut rng = stream(7);
         let mut counts = vec![0.0; logits.len()];
@@ -241,6 +328,70 @@ mod tests {
     }
 
     #[test]
+    fn min_p_is_a_share_of_the_most_likely() {
+        // Half of 1/2 is 1/4, which is kept; 1/8 is not.
+        let min_p = |min_p, top_p| Sampling { min_p: Some(min_p), ..with(1.0, None, top_p) };
+        let bound = 21.1 / 20_000.0;
+        let two = frequencies(&halves(), &min_p(0.499, None), 20_000);
+        assert!(distance(&two, &[2.0 / 3.0, 1.0 / 3.0, 0.0, 0.0]) < bound);
+        let all = frequencies(&halves(), &min_p(0.0, None), 20_000);
+        assert!(distance(&all, &[0.5, 0.25, 0.125, 0.125]) < bound);
+        // Behind a nucleus of three tokens it still measures against the most likely one.
+        let nucleus = frequencies(&halves(), &min_p(0.499, Some(0.87)), 20_000);
+        assert!(distance(&nucleus, &[2.0 / 3.0, 1.0 / 3.0, 0.0, 0.0]) < bound);
+        // At 1 the most likely token and those that equal it are left.
+        let equal = frequencies(&[1.0, 3.0, 3.0], &min_p(1.0, None), 500);
+        assert!(equal[0] <= 0.0 && equal[1] > 0.3 && equal[2] > 0.3);
+        let drawn = sample(&mut halves(), &min_p(0.499, None), &mut stream(1)).unwrap();
+        let probability = [0.5_f32, 0.25][drawn.token as usize];
+        assert!((drawn.log_prob - (probability / 0.75).ln()).abs() < 1e-6);
+        assert!((drawn.untruncated_log_prob - probability.ln()).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_penalty_divides_positive_and_multiplies_negative_logits() {
+        let logits = [2.0_f32, -1.0, 0.0, 1.0];
+        let sampling = Sampling { repetition_penalty: Some(2.0), ..Sampling::default() };
+        // Tokens 0 and 1 have been seen, token 0 twice: 1, -2, 0, 1. Token 9 is not in the vocabulary.
+        let seen = seen(&[0, 1, 0, 9]);
+        let weights = [1.0_f64, -2.0, 0.0, 1.0].map(f64::exp);
+        let raw: f64 = logits.iter().map(|&logit| f64::from(logit).exp()).sum();
+        let (mut rng, mut found) = (stream(3), [0.0; 4]);
+        for _ in 0..20_000 {
+            let drawn = super::sample(&mut logits.clone(), &seen, &sampling, &mut rng).unwrap();
+            let token = drawn.token as usize;
+            found[token] += 1.0 / 20_000.0;
+            let expected = (weights[token] / weights.iter().sum::<f64>()).ln();
+            assert!((f64::from(drawn.log_prob) - expected).abs() < 1e-6);
+            let expected = f64::from(logits[token]) - raw.ln();
+            assert!((f64::from(drawn.untruncated_log_prob) - expected).abs() < 1e-6);
+        }
+        let expected = weights.map(|weight| weight / weights.iter().sum::<f64>());
+        assert!(distance(&found, &expected) < 21.1 / 20_000.0);
+    }
+
+    #[test]
+    fn a_penalty_changes_what_is_most_likely() {
+        let sampling = Sampling { repetition_penalty: Some(4.0), ..with(0.0, None, None) };
+        let drawn =
+            super::sample(&mut [2.0, 1.0, 0.0], &seen(&[0]), &sampling, &mut stream(1)).unwrap();
+        assert_eq!((drawn.token, drawn.log_prob), (1, 0.0));
+        let sum = 2.0_f32.exp() + 1.0_f32.exp() + 1.0;
+        assert!((drawn.untruncated_log_prob - (1.0 - sum.ln())).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_penalised_logit_stays_finite() {
+        for penalty in [f32::MIN_POSITIVE, f32::MAX] {
+            let sampling = Sampling { repetition_penalty: Some(penalty), ..Sampling::default() };
+            let mut logits = [f32::MAX, f32::MIN, 5.0, -5.0];
+            let seen = seen(&[0, 1, 2, 3]);
+            let drawn = super::sample(&mut logits, &seen, &sampling, &mut stream(1)).unwrap();
+            assert!(drawn.log_prob.is_finite(), "{drawn:?}");
+        }
+    }
+
+    #[test]
     fn refuses_what_is_not_finite() {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             for sampling in [with(0.0, None, None), with(1.0, Some(2), Some(0.5))] {
@@ -265,15 +416,19 @@ mod tests {
             temperature in 0.05_f32..4.0,
             top_k in prop::option::of(1_usize..50),
             top_p in prop::option::of(0.01_f32..=1.0),
+            min_p in prop::option::of(0.0_f32..=1.0),
             seed in any::<u64>(),
         ) {
-            let sampling = with(temperature, top_k, top_p);
+            let sampling = Sampling { min_p, ..with(temperature, top_k, top_p) };
             let drawn = sample(&mut logits.clone(), &sampling, &mut stream(seed)).unwrap();
             prop_assert!((drawn.token as usize) < logits.len());
             prop_assert!(drawn.log_prob <= 1e-6 && drawn.log_prob.is_finite());
             prop_assert!(drawn.untruncated_log_prob <= drawn.log_prob + 1e-6);
             let logit = logits[drawn.token as usize];
             let likelier = logits.iter().filter(|&&other| other > logit).count();
+            let most = logits.iter().copied().fold(f32::MIN, f32::max);
+            let share = ((logit - most) / temperature).exp();
+            prop_assert!(min_p.is_none_or(|p| share >= p - 1e-5));
             prop_assert!(top_k.is_none_or(|k| likelier < k));
             // The tokens that are likelier than the drawn one have less than `top_p` of those that `top_k` keeps.
             let mut probabilities: Vec<f64> =
@@ -283,6 +438,24 @@ mod tests {
             let sum: f64 = probabilities.iter().sum();
             let above: f64 = probabilities.iter().take(likelier).sum();
             prop_assert!(top_p.is_none_or(|p| above / sum < f64::from(p) + 1e-5));
+        }
+
+        #[test]
+        fn a_penalty_of_one_changes_nothing(
+            logits in prop::collection::vec(-30.0_f32..30.0, 1..40),
+            tokens in prop::collection::vec(0..50_u32, 0..20),
+            temperature in 0.0_f32..4.0,
+            seed in any::<u64>(),
+        ) {
+            let plain = with(temperature, Some(5), Some(0.9));
+            let one = Sampling { repetition_penalty: Some(1.0), ..plain.clone() };
+            let expected = sample(&mut logits.clone(), &plain, &mut stream(seed)).unwrap();
+            let found =
+                super::sample(&mut logits.clone(), &seen(&tokens), &one, &mut stream(seed)).unwrap();
+            prop_assert_eq!(found.token, expected.token);
+            prop_assert!((found.log_prob - expected.log_prob).abs() < 1e-5);
+            let difference = found.untruncated_log_prob - expected.untruncated_log_prob;
+            prop_assert!(difference.abs() < 1e-4);
         }
 
         #[test]

@@ -54,6 +54,17 @@ pub fn first_stop<S: AsRef<str>>(text: &str, stops: &[S]) -> Option<usize> {
     stops.iter().filter_map(|stop| text.find(stop.as_ref())).min()
 }
 
+/// Where the end of `text` that may be the beginning of a stop string starts, in bytes; the length of `text` if there is
+/// no such end.
+pub(crate) fn beginning_of_stop<S: AsRef<str>>(text: &str, stops: &[S]) -> usize {
+    let longest = stops.iter().map(|stop| stop.as_ref().len()).max().unwrap_or(0);
+    let first = text.len().saturating_sub(longest);
+    let begins = |&start: &usize| {
+        text.get(start..).is_some_and(|end| stops.iter().any(|stop| stop.as_ref().starts_with(end)))
+    };
+    (first..text.len()).find(begins).unwrap_or(text.len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +86,17 @@ mod tests {
         assert_eq!(first_stop("a b c", &["c", "b"]), Some(2));
         assert_eq!(first_stop("a b c", &["d"]), None);
         assert!(!StopMatcher::new([""]).push_text("text"));
+    }
+
+    #[test]
+    fn finds_what_may_begin_a_stop_string() {
+        let beginning = |text: &str| beginning_of_stop(text, &["\n\nHuman:", "é!"]);
+        assert_eq!(beginning("a\n\n\nHum"), 2);
+        assert_eq!(beginning("a\n"), 1);
+        assert_eq!(beginning("aé"), 1);
+        assert_eq!(beginning("a\n\nHuge"), 7);
+        assert_eq!(beginning(""), 0);
+        assert_eq!(beginning_of_stop::<&str>("abc", &[]), 3);
     }
 
     proptest! {

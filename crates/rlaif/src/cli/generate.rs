@@ -63,12 +63,21 @@ pub(super) struct SamplingArgs {
     /// Keep the smallest set of tokens with at least this probability.
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     top_p: Option<f32>,
+    /// Keep tokens with at least this share of the probability of the most likely one.
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    min_p: Option<f32>,
+    /// Make tokens of the text so far less likely, if above 1.
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    repetition_penalty: Option<f32>,
     /// Longest reply, in tokens.
     #[arg(long, default_value_t = 128)]
     max_tokens: usize,
     /// Text that ends the reply; may be repeated.
     #[arg(long)]
     stop: Vec<String>,
+    /// Number of a token that ends the reply, besides the model's own; may be repeated.
+    #[arg(long = "stop-token", value_name = "TOKEN")]
+    stop_tokens: Vec<u32>,
     /// Seed of the random stream.
     #[arg(long, default_value_t = 1)]
     pub(super) seed: u64,
@@ -81,8 +90,11 @@ impl SamplingArgs {
             temperature: self.temperature,
             top_k: self.top_k,
             top_p: self.top_p,
+            min_p: self.min_p,
+            repetition_penalty: self.repetition_penalty,
             max_tokens: self.max_tokens,
             stop: self.stop.clone(),
+            stop_tokens: self.stop_tokens.clone(),
         }
     }
 }
