@@ -1,6 +1,6 @@
 //! Text to tokens and back.
 
-use crate::Error;
+use crate::{Error, files};
 use std::{path::Path, sync::Arc};
 
 /// A `tokenizer.json`; cheap to clone.
@@ -43,8 +43,7 @@ impl Tokenizer {
     /// [`Error::Read`], or [`Error::Tokenizer`] if it is not a tokenizer.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        let json =
-            std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let json = files::read(path)?;
         Self::from_bytes(&json, &path.display().to_string())
     }
 
