@@ -126,14 +126,12 @@ pub(crate) fn first_choice<C: DeserializeOwned>(
 ) -> Result<(C, Option<Usage>), Failure> {
     let answer: Answer<C> =
         serde_json::from_slice(bytes).map_err(|error| Failure::Malformed(error.to_string()))?;
-    match answer.choices.and_then(|choices| choices.into_iter().next()) {
-        Some(choice) => Ok((choice, answer.usage)),
-        None => {
-            let said = answer.error.as_ref().and_then(spoken);
-            let said = said.map(|said| format!("; it says: {said}")).unwrap_or_default();
-            Err(Failure::Malformed(format!("it has no `choices`{said}")))
-        }
+    if let Some(choice) = answer.choices.and_then(|choices| choices.into_iter().next()) {
+        return Ok((choice, answer.usage));
     }
+    let said = answer.error.as_ref().and_then(spoken);
+    let said = said.map(|said| format!("; it says: {said}")).unwrap_or_default();
+    Err(Failure::Malformed(format!("it has no `choices`{said}")))
 }
 
 #[derive(Debug, Deserialize)]

@@ -8,11 +8,12 @@ use crate::{Config, Error, Failure, continuation};
 use dialogue::Dialogue;
 use language_model::{Choose, Completion, Generate, Prompt, Sampling};
 use serde::Deserialize;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::task::JoinSet;
 
 /// A model on an OpenAI-compatible server; see the [crate] for an example.
 #[derive(Debug)]
@@ -122,31 +123,32 @@ impl Client {
     /// The answers to all tasks, in order: those that are kept, and then those that the server gives.
     fn answer_all(&self, tasks: Vec<Task>) -> Result<Vec<Answer>, Error> {
         let ids: Vec<String> = tasks.iter().map(|task| task.id.clone()).collect();
-        let mut asked = HashSet::new();
-        let todo: Vec<Task> = {
-            let answers = self.answers();
-            let new =
-                |task: &Task| answers.get(&task.id).is_none() && asked.insert(task.id.clone());
-            tasks.into_iter().filter(new).collect()
+        // A copy of the call's own: others may run beside it, and ask for the same.
+        let mut found: HashMap<String, Answer> = {
+            let kept = self.answers();
+            ids.iter().filter_map(|id| Some((id.clone(), kept.get(id)?))).collect()
         };
-        let outcome = self.ask(todo);
-        let mut answers = self.answers();
-        let found: Vec<Option<Answer>> = ids.iter().map(|id| answers.get(id)).collect();
-        let done = found.iter().flatten().count();
+        let mut asked = HashSet::new();
+        let new = |task: &Task| !found.contains_key(&task.id) && asked.insert(task.id.clone());
+        let todo: Vec<Task> = tasks.into_iter().filter(new).collect();
+        let outcome = self.ask(todo, &mut found);
+        let answers: Vec<Answer> = ids.iter().filter_map(|id| found.get(id).cloned()).collect();
+        let mut kept = self.answers();
         match outcome {
-            Ok(()) if done == ids.len() => {
-                answers.handed_out(ids.iter().map(String::as_str));
-                Ok(found.into_iter().flatten().collect())
+            Ok(()) if answers.len() == ids.len() => {
+                kept.handed_out(ids.iter().map(String::as_str));
+                Ok(answers)
             }
             outcome => {
                 let source = Box::new(outcome.err().unwrap_or_else(gone));
-                Err(Error::Stopped { done, total: ids.len(), kept: answers.path(), source })
+                let (done, total) = (answers.len(), ids.len());
+                Err(Error::Stopped { done, total, kept: kept.path(), source })
             }
         }
     }
 
     /// Asks the server and keeps what it answers, up to the first failure.
-    fn ask(&self, todo: Vec<Task>) -> Result<(), Error> {
+    fn ask(&self, todo: Vec<Task>, found: &mut HashMap<String, Answer>) -> Result<(), Error> {
         if todo.is_empty() {
             return Ok(());
         }
@@ -165,6 +167,7 @@ impl Client {
                     Err(error) => failure = Some(worse(failure, error)),
                 }
             }
+            found.extend(new.iter().cloned());
             // Should this fail, the receiver is gone, and nothing more is asked.
             self.answers().keep(new)?;
         }
@@ -206,23 +209,32 @@ fn next_batch(receiver: &Receiver<Outcome>) -> Option<Vec<Outcome>> {
 /// Answers tasks in their order, so many at a time, until one fails; those that are on their way are finished.
 async fn answer_in_parallel(transport: Arc<Transport>, tasks: Vec<Task>, sender: Sender<Outcome>) {
     let lanes = transport.config.concurrency.min(tasks.len());
-    let (tasks, next, stop) =
-        (Arc::new(tasks), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let work = Arc::new(Work { tasks, next: AtomicUsize::new(0), stop: AtomicBool::new(false) });
+    let mut running = JoinSet::new();
     for _ in 0..lanes {
-        let (transport, tasks, sender) =
-            (Arc::clone(&transport), Arc::clone(&tasks), sender.clone());
-        let (next, stop) = (Arc::clone(&next), Arc::clone(&stop));
-        // The lanes end by themselves; the channel closes with the last of them.
-        drop(tokio::spawn(async move {
-            while !stop.load(Ordering::Relaxed) {
-                let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
-                let outcome = task.answer(&transport).await;
-                let failed = outcome.is_err();
-                if sender.send((task.id.clone(), outcome)).is_err() || failed {
-                    stop.store(true, Ordering::Relaxed);
-                }
-            }
-        }));
+        running.spawn(lane(Arc::clone(&transport), Arc::clone(&work), sender.clone()));
+    }
+    drop(sender);
+    // A lane that fails to end well has sent nothing, which the receiver sees.
+    while running.join_next().await.is_some() {}
+}
+
+/// What the lanes of a call share.
+struct Work {
+    tasks: Vec<Task>,
+    next: AtomicUsize,
+    stop: AtomicBool,
+}
+
+/// Takes one task after another.
+async fn lane(transport: Arc<Transport>, work: Arc<Work>, sender: Sender<Outcome>) {
+    while !work.stop.load(Ordering::Relaxed) {
+        let Some(task) = work.tasks.get(work.next.fetch_add(1, Ordering::Relaxed)) else { break };
+        let outcome = task.answer(&transport).await;
+        let failed = outcome.is_err();
+        if sender.send((task.id.clone(), outcome)).is_err() || failed {
+            work.stop.store(true, Ordering::Relaxed);
+        }
     }
 }
 

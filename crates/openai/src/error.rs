@@ -145,7 +145,7 @@ pub enum Error {
     #[error(transparent)]
     Kept(#[from] dataset::Error),
     /// A call ended before all of it was done.
-    #[error("{source}; {done} of {total} answers are done and kept{}", place(kept))]
+    #[error("{source}; {done} of {total} answers are done and kept{}", place(kept.as_ref()))]
     Stopped {
         /// Answers that are there.
         done: usize,
@@ -248,8 +248,8 @@ fn advice(status: u16) -> &'static str {
     }
 }
 
-fn place(kept: &Option<PathBuf>) -> String {
-    kept.as_ref().map(|path| format!(" in {}", path.display())).unwrap_or_default()
+fn place(kept: Option<&PathBuf>) -> String {
+    kept.map(|path| format!(" in {}", path.display())).unwrap_or_default()
 }
 
 impl From<Error> for language_model::Error {

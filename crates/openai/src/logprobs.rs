@@ -12,9 +12,14 @@ use std::collections::BTreeMap;
 pub(crate) struct Logprobs {
     content: Option<Vec<Entry>>,
     tokens: Option<Vec<String>>,
-    token_logprobs: Option<Vec<Option<f64>>>,
-    top_logprobs: Option<Vec<Option<BTreeMap<String, Option<f64>>>>>,
+    #[serde(rename = "token_logprobs")]
+    drawn: Option<Vec<Option<f64>>>,
+    #[serde(rename = "top_logprobs")]
+    top: Option<Vec<Option<Top>>>,
 }
+
+/// The most likely tokens in one place, by their text.
+type Top = BTreeMap<String, Option<f64>>;
 
 #[derive(Debug, Deserialize)]
 struct Entry {
@@ -45,7 +50,7 @@ fn listed(text: String, log_prob: Option<f64>) -> Listed {
 impl Logprobs {
     /// The most likely tokens in the first place of the reply, likeliest first; `None` if they are not reported.
     pub(crate) fn first(&self) -> Option<Vec<Listed>> {
-        let (mut list, drawn) = match (&self.content, &self.top_logprobs) {
+        let (mut list, drawn) = match (&self.content, &self.top) {
             (Some(content), _) => {
                 let first = content.first()?;
                 let top = first.top_logprobs.as_ref()?;
@@ -56,7 +61,7 @@ impl Logprobs {
             (None, Some(top)) => {
                 let top = top.first()?.as_ref()?;
                 let list = top.iter().map(|(text, log_prob)| listed(text.clone(), *log_prob));
-                (list.collect(), self.drawn())
+                (list.collect(), self.first_drawn())
             }
             (None, None) => return None,
         };
@@ -69,9 +74,9 @@ impl Logprobs {
         Some(list)
     }
 
-    fn drawn(&self) -> Option<Listed> {
+    fn first_drawn(&self) -> Option<Listed> {
         let text = self.tokens.as_ref()?.first()?.clone();
-        Some(listed(text, *self.token_logprobs.as_ref()?.first()?))
+        Some(listed(text, *self.drawn.as_ref()?.first()?))
     }
 
     /// Every token with its log-probability, in order; `None` if they are not reported.
@@ -80,7 +85,7 @@ impl Logprobs {
             let score = |entry: &Entry| listed(entry.text(), entry.logprob);
             return Some(scored(content.iter().map(score)));
         }
-        let (texts, log_probs) = (self.tokens.as_ref()?, self.token_logprobs.as_ref()?);
+        let (texts, log_probs) = (self.tokens.as_ref()?, self.drawn.as_ref()?);
         if texts.len() != log_probs.len() || texts.is_empty() {
             return None;
         }

@@ -366,7 +366,9 @@ fn a_file_keeps_answers_for_the_next_process() {
     let before = server.requests().len();
     let rows = open().choose(&prompts, &["A", "B"]).unwrap();
     assert_eq!(server.requests().len() - before, 2 + 2);
-    rows.iter().for_each(|row| close(row, [2.0 / 3.0, 1.0 / 3.0]));
+    for row in &rows {
+        close(row, [2.0 / 3.0, 1.0 / 3.0]);
+    }
 
     // When all is there, nothing is asked; other options or seeds are other questions.
     let before = server.requests().len();

@@ -227,7 +227,8 @@ fn speak(state: &State, request: &Request) -> Value {
     let prompt = prompt.and_then(Value::as_str).unwrap_or_default();
     let wants_logprobs = !matches!(body["logprobs"], Value::Null | Value::Bool(false));
     let logprobs = if wants_logprobs && !state.without_logprobs.load(Ordering::SeqCst) {
-        if chat { chat_logprobs(prompt) } else { text_logprobs(prompt, body["echo"] == true) }
+        let turns = body["messages"].to_string();
+        if chat { chat_logprobs(&turns) } else { text_logprobs(prompt, body["echo"] == true) }
     } else {
         Value::Null
     };
