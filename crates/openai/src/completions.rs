@@ -105,6 +105,13 @@ pub(crate) fn read_listed(bytes: &[u8]) -> Result<Option<Vec<Listed>>, Failure> 
     Ok(choice.logprobs.and_then(|logprobs| logprobs.first()))
 }
 
+/// Reads the token that was drawn; `None` if it is none or not scored.
+pub(crate) fn read_drawn(bytes: &[u8]) -> Result<Option<Listed>, Failure> {
+    let (choice, _): (Choice, _) = first_choice(bytes)?;
+    let scored = choice.logprobs.and_then(|logprobs| logprobs.drawn());
+    Ok(scored.filter(|token| !token.text.is_empty() && choice.text.as_ref() == Some(&token.text)))
+}
+
 /// Reads every token of an echo; `None` if the answer does not score them.
 pub(crate) fn read_scored(bytes: &[u8]) -> Result<Option<Vec<Scored>>, Failure> {
     let (choice, _): (Choice, _) = first_choice(bytes)?;

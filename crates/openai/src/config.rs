@@ -54,7 +54,8 @@ pub enum Scoring {
     /// One token is drawn, and the answers are looked up among the most likely ones. For answers of one token.
     TopLogprobs,
     /// Prompt and answer are sent together and come back with a log-probability for each token. For answers of any
-    /// length, one request an answer, [`Api::Completions`] only.
+    /// length, one request an answer, [`Api::Completions`] only. Not every server that takes the field scores an echo
+    /// rightly, so the first one is checked; see [`Error::EchoedWrongly`].
     Echo,
 }
 

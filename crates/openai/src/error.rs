@@ -141,6 +141,23 @@ pub enum Error {
         /// Tokens by which a turn of one token lengthens the prompt.
         grown: u64,
     },
+    /// The server says one thing about a token when it draws it, and another when it echoes it.
+    #[error(
+        "{url} scores an echo of {model:?} wrongly: {token:?} has the log-probability {when_drawn:.3} when it is drawn, but \
+         {echoed:.3} in an echo of the same text; set `scoring = [\"top_logprobs\"]`"
+    )]
+    EchoedWrongly {
+        /// The server.
+        url: String,
+        /// The model.
+        model: String,
+        /// A token that it drew.
+        token: String,
+        /// Its log-probability then.
+        when_drawn: f64,
+        /// Its log-probability in an echo.
+        echoed: f64,
+    },
     /// Kept answers cannot be read or written.
     #[error(transparent)]
     Kept(#[from] dataset::Error),

@@ -33,6 +33,7 @@ mod client;
 mod completions;
 mod config;
 mod continuation;
+mod echo_check;
 mod error;
 mod key;
 mod logprobs;

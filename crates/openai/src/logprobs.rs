@@ -74,6 +74,14 @@ impl Logprobs {
         Some(list)
     }
 
+    /// The token that was drawn in the first place; `None` if it is not reported.
+    pub(crate) fn drawn(&self) -> Option<Listed> {
+        match &self.content {
+            Some(content) => content.first().map(|entry| listed(entry.text(), entry.logprob)),
+            None => self.first_drawn(),
+        }
+    }
+
     fn first_drawn(&self) -> Option<Listed> {
         let text = self.tokens.as_ref()?.first()?.clone();
         Some(listed(text, *self.drawn.as_ref()?.first()?))

@@ -3,7 +3,8 @@
 use crate::answers::Answer;
 use crate::transport::Transport;
 use crate::{
-    Api, Error, Listed, Scored, Scoring, chat, completions, weigh_listed, weigh_sequences,
+    Api, Error, Listed, Scored, Scoring, chat, completions, echo_check, weigh_listed,
+    weigh_sequences,
 };
 use dialogue::Dialogue;
 use language_model::{Prompt, Sampling};
@@ -150,6 +151,7 @@ async fn echo(
     prompt: &str,
     options: &[String],
 ) -> Result<Answer, Error> {
+    transport.echo_checked.get_or_try_init(|| echo_check::check(transport, text)).await?;
     let mut sequences: Vec<Vec<Scored>> = Vec::with_capacity(options.len());
     for option in options {
         // Behind `Assistant:` an answer stands after a space, as in any transcript.

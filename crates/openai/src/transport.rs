@@ -11,7 +11,7 @@ use reqwest::{Method, RequestBuilder, Response, Url};
 use serde_json::Value;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 
 /// The longest message of a server that is shown, in characters.
 const SHOWN: usize = 300;
@@ -29,6 +29,8 @@ pub(crate) struct Transport {
     /// When the first request was sent.
     began: OnceLock<Instant>,
     last_failure: Mutex<Option<Failure>>,
+    /// Set once the server is known to score echoes rightly.
+    pub(crate) echo_checked: OnceCell<()>,
     /// Keeps two clients with the same prompts from waiting alike.
     salt: u64,
 }
@@ -54,6 +56,7 @@ impl Transport {
             circuit: Circuit::new(config.circuit_failures),
             began: OnceLock::new(),
             last_failure: Mutex::new(None),
+            echo_checked: OnceCell::new(),
             salt: rand::random(),
             base_url,
             model,

@@ -115,7 +115,17 @@ fn options_of_several_tokens_are_weighed_by_echo() {
     let rows = client.choose(&[prompt], &["A", "Bo"]).unwrap();
     // 0.6 against 0.3 * 0.5.
     close(&rows[0], [0.8, 0.2]);
-    assert_eq!(server.requests()[0].body["prompt"], "\n\nHuman: which?\n\nAssistant: A");
+    // The first two requests see whether echoes are scored rightly.
+    assert_eq!(server.requests()[2].body["prompt"], "\n\nHuman: which?\n\nAssistant: A");
+    assert_eq!(server.requests().len(), 4);
+}
+
+#[test]
+fn an_echo_that_is_scored_wrongly_is_noticed() {
+    let server = Server::start();
+    server.score_echoes_wrongly();
+    let client = client(&server, completions(&[Scoring::Echo]));
+    fails(choose(&client, "which?"), &["scores an echo", "-0.511", "-4.605", "top_logprobs"]);
 }
 
 #[test]
@@ -134,7 +144,7 @@ fn what_the_top_k_cannot_tell_the_next_way_tells() {
     let prompt = Dialogue::from_user("x").with_assistant("neither (");
     let rows = client.choose(&[prompt], &["A", "B"]).unwrap();
     close(&rows[0], [2.0 / 3.0, 1.0 / 3.0]);
-    assert_eq!(server.requests().len(), 3);
+    assert_eq!(server.requests().len(), 1 + 2 + 2);
 }
 
 #[test]

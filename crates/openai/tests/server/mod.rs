@@ -44,6 +44,8 @@ struct State {
     without_logprobs: AtomicBool,
     /// Finishes an unfinished turn and answers it.
     answers_unfinished: AtomicBool,
+    /// Scores echoes wrongly.
+    scores_wrongly: AtomicBool,
     stopped: AtomicBool,
     /// Requests at this moment, and the most there ever were.
     now: AtomicUsize,
@@ -110,6 +112,10 @@ impl Server {
 
     pub fn answer_unfinished_turns(&self) {
         self.state.answers_unfinished.store(true, Ordering::SeqCst);
+    }
+
+    pub fn score_echoes_wrongly(&self) {
+        self.state.scores_wrongly.store(true, Ordering::SeqCst);
     }
 
     pub fn take(&self, pace: Duration) {
@@ -228,11 +234,19 @@ fn speak(state: &State, request: &Request) -> Value {
     let wants_logprobs = !matches!(body["logprobs"], Value::Null | Value::Bool(false));
     let logprobs = if wants_logprobs && !state.without_logprobs.load(Ordering::SeqCst) {
         let turns = body["messages"].to_string();
-        if chat { chat_logprobs(&turns) } else { text_logprobs(prompt, body["echo"] == true) }
+        if chat {
+            chat_logprobs(&turns)
+        } else {
+            text_logprobs(state, prompt, body["echo"] == true)
+        }
     } else {
         Value::Null
     };
-    let text = format!("{prompt}, says {}", body["seed"]);
+    let text = if !chat && body["max_tokens"] == 1 {
+        likely(prompt)[0].0.to_owned()
+    } else {
+        format!("{prompt}, says {}", body["seed"])
+    };
     let mut choice = json!({"index": 0, "finish_reason": "stop", "logprobs": logprobs});
     if chat {
         choice["message"] = json!({"role": "assistant", "content": text});
@@ -276,7 +290,7 @@ fn chat_logprobs(prompt: &str) -> Value {
 }
 
 /// One token a letter; in an echo A has probability 0.6, B 0.3 and every other letter 0.5.
-fn text_logprobs(prompt: &str, echo: bool) -> Value {
+fn text_logprobs(state: &State, prompt: &str, echo: bool) -> Value {
     if !echo {
         let top = likely(prompt);
         let list: serde_json::Map<String, Value> =
@@ -286,7 +300,9 @@ fn text_logprobs(prompt: &str, echo: bool) -> Value {
     }
     let text = format!("{prompt}!");
     let tokens: Vec<String> = text.chars().map(String::from).collect();
+    let wrong = state.scores_wrongly.load(Ordering::SeqCst);
     let log_prob = |token: &String| match token.as_str() {
+        _ if wrong => 0.01_f64.ln(),
         "A" => 0.6_f64.ln(),
         "B" => 0.3_f64.ln(),
         _ => 0.5_f64.ln(),
