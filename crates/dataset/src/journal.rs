@@ -93,6 +93,11 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
         self.records.contains_key(id)
     }
 
+    /// The record of item `id`, if it is done.
+    pub fn get(&self, id: &str) -> Option<&T> {
+        self.records.get(id)
+    }
+
     /// Writes records and returns once all of them are on the disk.
     ///
     /// # Errors

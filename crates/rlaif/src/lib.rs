@@ -22,6 +22,7 @@ pub use dialogue;
 pub use evals;
 pub use language_model;
 pub use model_organism;
+pub use openai;
 pub use ppo;
 pub use preference_model;
 pub use red_team;

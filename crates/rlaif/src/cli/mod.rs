@@ -34,7 +34,7 @@ struct Cli {
 enum Command {
     /// Run the whole loop; what is finished is not repeated.
     #[command(
-        after_help = "Examples:\n  rlaif run\n  rlaif run --seed 2 --set ppo.iterations=30\n  rlaif run --model models/helpful --prompts red_team.jsonl --helpful helpful.jsonl"
+        after_help = "Examples:\n  rlaif run\n  rlaif run --seed 2 --set ppo.iterations=30\n  rlaif run --judge http://127.0.0.1:8000/v1 --judge-model NAME\n  rlaif run --model models/helpful --prompts red_team.jsonl --helpful helpful.jsonl"
     )]
     Run(run::RunArgs),
     /// Stage 1: replies to red-team prompts, criticised and revised.
@@ -135,6 +135,12 @@ fn tell(error: &dyn Error) {
         }
         source = cause.source();
     }
+}
+
+/// Writes what a user should know to standard error.
+fn warn(text: &str) {
+    // Nobody is left to tell if standard error is closed.
+    let _ = writeln!(std::io::stderr().lock(), "warning: {text}");
 }
 
 /// Writes to standard output; a reader that has gone away ends the program quietly.

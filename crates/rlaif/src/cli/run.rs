@@ -1,7 +1,7 @@
 //! `rlaif run` and the stages.
 
 use super::device::Task;
-use super::{DeviceArgs, Failure, say};
+use super::{DeviceArgs, Failure, say, warn};
 use burn::tensor::backend::AutodiffBackend;
 use clap::Args;
 use rlaif::report::{Results, table};
@@ -28,9 +28,13 @@ pub(super) struct RunArgs {
     /// Hugging Face folder of the helpful-only model (Llama architecture) [default: the embedded model].
     #[arg(long)]
     model: Option<PathBuf>,
-    /// Hugging Face folder of the model that labels pairs [default: the helpful-only model].
-    #[arg(long)]
+    /// Model that labels pairs: a Hugging Face folder, or the address of an OpenAI-compatible server such as
+    /// `http://127.0.0.1:8000/v1`; its key, if any, is in `OPENAI_API_KEY` [default: the helpful-only model].
+    #[arg(long, value_name = "FOLDER|URL")]
     judge: Option<PathBuf>,
+    /// Name of the judge on its server [default: the only one that it has].
+    #[arg(long, value_name = "NAME")]
+    judge_model: Option<String>,
     /// Red-team prompts: JSONL or hh-rlhf `.jsonl.gz`.
     #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
@@ -71,7 +75,14 @@ pub(super) fn run(args: &RunArgs, stage: Option<Stage>) -> Result<(), Failure> {
         }
         (None, None) => {}
     }
-    let settings = Settings::resolve(&layers)?;
+    let settings = Settings::resolve(&layers)?.with_judge_model()?;
+    if let Some(judge) = settings.served_judge()? {
+        judge.warnings().iter().for_each(|warning| warn(warning));
+        let asked = matches!(stage, None | Some(Stage::AiFeedback));
+        if asked && (stage.is_some() || !RunFolder::is_finished(&path, Stage::AiFeedback)) {
+            judge.check()?;
+        }
+    }
     let device = args.device.device;
     // What is wrong with the input must show before a folder is made.
     let check = Check { settings: settings.clone() };
@@ -169,6 +180,7 @@ impl RunArgs {
         set("seed", self.seed.map(|seed| i64::from(seed).into()));
         set("model", path(&self.model));
         set("judge", path(&self.judge));
+        set("judge_model", self.judge_model.clone().map(Value::from));
         set("constitution", path(&self.constitution));
         set("prompts.red_team", path(&self.prompts));
         set("prompts.helpful", path(&self.helpful));

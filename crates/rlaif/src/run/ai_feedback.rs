@@ -30,12 +30,12 @@ impl<B: AutodiffBackend> Session<B> {
     pub(super) fn ai_feedback(&self, observe: &mut dyn Observe) -> Result<(), Error> {
         let stage = Stage::AiFeedback;
         let policy = self.fixed(Checkpoint::SlCai)?;
-        let judge = self.judge()?;
+        let judge = self.judge(stage)?;
         let [red_team, helpful] = self.policy_prompts()?;
         observe.start(stage.name(), (red_team.len() + helpful.len()) as u64);
         let mut done = 0;
         let labels =
-            self.labels(&policy, &judge, &self.constitution, "labels", &red_team, &mut |n| {
+            self.labels(&policy, &*judge, &self.constitution, "labels", &red_team, &mut |n| {
                 done += n;
                 Ok(observe.record(done, &[])?)
             })?;
@@ -52,7 +52,7 @@ impl<B: AutodiffBackend> Session<B> {
             self.helpfulness_by_oracle(&policy, &helpful, &mut progress)?
         } else {
             let constitution = helpfulness_constitution();
-            self.labels(&policy, &judge, &constitution, "helpfulness", &helpful, &mut progress)?
+            self.labels(&policy, &*judge, &constitution, "helpfulness", &helpful, &mut progress)?
                 .iter()
                 .map(Label::preference)
                 .collect()

@@ -167,6 +167,9 @@ pub enum Error {
     /// A model failed.
     #[error(transparent)]
     LanguageModel(#[from] language_model::Error),
+    /// A model on a server.
+    #[error(transparent)]
+    OpenAi(#[from] openai::Error),
     /// Settings of training, or its records.
     #[error(transparent)]
     Training(#[from] training::Error),

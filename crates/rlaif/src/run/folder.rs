@@ -1,6 +1,7 @@
 //! The folder of a run.
 
 use super::inputs::fingerprints;
+use super::judge::{is_server, is_transport};
 use super::{Error, Settings, Stage};
 use dataset::write_atomic;
 use std::fs::{self, File, TryLockError};
@@ -50,7 +51,9 @@ impl RunFolder {
         table.insert("inputs".to_owned(), Value::Table(fingerprints(settings)?));
         let recorded = recorded_all(path)?;
         if let Some(recorded) = &recorded {
-            let differences = differences(recorded, &table);
+            let differences = differences(recorded, &table, &|key, there, now| {
+                is_transport(key) || (key == "judge" && is_server(there) && is_server(now))
+            });
             if !differences.is_empty() {
                 let differences = differences.join("\n");
                 return Err(Error::OtherSettings { folder: path.to_owned(), differences });
@@ -64,12 +67,18 @@ impl RunFolder {
             Err(TryLockError::WouldBlock) => return Err(Error::Busy { folder: path.to_owned() }),
             Err(TryLockError::Error(source)) => return Err(io("lock")(source)),
         }
-        if recorded.is_none() {
+        // What may change is recorded as it is now.
+        if recorded.as_ref() != Some(&table) {
             let text = toml::to_string_pretty(&table)
                 .map_err(|error| settings_error(SETTINGS, error.to_string()))?;
             write_atomic(path.join(SETTINGS), text.as_bytes())?;
         }
         Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// Whether a stage is finished in a folder that need not be open.
+    pub fn is_finished(path: &Path, stage: Stage) -> bool {
+        path.join(stage.name()).join(DONE).exists()
     }
 
     /// Where it is.
@@ -170,13 +179,23 @@ fn recorded_all(path: &Path) -> Result<Option<Table>, Error> {
     }
 }
 
-/// One line for each key in which two sets of settings differ.
-fn differences(recorded: &Table, asked: &Table) -> Vec<String> {
+/// One line for each key in which two sets of settings differ, but for those that may: told their key and both values.
+fn differences(
+    recorded: &Table,
+    asked: &Table,
+    may_change: &dyn Fn(&str, &str, &str) -> bool,
+) -> Vec<String> {
     let (recorded, asked) = (flat(recorded), flat(asked));
     let show = |value: Option<&Value>| value.map_or("unset".to_owned(), ToString::to_string);
     let keys: std::collections::BTreeSet<&String> = recorded.keys().chain(asked.keys()).collect();
     keys.into_iter()
         .filter(|key| recorded.get(*key) != asked.get(*key))
+        .filter(|key| {
+            let text = |table: &std::collections::BTreeMap<String, Value>| {
+                table.get(*key).and_then(Value::as_str).unwrap_or_default().to_owned()
+            };
+            !may_change(key, &text(&recorded), &text(&asked))
+        })
         .map(|key| {
             let (there, now) = (show(recorded.get(key)), show(asked.get(key)));
             format!("  {key}: {there} there, {now} asked for")
@@ -220,6 +239,31 @@ mod tests {
             assert!(message.contains(key), "{message}");
         }
         assert!(!message.contains("sft"), "{message}");
+    }
+
+    #[test]
+    fn a_served_judge_may_move_but_not_change() {
+        let parent = tempfile::tempdir().unwrap();
+        let open = |text: &str| {
+            let settings = Settings::resolve(&[("t".to_owned(), text.parse().unwrap())]).unwrap();
+            RunFolder::open(parent.path(), &settings, "flex").map(drop)
+        };
+        open("judge = 'http://one/v1'\njudge_model = 'm'").unwrap();
+        open("judge = 'https://two/v1'\njudge_model = 'm'\njudge_server.attempts = 3").unwrap();
+        let recorded = RunFolder::recorded(parent.path()).unwrap().unwrap();
+        assert_eq!(recorded["judge"].as_str(), Some("https://two/v1"));
+        assert_eq!(recorded["judge_server"]["attempts"].as_integer(), Some(3));
+        for (other, key) in [
+            ("judge = 'https://two/v1'\njudge_model = 'n'", "judge_model"),
+            (
+                "judge = 'https://two/v1'\njudge_model = 'm'\njudge_server.api = 'completions'",
+                "judge_server.api",
+            ),
+            ("seed = 1", "judge:"),
+        ] {
+            let message = open(other).unwrap_err().to_string();
+            assert!(message.contains(key), "{message}");
+        }
     }
 
     #[test]

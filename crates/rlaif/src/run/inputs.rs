@@ -1,6 +1,6 @@
 //! What a run reads from elsewhere, so that a change of it between two starts is noticed.
 
-use super::{Error, Settings};
+use super::{Error, JudgeSource, Settings};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io;
@@ -13,10 +13,11 @@ use toml::Table;
 /// [`Error::Io`] if a file cannot be read.
 pub(super) fn fingerprints(settings: &Settings) -> Result<Table, Error> {
     let mut table = Table::new();
+    let judge = settings.judge.as_ref().and_then(JudgeSource::folder).map(Path::to_owned);
     let named = [
         ("constitution", &settings.constitution),
         ("helpful_prompts", &settings.prompts.helpful),
-        ("judge", &settings.judge),
+        ("judge", &judge),
         ("model", &settings.model),
         ("red_team_prompts", &settings.prompts.red_team),
     ];

@@ -10,6 +10,7 @@ mod error;
 mod evals;
 mod folder;
 mod inputs;
+mod judge;
 mod models;
 mod ppo;
 mod preference_model;
@@ -23,6 +24,7 @@ mod world;
 
 pub use error::Error;
 pub use folder::RunFolder;
+pub use judge::JudgeSource;
 pub use models::{Checkpoint, load_helpful_only, load_policy};
 pub use prompts::{PromptSettings, Prompts};
 pub use session::Session;

@@ -85,14 +85,6 @@ impl<B: AutodiffBackend> Session<B> {
         self.policy(checkpoint, &self.device)
     }
 
-    /// Loads the model that labels pairs.
-    pub(super) fn judge(&self) -> Result<Transformer<B::InnerBackend>, Error> {
-        match &self.settings.judge {
-            Some(path) => Ok(Transformer::from_folder(path, &self.device)?),
-            None => self.fixed(Checkpoint::HelpfulOnly),
-        }
-    }
-
     /// Loads the preference model.
     pub(super) fn preference_model(&self) -> Result<PreferenceModel<B::InnerBackend>, Error> {
         let path = model_folder(self.folder.path(), Stage::PreferenceModel);

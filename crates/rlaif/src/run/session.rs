@@ -1,7 +1,7 @@
 //! A run in progress.
 
 use super::models::load_helpful_only;
-use super::{Checkpoint, Error, Prompts, RunFolder, Settings, Stage};
+use super::{Checkpoint, Error, JudgeSource, Prompts, RunFolder, Settings, Stage};
 use burn::tensor::backend::AutodiffBackend;
 use constitution::Constitution;
 use dataset::write_atomic;
@@ -43,7 +43,9 @@ impl<B: AutodiffBackend> Session<B> {
             let message = format!("the constitution has no `[[{list}]]`; give it at least one");
             return Err(Error::Nothing { stage, message });
         }
-        if let Some(judge) = &settings.judge {
+        if let Some(client) = settings.served_judge()? {
+            drop(client);
+        } else if let Some(judge) = settings.judge.as_ref().and_then(JudgeSource::folder) {
             Transformer::<B::InnerBackend>::from_folder(judge, device)?;
         }
         let model = load_helpful_only::<B::InnerBackend>(settings.model.as_deref(), device)?;

@@ -1,6 +1,6 @@
 //! The settings of a run.
 
-use super::{Error, PromptSettings, RunFolder};
+use super::{Error, JudgeSource, PromptSettings, RunFolder};
 use ai_feedback::FeedbackConfig;
 use constitution::Constitution;
 use critique_revision::CritiqueRevisionConfig;
@@ -20,7 +20,9 @@ use training::Schedule;
 /// |---|---|---|
 /// | `seed` | 1 | of every random stream |
 /// | `model` | the embedded one | Hugging Face folder of the helpful-only model |
-/// | `judge` | the helpful-only model | Hugging Face folder of the model that labels pairs |
+/// | `judge` | the helpful-only model | Hugging Face folder of the model that labels pairs, or the address of a server that has it |
+/// | `judge_model` | the only one | name of the model on that server |
+/// | `judge_server` | see [`openai::Config`] | how that server is asked |
 /// | `constitution` | by the model | TOML file; the embedded world has one of its own, other models get the general one |
 /// | `prompts` | see [`PromptSettings`] | where requests come from |
 /// | `pairs_per_prompt` | 1, embedded 2 | pairs of replies that are drawn to every red-team prompt for labelling, at least 1 |
@@ -35,9 +37,15 @@ pub struct Settings {
     /// Hugging Face folder of the helpful-only model; the embedded one without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<PathBuf>,
-    /// Hugging Face folder of the model that labels pairs; the helpful-only model without it.
+    /// The model that labels pairs; the helpful-only model without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub judge: Option<PathBuf>,
+    pub judge: Option<JudgeSource>,
+    /// Name of the model on the judge's server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judge_model: Option<String>,
+    /// How the judge's server is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judge_server: Option<openai::Config>,
     /// TOML file of the constitution.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub constitution: Option<PathBuf>,
@@ -101,6 +109,8 @@ impl Settings {
             seed: 1,
             model: None,
             judge: None,
+            judge_model: None,
+            judge_server: None,
             constitution: None,
             prompts: PromptSettings::default(),
             critique_revision: CritiqueRevisionConfig::default(),
@@ -132,6 +142,7 @@ impl Settings {
                     Error::Settings { source_name: source_name.clone(), message }
                 })?;
         }
+        in_table("judge", settings.resolve_judge())?;
         settings.validate()?;
         Ok(settings)
     }

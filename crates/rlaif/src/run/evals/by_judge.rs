@@ -1,6 +1,6 @@
 //! Measures without a ground truth: scores of the preference model and comparisons by the judge.
 
-use super::super::{Checkpoint, Error, Session};
+use super::super::{Checkpoint, Error, Session, Stage};
 use super::Answers;
 use ai_feedback::{FeedbackConfig, label};
 use burn::tensor::backend::AutodiffBackend;
@@ -65,9 +65,9 @@ impl<B: AutodiffBackend> Session<B> {
                 replies: [reply(ours), reply(base)],
             })
             .collect();
-        let judge = self.judge()?;
+        let judge = self.judge(Stage::Evals)?;
         let config = FeedbackConfig { chain_of_thought: None, ..self.settings.ai_feedback.clone() };
-        let labels = label(&judge, &self.constitution, &pairs, &config, self.settings.seed)?;
+        let labels = label(&*judge, &self.constitution, &pairs, &config, self.settings.seed)?;
         let wins = labels.iter().map(|label| label.probability_a).sum();
         Ok(Rate::new(wins, labels.len()).map(share))
     }

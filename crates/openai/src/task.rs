@@ -1,0 +1,209 @@
+//! One item of a call: what is asked, and what its answer is.
+
+use crate::answers::Answer;
+use crate::transport::Transport;
+use crate::{
+    Api, Error, Listed, Scored, Scoring, chat, completions, echo_check, weigh_listed,
+    weigh_sequences,
+};
+use dialogue::Dialogue;
+use language_model::{Prompt, Sampling};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+/// One item of a call.
+#[derive(Debug)]
+pub(crate) struct Task {
+    /// A name made of all that decides the answer.
+    pub(crate) id: String,
+    /// Whether the server must continue an unfinished turn of a chat.
+    pub(crate) continues: bool,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    ChatReply { body: Value, sampling: Sampling },
+    TextReply { body: Value, sampling: Sampling, unfinished: bool },
+    ChatChoice { body: Value, prompt: String, options: Vec<String> },
+    TextChoice { text: String, prompt: String, options: Vec<String> },
+}
+
+impl Task {
+    /// A reply to a prompt.
+    pub(crate) fn reply(
+        transport: &Transport,
+        prompt: &Prompt,
+        sampling: &Sampling,
+    ) -> Result<Self, Error> {
+        let (config, model, sampling) = (&transport.config, &transport.model, sampling.clone());
+        let unfinished = prompt.dialogue.ends_with_assistant();
+        let kind = match config.api {
+            Api::Chat => Kind::ChatReply {
+                body: chat::generate_body(config, model, prompt, &sampling)?,
+                sampling,
+            },
+            Api::Completions => Kind::TextReply {
+                body: completions::generate_body(config, model, prompt, &sampling),
+                sampling,
+                unfinished,
+            },
+        };
+        // The body holds only 31 bits of the seed.
+        let seed = prompt.seed.to_string();
+        let about = match &kind {
+            Kind::ChatReply { body, .. } | Kind::TextReply { body, .. } => json!([body, seed]),
+            Kind::ChatChoice { .. } | Kind::TextChoice { .. } => Value::Null,
+        };
+        let id = name(&json!(["reply", config.api, config.prompt_text, about]));
+        Ok(Self { id, continues: config.api == Api::Chat && unfinished, kind })
+    }
+
+    /// The weights of options behind a prompt.
+    pub(crate) fn choice(
+        transport: &Transport,
+        prompt: &Dialogue,
+        options: &[&str],
+    ) -> Result<Self, Error> {
+        let (config, model) = (&transport.config, &transport.model);
+        let id = prompt.id();
+        let owned = options.iter().map(|&option| option.to_owned()).collect();
+        let text = completions::prompt_text(config.prompt_text, prompt);
+        let (about, kind) = match config.api {
+            Api::Chat => {
+                let body = chat::choose_body(config, model, prompt, options)?;
+                (body.clone(), Kind::ChatChoice { body, prompt: id, options: owned })
+            }
+            Api::Completions => (
+                completions::choose_body(config, model, &text),
+                Kind::TextChoice { text, prompt: id, options: owned },
+            ),
+        };
+        let id = name(&json!(["choice", config.api, config.scoring, about, options]));
+        let continues = config.api == Api::Chat && prompt.ends_with_assistant();
+        Ok(Self { id, continues, kind })
+    }
+
+    /// Asks the server.
+    pub(crate) async fn answer(&self, transport: &Transport) -> Result<Answer, Error> {
+        match &self.kind {
+            Kind::ChatReply { body, sampling } => {
+                let read = |bytes: &[u8]| chat::read_completion(bytes, sampling);
+                let mut completion = transport.post(chat::PATH, body, read).await?;
+                completion.text = transport.scrub(&completion.text);
+                Ok(Answer::Completion(completion))
+            }
+            Kind::TextReply { body, sampling, unfinished } => {
+                let kind = transport.config.prompt_text;
+                let read =
+                    |bytes: &[u8]| completions::read_completion(bytes, kind, *unfinished, sampling);
+                let mut completion = transport.post(completions::PATH, body, read).await?;
+                completion.text = transport.scrub(&completion.text);
+                Ok(Answer::Completion(completion))
+            }
+            Kind::ChatChoice { body, prompt, options } => {
+                let listed = transport.post(chat::PATH, body, chat::read_listed).await?;
+                weigh_top(transport, chat::PATH, listed, prompt, options)
+            }
+            Kind::TextChoice { text, prompt, options } => {
+                in_turn(transport, text, prompt, options).await
+            }
+        }
+    }
+}
+
+/// Weighs options in the ways of the settings, until one of them can tell.
+async fn in_turn(
+    transport: &Transport,
+    text: &str,
+    prompt: &str,
+    options: &[String],
+) -> Result<Answer, Error> {
+    let mut ways = transport.config.scoring.iter().peekable();
+    while let Some(way) = ways.next() {
+        let outcome = match way {
+            Scoring::TopLogprobs => top(transport, text, prompt, options).await,
+            Scoring::Echo => echo(transport, text, prompt, options).await,
+        };
+        match outcome {
+            Err(Error::Unweighable { .. } | Error::NoLogprobs { .. }) if ways.peek().is_some() => {}
+            outcome => return outcome,
+        }
+    }
+    // Settings without any way do not pass their check.
+    Err(missing(transport, completions::PATH, "`scoring` is empty"))
+}
+
+async fn top(
+    transport: &Transport,
+    text: &str,
+    prompt: &str,
+    options: &[String],
+) -> Result<Answer, Error> {
+    let body = completions::choose_body(&transport.config, &transport.model, text);
+    let listed = transport.post(completions::PATH, &body, completions::read_listed).await?;
+    weigh_top(transport, completions::PATH, listed, prompt, options)
+}
+
+async fn echo(
+    transport: &Transport,
+    text: &str,
+    prompt: &str,
+    options: &[String],
+) -> Result<Answer, Error> {
+    transport.echo_checked.get_or_try_init(|| echo_check::check(transport, text)).await?;
+    let mut sequences: Vec<Vec<Scored>> = Vec::with_capacity(options.len());
+    for option in options {
+        // Behind `Assistant:` an answer stands after a space, as in any transcript.
+        let space = if text.ends_with(':') && !option.starts_with(' ') { " " } else { "" };
+        let whole = format!("{text}{space}{option}");
+        let body = completions::echo_body(&transport.config, &transport.model, &whole);
+        let scored = transport.post(completions::PATH, &body, completions::read_scored).await?;
+        let scored = scored.ok_or_else(|| {
+            missing(transport, completions::PATH, "no `tokens` and `token_logprobs` for an echo")
+        })?;
+        let scored = completions::without_drawn(scored, &whole)
+            .ok_or_else(|| unweighable(transport, prompt, crate::Unweighable::NotEchoed))?;
+        sequences.push(scored);
+    }
+    weigh_sequences(&borrowed(options), &sequences)
+        .map(Answer::Probabilities)
+        .map_err(|reason| unweighable(transport, prompt, reason))
+}
+
+fn weigh_top(
+    transport: &Transport,
+    path: &str,
+    listed: Option<Vec<Listed>>,
+    prompt: &str,
+    options: &[String],
+) -> Result<Answer, Error> {
+    let mut listed = listed.ok_or_else(|| {
+        missing(transport, path, "no list of the most likely tokens beside the first one drawn")
+    })?;
+    for token in &mut listed {
+        token.text = transport.scrub(&token.text);
+    }
+    weigh_listed(&borrowed(options), &listed)
+        .map(Answer::Probabilities)
+        .map_err(|reason| unweighable(transport, prompt, reason))
+}
+
+fn borrowed(options: &[String]) -> Vec<&str> {
+    options.iter().map(String::as_str).collect()
+}
+
+fn unweighable(transport: &Transport, prompt: &str, reason: crate::Unweighable) -> Error {
+    Error::Unweighable { id: prompt.to_owned(), model: transport.model.clone(), reason }
+}
+
+fn missing(transport: &Transport, path: &str, detail: &'static str) -> Error {
+    let url = transport.base_url.at(path).to_string();
+    Error::NoLogprobs { url, model: transport.model.clone(), detail }
+}
+
+/// 128 bits of a hash, in hexadecimal digits.
+fn name(about: &Value) -> String {
+    let digest = Sha256::digest(about.to_string());
+    format!("{:032x}", u128::from_be_bytes(std::array::from_fn(|index| digest[index])))
+}
