@@ -135,7 +135,8 @@ impl<B: Backend> Decoder<B> {
                     number
                 })
                 .collect();
-            let a = Tensor::from_data(TensorData::new(a, [from, config.rank]), &device);
+            let a = TensorData::new(a, [from, config.rank]);
+            let a = Tensor::<B, 2>::from_data(a, &device);
             map.adapter = Some(Adapter {
                 a: Param::from_tensor(a.cast(dtype)),
                 b: Param::from_tensor(Tensor::zeros([config.rank, to], (&device, dtype))),
