@@ -36,6 +36,7 @@
 mod assemble;
 mod attention;
 mod batch;
+mod cast;
 mod chat_template;
 mod codec;
 mod config;

@@ -88,8 +88,8 @@ enum Command {
 /// What every command that computes takes.
 #[derive(Debug, Clone, Args)]
 struct DeviceArgs {
-    /// Where to compute; one of those this program was built for.
-    #[arg(long, value_enum, default_value_t)]
+    /// Where to compute, of what this program was built for: flex, wgpu or cuda; wgpu:1 is the second card.
+    #[arg(long, default_value_t)]
     device: Device,
 }
 

@@ -120,7 +120,9 @@ impl<B: AutodiffBackend> Session<B> {
         }
         Ok(match self.settings.judge.as_ref().and_then(JudgeSource::folder) {
             Some(path) => {
-                Box::new(Transformer::<B::InnerBackend>::from_folder(path, &self.device)?)
+                let mut model = Transformer::<B::InnerBackend>::from_folder(path, &self.device)?;
+                model.engine = self.settings.engine.clone();
+                Box::new(model)
             }
             None => Box::new(self.fixed(Checkpoint::HelpfulOnly)?),
         })

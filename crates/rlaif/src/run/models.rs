@@ -68,13 +68,14 @@ impl<B: AutodiffBackend> Session<B> {
         checkpoint: Checkpoint,
         device: &C::Device,
     ) -> Result<Transformer<C>, Error> {
-        match checkpoint.stage() {
-            None => load_helpful_only(self.settings.model.as_deref(), device),
+        let mut model = match checkpoint.stage() {
+            None => load_helpful_only(self.settings.model.as_deref(), device)?,
             Some(stage) => {
-                let path = model_folder(self.folder.path(), stage);
-                Ok(Transformer::from_folder(path, device)?)
+                Transformer::from_folder(model_folder(self.folder.path(), stage), device)?
             }
-        }
+        };
+        model.engine = self.settings.engine.clone();
+        Ok(model)
     }
 
     /// Loads a policy for anything but training.

@@ -13,6 +13,7 @@ use sft::SftConfig;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 use training::Schedule;
+use transformer::Engine;
 
 /// Everything that decides what a run computes; what is resolved stands in `run.toml`.
 ///
@@ -26,6 +27,7 @@ use training::Schedule;
 /// | `constitution` | by the model | TOML file; the embedded world has one of its own, other models get the general one |
 /// | `prompts` | see [`PromptSettings`] | where requests come from |
 /// | `pairs_per_prompt` | 1, embedded 2 | pairs of replies that are drawn to every red-team prompt for labelling, at least 1 |
+/// | `engine` | see [`Engine`] | how much runs at the same time, and in how much memory |
 /// | `critique_revision` … `ppo` | see there | settings of each stage |
 ///
 /// The defaults of the stages are [`Settings::embedded`] for the embedded model and [`Settings::general`] for any other.
@@ -51,6 +53,9 @@ pub struct Settings {
     pub constitution: Option<PathBuf>,
     /// Where requests come from.
     pub prompts: PromptSettings,
+    /// How much runs at the same time.
+    #[serde(default)]
+    pub engine: Engine,
     /// Critique and revision.
     pub critique_revision: CritiqueRevisionConfig,
     /// Fine-tuning.
@@ -113,6 +118,7 @@ impl Settings {
             judge_server: None,
             constitution: None,
             prompts: PromptSettings::default(),
+            engine: Engine::default(),
             critique_revision: CritiqueRevisionConfig::default(),
             sft: SftConfig::default(),
             red_team: GenerationConfig::default(),
