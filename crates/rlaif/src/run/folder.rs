@@ -22,6 +22,13 @@ pub struct RunFolder {
     _lock: File,
 }
 
+/// Whether a setting may change while a run is under way, since it decides how fast results come, not which.
+fn may_change(key: &str, there: &str, now: &str) -> bool {
+    is_transport(key)
+        || key.starts_with("engine.")
+        || (key == "judge" && is_server(there) && is_server(now))
+}
+
 impl RunFolder {
     /// The settings recorded in a folder; `None` if there is no run in it yet.
     ///
@@ -51,9 +58,7 @@ impl RunFolder {
         table.insert("inputs".to_owned(), Value::Table(fingerprints(settings)?));
         let recorded = recorded_all(path)?;
         if let Some(recorded) = &recorded {
-            let differences = differences(recorded, &table, &|key, there, now| {
-                is_transport(key) || (key == "judge" && is_server(there) && is_server(now))
-            });
+            let differences = differences(recorded, &table, &may_change);
             if !differences.is_empty() {
                 let differences = differences.join("\n");
                 return Err(Error::OtherSettings { folder: path.to_owned(), differences });

@@ -1,0 +1,175 @@
+//! The graphics card, or the software that stands in for one, gives what `transformers` computes.
+//!
+//! ```text
+//! cargo test -p rlaif --features wgpu --test gpu
+//! cargo test -p rlaif --features cuda --test gpu
+//! ```
+//!
+//! Without a card and without a driver that does without one (Debian: `mesa-vulkan-drivers`) there is nothing to test,
+//! and the test says so.
+#![cfg(any(feature = "wgpu", feature = "cuda"))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "tests on tiny models"
+)]
+
+use burn::backend::Autodiff;
+use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+use rlaif::training::OptimizerConfig;
+use rlaif::transformer::{
+    Decoder, Engine, LoraConfig, Next, Optimizer, Precision, Targets, Weights,
+    continuation_log_probs, generate, pad_right, select_positions, token_log_probs,
+};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+const LENGTHS: [usize; 3] = [24, 9, 17];
+const TIME: usize = 24;
+const VOCABULARY: usize = 61;
+
+/// Products of 32 bits are summed in another order there.
+const TOLERANCE: f32 = 1e-3;
+
+fn folder(name: &str) -> PathBuf {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    crates.join("transformer/tests/fixtures").join(name)
+}
+
+fn is_there<B: Backend>(device: &B::Device) -> bool {
+    let touched = catch_unwind(AssertUnwindSafe(|| {
+        (Tensor::<B, 1>::ones([1], device) + 1.0).into_data().iter::<f32>().next()
+    }));
+    if touched.is_err() {
+        eprintln!("skipped: {} has no device here", B::name(device));
+    }
+    touched.is_ok()
+}
+
+fn rows(expected: &mut Weights) -> Vec<Vec<u32>> {
+    let tokens = expected.take("tokens", &[3, TIME]).unwrap();
+    let rows = tokens.chunks(TIME).zip(LENGTHS);
+    rows.map(|(row, length)| row[..length].iter().map(|&token| token as u32).collect()).collect()
+}
+
+fn best(logits: &[f32]) -> u32 {
+    let best = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap();
+    best as u32
+}
+
+fn agrees<B: Backend>(name: &str, device: &B::Device) {
+    let mut expected = Weights::from_file(&folder(name).join("expected.safetensors")).unwrap();
+    let rows = rows(&mut expected);
+    let decoder = Decoder::<B>::from_folder(&folder(name), device).unwrap();
+    let hidden = decoder.hidden(pad_right(&rows, device));
+    let logits = expected.take("logits", &[3, TIME, VOCABULARY]).unwrap();
+    for (row, length) in LENGTHS.into_iter().enumerate() {
+        let real: Vec<usize> = (0..length).map(|t| row * TIME + t).collect();
+        let found = decoder.logits(select_positions(hidden.clone(), &real)).into_data();
+        let expected = &logits[row * TIME * VOCABULARY..][..length * VOCABULARY];
+        for (found, expected) in found.iter::<f32>().zip(expected) {
+            assert!((found - expected).abs() < TOLERANCE, "{name}: {found} is not {expected}");
+        }
+    }
+    // Through the cache, with rows that end and others that take their place.
+    let greedy = expected.take("greedy", &[3, 32]).unwrap();
+    let mut next = |_: usize, logits: &mut [f32]| Next::Token(best(logits));
+    let engine = Engine { rows: 2, ..Engine::default() };
+    let found = generate(&decoder, &rows, 8, &engine, &mut next).unwrap();
+    for (found, expected) in found.iter().zip(greedy.chunks(32)) {
+        let expected: Vec<u32> = expected[..8].iter().map(|&token| token as u32).collect();
+        assert_eq!(found, &expected, "{name}");
+    }
+    eprintln!("{name} agrees on {}", B::name(device));
+}
+
+/// Prompts that share a beginning are weighed as by themselves.
+fn shares_prefixes<B: Backend>(device: &B::Device) {
+    let decoder = Decoder::<B>::from_folder(&folder("llama3"), device).unwrap();
+    let prompt = |end: u32| (0..40).map(|t| t % 60 + 1).chain([end, 7]).collect::<Vec<u32>>();
+    let prompts = [3, 5, 9].map(prompt);
+    let options = vec![vec![vec![1], vec![2]]; 3];
+    let weigh = |share_prefixes| {
+        let engine = Engine { share_prefixes, ..Engine::default() };
+        continuation_log_probs(&decoder, &prompts, &options, &engine).unwrap().concat()
+    };
+    for (shared, alone) in weigh(true).into_iter().zip(weigh(false)) {
+        assert!((shared - alone).abs() < 1e-3, "{shared} is not {alone}");
+    }
+}
+
+/// A step of training lowers the loss; an adapter trains on a frozen base.
+fn learns<B: Backend>(device: &B::Device) {
+    let decoder = Decoder::<Autodiff<B>>::from_folder(&folder("llama3"), device).unwrap();
+    let mut decoder = decoder.with_adapter(&LoraConfig::default(), 1).unwrap();
+    let rows = [vec![1_u32, 2, 3, 4, 5, 6]];
+    let targets = Targets { positions: (0..6).collect(), tokens: vec![7; 6] };
+    let mut optimizer = Optimizer::new(&OptimizerConfig::default());
+    let mut losses = Vec::new();
+    for _ in 0..6 {
+        let hidden = decoder.hidden(pad_right(&rows, device));
+        let loss = -token_log_probs(&decoder, hidden, &targets).mean();
+        losses.push(loss.clone().into_data().iter::<f32>().next().unwrap());
+        let gradients = GradientsParams::from_grads(loss.backward(), &decoder);
+        decoder = optimizer.step(3e-2, decoder, gradients).0;
+    }
+    assert!(losses[5] < losses[0], "{losses:?}");
+}
+
+/// Sixteen bits, where the device has them.
+fn answers_with_sixteen_bits<B: Backend>(device: &B::Device) {
+    let precision = Precision::for_answers::<B>(device);
+    let exact = Decoder::<B>::from_folder(&folder("llama3"), device).unwrap();
+    let logits = |decoder: &Decoder<B>| -> Vec<f32> {
+        let hidden = decoder.hidden(pad_right(&[[1, 2, 3, 4]], device)).flatten(0, 1);
+        decoder.logits(hidden).into_data().iter().collect()
+    };
+    let expected = logits(&exact);
+    let spread = expected.iter().fold(0.0_f32, |most, logit| most.max(logit.abs()));
+    let found = logits(&exact.with_precision(precision).unwrap());
+    for (found, expected) in found.iter().zip(expected) {
+        assert!((found - expected).abs() < 0.15 * spread, "{found} is not {expected}");
+    }
+    eprintln!("{} answers as {}", B::name(device), precision.name());
+}
+
+fn all<B: Backend>(families: &[&str]) {
+    let device = B::Device::default();
+    if !is_there::<B>(&device) {
+        return;
+    }
+    for name in families {
+        agrees::<B>(name, &device);
+    }
+    shares_prefixes::<B>(&device);
+    learns::<B>(&device);
+    answers_with_sixteen_bits::<B>(&device);
+}
+
+/// Every family, or those that the variable names: software compiles every operation anew for some seconds.
+fn families() -> Vec<String> {
+    match std::env::var("RLAIF_GPU_FAMILIES") {
+        Ok(names) => names.split(',').map(str::to_owned).collect(),
+        Err(_) => ["llama3", "mistral", "qwen2_window", "qwen3", "gemma3", "gpt2", "gpt_neox"]
+            .map(str::to_owned)
+            .to_vec(),
+    }
+}
+
+#[cfg(feature = "wgpu")]
+#[test]
+fn wgpu_agrees() {
+    let families = families();
+    all::<burn::backend::Wgpu>(&families.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+#[cfg(feature = "cuda")]
+#[test]
+fn cuda_agrees() {
+    let families = families();
+    all::<burn::backend::Cuda>(&families.iter().map(String::as_str).collect::<Vec<_>>());
+}
