@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
+    clippy::print_stderr,
     reason = "tests on tiny models"
 )]
 
@@ -80,22 +81,31 @@ impl Expected {
 
     /// Logits of the real tokens of a batch of hidden states are those of `kind`.
     #[track_caller]
-    fn assert_logits(&self, decoder: &Decoder<B>, hidden: &Tensor<B, 3>, logits: &[Vec<f32>]) {
+    fn assert_logits(
+        &self,
+        decoder: &Decoder<B>,
+        hidden: &Tensor<B, 3>,
+        logits: &[Vec<f32>],
+    ) -> f32 {
+        let mut worst = 0.0_f32;
         for (row, (length, expected)) in LENGTHS.into_iter().zip(logits).enumerate() {
             let real: Vec<usize> = (0..length).map(|t| row * TIME + t).collect();
             let logits = decoder.logits(select_positions(hidden.clone(), &real)).into_data();
-            assert_close(self.name, &logits.to_vec::<f32>().unwrap(), expected);
+            worst = worst.max(assert_close(self.name, &logits.to_vec::<f32>().unwrap(), expected));
         }
+        worst
     }
 }
 
+/// The largest difference.
 #[track_caller]
-fn assert_close(name: &str, found: &[f32], expected: &[f32]) {
+fn assert_close(name: &str, found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len());
     let pairs = found.iter().zip(expected);
     let worst = pairs.map(|(found, expected)| (found - expected).abs()).fold(0.0, f32::max);
     assert!(worst < TOLERANCE, "{name}: off by {worst}");
     assert!(expected.iter().any(|logit| logit.abs() > 0.1), "{name}: all but zero");
+    worst
 }
 
 fn decoder(name: &str) -> Decoder<B> {
@@ -120,14 +130,15 @@ fn logits_agree() {
         let mut expected = Expected::of(name);
         let logits = expected.logits("logits");
         let tokens = || pad_right(&expected.rows, &FlexDevice);
-        expected.assert_logits(&decoder, &decoder.hidden(tokens()), &logits);
+        let whole = expected.assert_logits(&decoder, &decoder.hidden(tokens()), &logits);
         let mut cache = decoder.cache(3, TIME);
         let cached = decoder.hidden_into(tokens(), &LENGTHS, &mut cache);
         expected.assert_logits(&decoder, &cached, &logits);
         // Padding on the left, too, is nothing that a model may notice.
         let left = expected.logits("left_logits");
         let hidden = decoder.hidden(pad_right(&expected.rows, &FlexDevice));
-        expected.assert_logits(&decoder, &hidden, &left);
+        let left = expected.assert_logits(&decoder, &hidden, &left);
+        eprintln!("{name}: {whole:.1e}, padded on the left {left:.1e}");
     }
 }
 
