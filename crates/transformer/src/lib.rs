@@ -46,6 +46,7 @@ mod files;
 #[cfg(test)]
 mod fixture;
 mod folder;
+mod guard;
 mod header;
 mod hugging_face;
 mod index;

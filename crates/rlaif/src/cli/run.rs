@@ -1,6 +1,7 @@
 //! `rlaif run` and the stages.
 
 use super::device::Task;
+use super::download::fetch;
 use super::{DeviceArgs, Failure, say};
 use burn::tensor::backend::AutodiffBackend;
 use clap::Args;
@@ -25,10 +26,10 @@ pub(super) struct RunArgs {
     /// Seed of every random stream.
     #[arg(long)]
     seed: Option<u32>,
-    /// Hugging Face folder of the helpful-only model (Llama architecture) [default: the embedded model].
+    /// Hugging Face folder of the helpful-only model, or its name on the hub, OWNER/NAME [default: the embedded model].
     #[arg(long)]
     model: Option<PathBuf>,
-    /// Hugging Face folder of the model that labels pairs [default: the helpful-only model].
+    /// Folder or name of the model that labels pairs [default: the helpful-only model].
     #[arg(long)]
     judge: Option<PathBuf>,
     /// Red-team prompts: JSONL or hh-rlhf `.jsonl.gz`.
@@ -72,6 +73,9 @@ pub(super) fn run(args: &RunArgs, stage: Option<Stage>) -> Result<(), Failure> {
         (None, None) => {}
     }
     let settings = Settings::resolve(&layers)?;
+    for model in [&settings.model, &settings.judge].into_iter().flatten() {
+        fetch(model)?;
+    }
     let device = args.device.device;
     // What is wrong with the input must show before a folder is made.
     let check = Check { settings: settings.clone() };

@@ -20,7 +20,7 @@ use training::Schedule;
 /// |---|---|---|
 /// | `seed` | 1 | of every random stream |
 /// | `model` | the embedded one | Hugging Face folder of the helpful-only model |
-/// | `judge` | the helpful-only model | Hugging Face folder of the model that labels pairs |
+/// | `judge` | the helpful-only model | Hugging Face folder of the model that labels pairs, or its name on the hub |
 /// | `constitution` | by the model | TOML file; the embedded world has one of its own, other models get the general one |
 /// | `prompts` | see [`PromptSettings`] | where requests come from |
 /// | `pairs_per_prompt` | 1, embedded 2 | pairs of replies that are drawn to every red-team prompt for labelling, at least 1 |
