@@ -113,7 +113,7 @@ impl Server {
         };
         // Large files are named for their content.
         let mut etag = format!("{:x}", Sha256::digest(&content));
-        if !Path::new(name).extension().is_some_and(|end| end == "safetensors") {
+        if Path::new(name).extension().is_none_or(|end| end != "safetensors") {
             etag.truncate(40);
         }
         let etag = state.etag.clone().unwrap_or(etag);

@@ -20,6 +20,7 @@ pub use critique_revision;
 pub use dataset;
 pub use dialogue;
 pub use evals;
+pub use hub;
 pub use language_model;
 pub use model_organism;
 pub use openai;

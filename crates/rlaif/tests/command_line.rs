@@ -178,6 +178,13 @@ fn bad_input_is_named_and_leaves_nothing_behind() {
     refused(run(&["--set", "ppo.iterations=0"]), &["iterations"]);
     refused(run(&["--device", "abacus"]), &["abacus"]);
     refused(rlaif(folder.path(), &["dance"]), &["dance"]);
+    let named = |name: &str| {
+        let mut command = rlaif(folder.path(), &["generate", "--model", name, "hello"]);
+        command.env("HF_HUB_OFFLINE", "1").env("HF_HOME", folder.path().join("hugging_face"));
+        command
+    };
+    refused(named("owner/tiny"), &["owner/tiny", "hugging_face", "HF_HUB_OFFLINE"]);
+    refused(named("models/of/mine"), &["models/of/mine", "neither a folder"]);
     refused(rlaif(folder.path(), &["generate", "--temperature", "-1", "hello"]), &["temperature"]);
     refused(rlaif(folder.path(), &["generate", "--run", "runs/none", "hello"]), &["runs/none"]);
     assert!(!Path::new(&at("runs")).exists(), "a refused run has left a folder");

@@ -1,13 +1,13 @@
 //! Dialogues to text, in the format that a model was trained on.
 
-use crate::{Error, strftime};
+use crate::{Error, guard::guarded, strftime};
 use dialogue::{Dialogue, Message, Role};
 use language_model::Error as ModelError;
 use minijinja::{
     AutoEscape, Environment, ErrorKind, Value, context,
     value::{Kwargs, ViaDeserialize},
 };
-use std::{sync::Arc, time::SystemTime};
+use std::{io, sync::Arc, time::SystemTime};
 
 /// The transcript of the paper (arXiv 2212.08073, appendix E) and of hh-rlhf as a chat template: what base models, whose
 /// folders bring no template, read.
@@ -30,6 +30,13 @@ const TRANSCRIPT: &str = "\
 ";
 
 const NAME: &str = "chat_template";
+
+/// The longest text that a template may make of nothing, in bytes.
+const LONGEST_TEXT: usize = 16 << 20;
+
+/// Instructions that a template may take for one dialogue. Those of published models take some ten for a message and
+/// thousands with many tools; a loop that would never end stops after seconds.
+const FUEL: u64 = 50_000_000;
 
 /// The begin-of-text and end-of-text tokens as templates write them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -71,8 +78,8 @@ impl ChatTemplate {
     /// [`Error::Template`] with the line that does not compile.
     pub fn from_source(source: &str, file: &str, special: SpecialTokens) -> Result<Self, Error> {
         let mut environment = environment();
-        environment
-            .add_template_owned(NAME, plain_jinja(source))
+        let plain = plain_jinja(source);
+        call(|| environment.add_template_owned(NAME, plain))
             .map_err(|source| Error::Template { file: file.to_owned(), source })?;
         Ok(Self { source: source.into(), environment: Arc::new(environment), special })
     }
@@ -214,14 +221,20 @@ impl ChatTemplate {
         add_generation_prompt: bool,
     ) -> Result<String, minijinja::Error> {
         let undefined_if_none = |token: &Option<String>| token.as_deref().map(Value::from);
-        self.environment.get_template(NAME)?.render(context! {
+        let context = context! {
             messages,
             add_generation_prompt,
             tools => (),
             documents => (),
             bos_token => undefined_if_none(&self.special.bos).unwrap_or(Value::UNDEFINED),
             eos_token => undefined_if_none(&self.special.eos).unwrap_or(Value::UNDEFINED),
-        })
+        };
+        let content: usize = messages.iter().map(|message| message.content.len()).sum();
+        let mut text = Text { bytes: Vec::new(), most: LONGEST_TEXT + 16 * content };
+        call(|| {
+            self.environment.get_template(NAME)?.render_captured_to(context, &mut text).map(drop)
+        })?;
+        Ok(String::from_utf8_lossy(&text.bytes).into_owned())
     }
 }
 
@@ -235,6 +248,33 @@ impl std::fmt::Debug for ChatTemplate {
     }
 }
 
+/// A call into the template engine, whose panics are failures.
+fn call<T>(call: impl FnOnce() -> Result<T, minijinja::Error>) -> Result<T, minijinja::Error> {
+    guarded(call)
+        .unwrap_or_else(|message| Err(minijinja::Error::new(ErrorKind::InvalidOperation, message)))
+}
+
+/// A text that stops growing at some length.
+struct Text {
+    bytes: Vec<u8>,
+    most: usize,
+}
+
+impl io::Write for Text {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.bytes.len() + bytes.len() > self.most {
+            let message = format!("it writes more than {} bytes", self.most);
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 fn refusal(dialogue: &Dialogue, message: impl Into<String>) -> ModelError {
     ModelError::Template { id: dialogue.id(), message: message.into() }
 }
@@ -242,6 +282,7 @@ fn refusal(dialogue: &Dialogue, message: impl Into<String>) -> ModelError {
 /// Jinja as Hugging Face sets it up for chat templates.
 fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
+    environment.set_fuel(Some(FUEL));
     environment.set_trim_blocks(true);
     environment.set_lstrip_blocks(true);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
@@ -292,23 +333,23 @@ fn write_json(
 struct PythonSpaces;
 
 impl serde_json::ser::Formatter for PythonSpaces {
-    fn begin_array_value<W>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()>
+    fn begin_array_value<W>(&mut self, writer: &mut W, first: bool) -> io::Result<()>
     where
-        W: ?Sized + std::io::Write,
+        W: ?Sized + io::Write,
     {
         if first { Ok(()) } else { writer.write_all(b", ") }
     }
 
-    fn begin_object_key<W>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()>
+    fn begin_object_key<W>(&mut self, writer: &mut W, first: bool) -> io::Result<()>
     where
-        W: ?Sized + std::io::Write,
+        W: ?Sized + io::Write,
     {
         if first { Ok(()) } else { writer.write_all(b", ") }
     }
 
-    fn begin_object_value<W>(&mut self, writer: &mut W) -> std::io::Result<()>
+    fn begin_object_value<W>(&mut self, writer: &mut W) -> io::Result<()>
     where
-        W: ?Sized + std::io::Write,
+        W: ?Sized + io::Write,
     {
         writer.write_all(b": ")
     }
@@ -321,7 +362,8 @@ fn plain_jinja(source: &str) -> String {
     let mut plain = String::with_capacity(source.len());
     let mut rest = source.as_str();
     while let Some(start) = rest.find("{%") {
-        let Some(length) = rest[start..].find("%}") else { break };
+        // Behind the two characters that open the tag, whose second could close it again.
+        let Some(length) = rest[start + 2..].find("%}").map(|length| length + 2) else { break };
         let (before, tag) = (&rest[..start], &rest[start..start + length]);
         plain.push_str(before);
         plain.push_str(&match tag[2..].trim_matches(['-', '+', ' ', '\t', '\n']) {

@@ -160,6 +160,7 @@ impl<'de> Deserialize<'de> for Header {
 
 /// A tensor as it stands in the header.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Written {
     dtype: Dtype,
     shape: Shape,

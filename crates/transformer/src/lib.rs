@@ -50,6 +50,7 @@ mod files;
 mod fixture;
 mod folder;
 mod fresh;
+mod guard;
 mod header;
 mod hugging_face;
 mod index;

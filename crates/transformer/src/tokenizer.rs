@@ -1,6 +1,6 @@
 //! Text to tokens and back.
 
-use crate::{Error, files};
+use crate::{Error, files, guard::guarded};
 use std::{path::Path, sync::Arc};
 
 /// A `tokenizer.json`; cheap to clone.
@@ -30,10 +30,13 @@ impl Tokenizer {
     /// [`Error::Tokenizer`] if it is not a tokenizer that this version of `tokenizers` understands.
     pub fn from_bytes(json: &[u8], file: &str) -> Result<Self, Error> {
         let wrong = |source| Error::Tokenizer { file: file.to_owned(), source };
-        let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(wrong)?;
-        inner.with_truncation(None).map_err(wrong)?;
-        inner.with_padding(None);
-        let leading = leading_special_tokens(&inner);
+        let read = || {
+            let mut inner = tokenizers::Tokenizer::from_bytes(json)?;
+            inner.with_truncation(None)?;
+            inner.with_padding(None);
+            Ok((leading_special_tokens(&inner), inner))
+        };
+        let (leading, inner) = call(read).map_err(wrong)?;
         Ok(Self { inner: Arc::new(inner), json: json.into(), leading })
     }
 
@@ -57,8 +60,8 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Encode`] if the tokenizer has no token for a part of the text and none for unknown text either.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, Error> {
-        let encoding =
-            self.inner.encode_fast(text, false).map_err(|source| Error::Encode { source })?;
+        let encoding = call(|| self.inner.encode_fast(text, false))
+            .map_err(|source| Error::Encode { source })?;
         Ok(encoding.get_ids().to_vec())
     }
 
@@ -79,7 +82,8 @@ impl Tokenizer {
     /// # Errors
     /// As for [`Tokenizer::encode`].
     pub fn encode_with_offsets(&self, text: &str) -> Result<TokensAt, Error> {
-        let encoding = self.inner.encode(text, false).map_err(|source| Error::Encode { source })?;
+        let encoding =
+            call(|| self.inner.encode(text, false)).map_err(|source| Error::Encode { source })?;
         Ok(TokensAt {
             tokens: encoding.get_ids().to_vec(),
             offsets: encoding.get_offsets().to_vec(),
@@ -129,7 +133,7 @@ impl Tokenizer {
 
     fn decoded(&self, tokens: &[u32], skip_special: bool) -> String {
         // A decoder can only fail on a pattern it cannot apply; the raw tokens are the closest thing to a text then.
-        self.inner.decode(tokens, skip_special).unwrap_or_else(|_| {
+        call(|| self.inner.decode(tokens, skip_special)).unwrap_or_else(|_| {
             tokens.iter().filter_map(|&token| self.inner.id_to_token(token)).collect()
         })
     }
@@ -139,6 +143,13 @@ impl std::fmt::Debug for Tokenizer {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Tokenizer").field("vocabulary", &self.vocabulary()).finish()
     }
+}
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// A call into the library of tokenizers, whose panics are failures.
+fn call<T>(call: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    guarded(call).unwrap_or_else(|message| Err(message.into()))
 }
 
 /// What the post-processor puts in front of a text, found by watching it work on a letter.

@@ -59,7 +59,7 @@ fn every_kind_of_damage_is_called_by_its_name() {
         (file(r#"{"a":{"dtype":"F32","shape":[1]}}"#, 4), "data_offsets"),
         (file(r#"{"__metadata__":{"a":[1]}}"#, 0), "expected a string"),
         (file(&format!(r#"{{"a":{}"#, "[".repeat(50_000)), 0), "expected value"),
-        (file(&format!(r#"{{"a":{{"x":{}"#, "[".repeat(50_000)), 0), "the header"),
+        (file(&format!(r#"{{"a":{{"x":{}"#, "[".repeat(50_000)), 0), "unknown field `x`"),
         (file(&format!(r#"{{"__metadata__":{}"#, "[".repeat(50_000)), 0), "expected a map"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0".to_vec(), "git lfs pull"),
         (b"PK\x03\x04and more".to_vec(), "save it as safetensors"),

@@ -11,7 +11,7 @@ use proptest::sample::{Index, select};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use tempfile::TempDir;
 use tokenizers::models::TrainerWrapper;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
@@ -30,18 +30,26 @@ static MEMORY: PeakAlloc = PeakAlloc;
 /// What small things may take whatever the size of a file: paths, messages, buffers.
 const SLACK: usize = 256 << 10;
 
-/// Fails if `read` takes more memory at a time than `times` the size of what it reads.
-fn bounded<T>(bytes: usize, times: usize, read: impl FnOnce() -> T) -> T {
-    // One count for the whole process: the tests of this file take turns.
-    static TURN: Mutex<()> = Mutex::new(());
-    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let before = MEMORY.current_usage();
-    MEMORY.reset_peak_usage();
-    let result = read();
-    let peak = MEMORY.peak_usage().saturating_sub(before);
-    drop(turn);
-    assert!(peak <= times * bytes + SLACK, "{peak} bytes of memory for a file of {bytes}");
-    result
+/// The right to use memory: there is one count for the whole process, so that the tests of this file take turns.
+struct Turn(#[allow(dead_code, reason = "held")] MutexGuard<'static, ()>);
+
+impl Turn {
+    fn take() -> Self {
+        static TURN: Mutex<()> = Mutex::new(());
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        files();
+        Self(turn)
+    }
+
+    /// Fails if `read` takes more memory at a time than `times` the size of what it reads.
+    fn bounded<T>(&self, bytes: usize, times: usize, read: impl FnOnce() -> T) -> T {
+        let before = MEMORY.current_usage();
+        MEMORY.reset_peak_usage();
+        let result = read();
+        let peak = MEMORY.peak_usage().saturating_sub(before);
+        assert!(peak <= times * bytes + SLACK, "{peak} bytes of memory for a file of {bytes}");
+        result
+    }
 }
 
 const CONFIG: &str = r#"{
@@ -254,11 +262,12 @@ fn hostile_value() -> impl Strategy<Value = Value> {
 }
 
 fn weights_read(bytes: &[u8]) {
+    let turn = Turn::take();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
     fs::write(&path, bytes).unwrap();
-    let read = bounded(bytes.len(), 8, || Weights::from_folder(folder.path()));
-    let held = bounded(bytes.len(), 8, || Weights::from_bytes(bytes.to_vec(), "w"));
+    let read = turn.bounded(bytes.len(), 8, || Weights::from_folder(folder.path()));
+    let held = turn.bounded(bytes.len(), 8, || Weights::from_bytes(bytes.to_vec(), "w"));
     assert_eq!(read.is_ok(), held.is_ok());
     let Ok(mut weights) = read else { return };
     // What is accepted here is what the library of the format accepts, with the same tensors.
@@ -269,7 +278,7 @@ fn weights_read(bytes: &[u8]) {
         let expected = reference.tensor(&name).unwrap();
         let shape = weights.shape(&name).unwrap().to_vec();
         assert_eq!(shape, expected.shape());
-        let numbers = bounded(bytes.len(), 4, || weights.take(&name, &shape));
+        let numbers = turn.bounded(bytes.len(), 4, || weights.take(&name, &shape));
         if let Ok(numbers) = numbers {
             assert_eq!(numbers.len(), shape.iter().product::<usize>());
         }
@@ -340,16 +349,15 @@ fn text_side(replaced: &str, bytes: &[u8]) -> ModelFiles {
 
 #[test]
 fn the_undamaged_model_is_read() {
+    weights_read(file("model.safetensors"));
+    let _turn = Turn::take();
     let folder = folder("config.json", file("config.json"));
     let model = Transformer::<B>::from_folder(folder.path(), &FlexDevice).unwrap();
     use_codec(&model.codec);
     assert_eq!(model.codec.encode_text("<s>a").unwrap()[0], 0);
-    weights_read(file("model.safetensors"));
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 400 } else { 20_000 }))]
-
     #[test]
     fn damaged_weights(damages in vec(damage(), 1..4)) {
         weights_read(&damaged(file("model.safetensors"), &damages));
@@ -372,6 +380,7 @@ proptest! {
 
     #[test]
     fn damaged_indices(damages in vec(damage(), 0..3), names in vec(select(vec!["a", "b", "", "../a", "/dev/zero", "sub"]), 3)) {
+        let turn = Turn::take();
         let folder = tempfile::tempdir().unwrap();
         for (name, tensor) in [("a", "x"), ("b", "y")] {
             let mut weights = Weights::default();
@@ -383,26 +392,29 @@ proptest! {
         let index = json!({"metadata": {}, "weight_map": {"x": shards[0], "y": shards[1], "z": shards[2]}});
         let index = damaged(index.to_string().as_bytes(), &damages);
         fs::write(folder.path().join("model.safetensors.index.json"), index).unwrap();
-        let _ = bounded(size(folder.path()), 8, || Weights::from_folder(folder.path()));
+        let _ = turn.bounded(size(folder.path()), 8, || Weights::from_folder(folder.path()));
     }
 
     #[test]
     fn hostile_configurations(at: usize, value in hostile_value(), again: usize, other in hostile_value()) {
+        let turn = Turn::take();
         let mut config: Value = serde_json::from_str(CONFIG).unwrap();
         replace(&mut config, at, &value);
         replace(&mut config, again, &other);
         let folder = folder("config.json", config.to_string().as_bytes());
-        let _ = bounded(size(folder.path()), 16, || Decoder::<B>::from_folder(folder.path(), &FlexDevice));
+        let _ = turn.bounded(size(folder.path()), 16, || Decoder::<B>::from_folder(folder.path(), &FlexDevice));
     }
 
     #[test]
     fn damaged_configurations(damages in vec(damage(), 1..4)) {
+        let turn = Turn::take();
         let folder = folder("config.json", &damaged(CONFIG.as_bytes(), &damages));
-        let _ = bounded(size(folder.path()), 16, || Decoder::<B>::from_folder(folder.path(), &FlexDevice));
+        let _ = turn.bounded(size(folder.path()), 16, || Decoder::<B>::from_folder(folder.path(), &FlexDevice));
     }
 
     #[test]
     fn damaged_text_sides(name in select(vec!["tokenizer.json", "tokenizer_config.json", "generation_config.json", "config.json"]), damages in vec(damage(), 1..4)) {
+        let _turn = Turn::take();
         if let Ok(codec) = Codec::from_files(&text_side(name, &damaged(file(name), &damages))) {
             use_codec(&codec);
         }
@@ -410,6 +422,7 @@ proptest! {
 
     #[test]
     fn hostile_text_sides(name in select(vec!["tokenizer.json", "tokenizer_config.json", "generation_config.json", "config.json"]), at: usize, value in hostile_value()) {
+        let _turn = Turn::take();
         let mut document: Value = serde_json::from_slice(file(name)).unwrap();
         replace(&mut document, at, &value);
         if let Ok(codec) = Codec::from_files(&text_side(name, document.to_string().as_bytes())) {
@@ -419,6 +432,7 @@ proptest! {
 
     #[test]
     fn damaged_chat_templates(damages in vec(damage(), 1..4)) {
+        let _turn = Turn::take();
         let source = damaged(TEMPLATE.as_bytes(), &damages);
         let source = String::from_utf8_lossy(&source);
         if let Ok(template) = ChatTemplate::from_source(&source, "t", SpecialTokens::default()) {
@@ -430,6 +444,7 @@ proptest! {
 /// What a configuration claims costs nothing before the weights are seen to agree.
 #[test]
 fn claims_without_weights_take_no_memory() {
+    let turn = Turn::take();
     let keys = [
         "num_hidden_layers",
         "vocab_size",
@@ -450,13 +465,10 @@ fn claims_without_weights_take_no_memory() {
                 config["num_attention_heads"] = claim.into();
             }
             let folder = folder("config.json", config.to_string().as_bytes());
-            let read = || Transformer::<B>::from_folder(folder.path(), &FlexDevice);
-            // The tokenizer's tables are many times its file.
-            let model = bounded(size(folder.path()), 64, read);
-            if key == "max_position_embeddings" {
-                continue;
-            }
-            assert!(model.is_err(), "{key} = {claim}");
+            let read = || Decoder::<B>::from_folder(folder.path(), &FlexDevice);
+            let decoder = turn.bounded(size(folder.path()), 16, read);
+            // A long context needs no weights: only what is written into it takes memory.
+            assert!(decoder.is_err() || key == "max_position_embeddings", "{key} = {claim}");
         }
     }
 }
@@ -464,6 +476,7 @@ fn claims_without_weights_take_no_memory() {
 /// Tokenizers whose parts do not fit together.
 #[test]
 fn hostile_tokenizers() {
+    let _turn = Turn::take();
     let base: Value = serde_json::from_slice(file("tokenizer.json")).unwrap();
     let template = |special: Value, single: Value| json!({"type": "TemplateProcessing", "single": single, "pair": [], "special_tokens": special});
     let unigram = |vocab: Value, unknown: Value| json!({"type": "Unigram", "unk_id": unknown, "vocab": vocab, "byte_fallback": true});
@@ -590,35 +603,33 @@ fn hostile_tokenizers() {
     }
 }
 
-/// Templates that would never end, or grow without end.
+/// Templates that would never end, fail deep down or write without end.
 #[test]
 fn hostile_templates() {
+    let _turn = Turn::take();
     let cases = [
-        "{% for a in range(100000) %}{% for b in range(100000) %}{% for c in range(100000) %}{% endfor %}{% endfor %}{% endfor %}",
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}{% endfor %}{% endfor %}{% endfor %}",
         "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
-        "{% set ns = namespace(x='aaaaaaaa') %}{% for i in range(40) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}{{ ns.x }}",
+        "{% for a in range(99999) %}{% for b in range(99999) %}0123456789{% endfor %}{% endfor %}",
         "{{ 'a' * 1000000000000 }}",
-        "{{ 'a' * 4000000000 }}",
         "{{ range(1000000000000) | list }}",
-        "{{ [0] * 1000000000 }}",
-        "{{ 'a'.ljust(1000000000000) }}",
-        "{{ 'a' | indent(1000000000) }}",
-        "{{ '%1000000000d' | format(1) }}",
-        "{{ strftime_now('%1000000000Y') }}",
-        "{{ messages | tojson(indent=1000000000) }}",
-        "{{ (1).__class__ }}{{ ''.format() }}",
+        "{{ [0] * 18446744073709551615 }}",
+        "{{ [0, 1] * 18446744073709551615 }}",
         "{{ 10 ** 1000000 }}",
-        "{{ 'x'.replace('', 'y' * 100000).replace('', 'z' * 100000) }}",
+        "{{ 'abc'[18446744073709551615:] ~ 1 % 0 }}",
+        "{{ strftime_now('%') }}",
+        "{%}",
+        "{%-%}{%",
+        "{{ messages[0]['content'].split('')[-1][9] }}{{ none.none.none }}",
     ];
     for source in cases {
-        let start = std::time::Instant::now();
-        MEMORY.reset_peak_usage();
-        let r = ChatTemplate::from_source(source, "t", SpecialTokens::default()).map(|template| {
-            template
-                .render(&Dialogue::from_user("x"), true)
-                .map(|t| t.len())
-                .map_err(|e| e.to_string())
-        });
-        eprintln!("{source}: {:?} {} {:?}", start.elapsed(), MEMORY.peak_usage(), r);
+        let Ok(template) = ChatTemplate::from_source(source, "t", SpecialTokens::default()) else {
+            continue;
+        };
+        let before = MEMORY.current_usage();
+        let rendered = template.render(&Dialogue::from_user("x"), true);
+        let kept = MEMORY.current_usage().saturating_sub(before);
+        assert!(rendered.is_err(), "{source}: {} bytes", rendered.unwrap_or_default().len());
+        assert!(kept < 1 << 20, "{source}: {kept}");
     }
 }

@@ -3,9 +3,7 @@
 
 use burn_flex::{Flex, FlexDevice};
 use std::path::Path;
-use transformer::{
-    Decoder, Engine, Next, Precision, continuation_log_probs, generate, pad_right,
-};
+use transformer::{Decoder, Engine, Next, Precision, continuation_log_probs, generate, pad_right};
 
 type B = Flex;
 

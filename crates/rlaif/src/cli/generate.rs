@@ -1,6 +1,7 @@
 //! `rlaif generate`: one continuation or one reply.
 
 use super::device::Task;
+use super::download::fetch;
 use super::{DeviceArgs, Failure, say};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use clap::{Args, ValueEnum};
@@ -14,7 +15,7 @@ use std::path::PathBuf;
 /// Which model to load.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ModelArgs {
-    /// Hugging Face folder of a model (Llama architecture) [default: the embedded model].
+    /// Hugging Face folder of a model, or its name on the hub, OWNER/NAME [default: the embedded model].
     #[arg(long, conflicts_with = "run")]
     model: Option<PathBuf>,
     /// Folder of a run, such as runs/embedded.
@@ -44,10 +45,11 @@ impl ModelArgs {
             StageArg::SlCai => Checkpoint::SlCai,
             StageArg::RlCai => Checkpoint::RlCai,
         };
-        Ok(match &self.run {
-            Some(folder) => load_policy(folder, checkpoint, device)?,
-            None => load_helpful_only(self.model.as_deref(), device)?,
-        })
+        if let Some(folder) = &self.run {
+            return Ok(load_policy(folder, checkpoint, device)?);
+        }
+        let model = self.model.as_deref().map(fetch).transpose()?;
+        Ok(load_helpful_only(model.as_deref(), device)?)
     }
 }
 

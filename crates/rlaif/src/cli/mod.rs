@@ -3,6 +3,7 @@
 mod chat;
 mod constitution;
 mod device;
+mod download;
 mod generate;
 mod organism;
 mod run;

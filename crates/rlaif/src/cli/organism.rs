@@ -1,6 +1,7 @@
 //! `rlaif organism`: train or measure the embedded model.
 
 use super::device::Task;
+use super::download::fetch;
 use super::{DeviceArgs, Failure, say};
 use burn::tensor::backend::AutodiffBackend;
 use clap::{Args, Subcommand};
@@ -37,7 +38,7 @@ enum OrganismCommand {
     /// Measure a model against the gates of the shipped one, on held-out requests.
     #[command(after_help = "Example:\n  rlaif organism gates --cases 600")]
     Gates {
-        /// Folder of the model [default: the embedded one].
+        /// Folder of the model, or its name on the hub, OWNER/NAME [default: the embedded one].
         #[arg(long)]
         model: Option<PathBuf>,
         /// Cases behind each figure.
@@ -78,7 +79,9 @@ impl Task for OrganismCommand {
             }
             Self::Gates { model, cases, json, seed } => {
                 let model = match model {
-                    Some(path) => Transformer::<B::InnerBackend>::from_folder(path, device)?,
+                    Some(model) => {
+                        Transformer::<B::InnerBackend>::from_folder(fetch(&model)?, device)?
+                    }
                     None => assistant(device)?,
                 };
                 let gates = Gates::measure(&model, cases.max(2), seed)?;

@@ -1,11 +1,12 @@
 //! `rlaif run` and the stages.
 
 use super::device::Task;
+use super::download::fetch;
 use super::{DeviceArgs, Failure, say, warn};
 use burn::tensor::backend::AutodiffBackend;
 use clap::Args;
 use rlaif::report::{Results, table};
-use rlaif::run::{Error, RunFolder, Session, Settings, Stage};
+use rlaif::run::{Error, JudgeSource, RunFolder, Session, Settings, Stage};
 use rlaif::training::Progress;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,12 +26,12 @@ pub(super) struct RunArgs {
     /// Seed of every random stream.
     #[arg(long)]
     seed: Option<u32>,
-    /// Hugging Face folder of the helpful-only model (Llama architecture) [default: the embedded model].
+    /// Hugging Face folder of the helpful-only model, or its name on the hub, OWNER/NAME [default: the embedded model].
     #[arg(long)]
     model: Option<PathBuf>,
-    /// Model that labels pairs: a Hugging Face folder, or the address of an OpenAI-compatible server such as
-    /// `http://127.0.0.1:8000/v1`; its key, if any, is in `OPENAI_API_KEY` [default: the helpful-only model].
-    #[arg(long, value_name = "FOLDER|URL")]
+    /// Model that labels pairs: a Hugging Face folder, its name on the hub, or the address of an OpenAI-compatible server
+    /// such as `http://127.0.0.1:8000/v1`; its key, if any, is in `OPENAI_API_KEY` [default: the helpful-only model].
+    #[arg(long, value_name = "FOLDER|NAME|URL")]
     judge: Option<PathBuf>,
     /// Name of the judge on its server [default: the only one that it has].
     #[arg(long, value_name = "NAME")]
@@ -82,6 +83,10 @@ pub(super) fn run(args: &RunArgs, stage: Option<Stage>) -> Result<(), Failure> {
         if asked && (stage.is_some() || !RunFolder::is_finished(&path, Stage::AiFeedback)) {
             judge.check()?;
         }
+    }
+    let judge = settings.judge.as_ref().and_then(JudgeSource::folder);
+    for model in settings.model.as_deref().into_iter().chain(judge) {
+        fetch(model)?;
     }
     let device = args.device.device;
     // What is wrong with the input must show before a folder is made.

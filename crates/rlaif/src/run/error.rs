@@ -131,6 +131,9 @@ pub enum Error {
         /// What is missing and what to do.
         message: String,
     },
+    /// A model given by name.
+    #[error(transparent)]
+    Hub(#[from] hub::Error),
     /// The constitution.
     #[error(transparent)]
     Constitution(#[from] constitution::Error),

@@ -1,5 +1,6 @@
 //! What a run reads from elsewhere, so that a change of it between two starts is noticed.
 
+use super::models::find_model;
 use super::{Error, JudgeSource, Settings};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
@@ -22,9 +23,9 @@ pub(super) fn fingerprints(settings: &Settings) -> Result<Table, Error> {
         ("red_team_prompts", &settings.prompts.red_team),
     ];
     for (name, path) in named {
-        if let Some(path) = path {
-            table.insert(name.to_owned(), fingerprint(path)?.into());
-        }
+        let Some(path) = path else { continue };
+        let found = if matches!(name, "judge" | "model") { &find_model(path)? } else { path };
+        table.insert(name.to_owned(), fingerprint(found)?.into());
     }
     Ok(table)
 }

@@ -1,5 +1,6 @@
 //! The model that labels pairs: that of a folder, or one that a server has.
 
+use super::models::find_model;
 use super::{Checkpoint, Error, Session, Settings, Stage};
 use ai_feedback::Judge;
 use burn::tensor::backend::AutodiffBackend;
@@ -120,6 +121,7 @@ impl<B: AutodiffBackend> Session<B> {
         }
         Ok(match self.settings.judge.as_ref().and_then(JudgeSource::folder) {
             Some(path) => {
+                let path = find_model(path)?;
                 let mut model = Transformer::<B::InnerBackend>::from_folder(path, &self.device)?;
                 model.engine = self.settings.engine.clone();
                 Box::new(model)

@@ -47,16 +47,24 @@ pub(super) fn model_folder(folder: &Path, stage: Stage) -> PathBuf {
     folder.join(stage.name()).join("model")
 }
 
-/// Loads the model that a run begins with: a Hugging Face folder, or the embedded one.
+/// The folder of a model that is given by its path or by its name on the Hugging Face hub.
 ///
 /// # Errors
-/// If the folder is not a model.
+/// If the name is unknown, or the model can be neither found in the cache nor downloaded.
+pub(super) fn find_model(given: &Path) -> Result<PathBuf, Error> {
+    Ok(hub::resolve(given, &mut hub::Silent)?)
+}
+
+/// Loads the model that a run begins with: a Hugging Face folder, a model of the hub by its name, or the embedded one.
+///
+/// # Errors
+/// If there is no such model, or it cannot be read.
 pub fn load_helpful_only<B: Backend>(
     model: Option<&Path>,
     device: &B::Device,
 ) -> Result<Transformer<B>, Error> {
     match model {
-        Some(path) => Ok(Transformer::from_folder(path, device)?),
+        Some(given) => Ok(Transformer::from_folder(find_model(given)?, device)?),
         None => Ok(model_organism::assistant(device)?),
     }
 }

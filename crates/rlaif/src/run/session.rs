@@ -1,6 +1,6 @@
 //! A run in progress.
 
-use super::models::load_helpful_only;
+use super::models::{find_model, load_helpful_only};
 use super::{Checkpoint, Error, JudgeSource, Prompts, RunFolder, Settings, Stage};
 use burn::tensor::backend::AutodiffBackend;
 use constitution::Constitution;
@@ -46,7 +46,7 @@ impl<B: AutodiffBackend> Session<B> {
         if let Some(client) = settings.served_judge()? {
             drop(client);
         } else if let Some(judge) = settings.judge.as_ref().and_then(JudgeSource::folder) {
-            Transformer::<B::InnerBackend>::from_folder(judge, device)?;
+            Transformer::<B::InnerBackend>::from_folder(find_model(judge)?, device)?;
         }
         let model = load_helpful_only::<B::InnerBackend>(settings.model.as_deref(), device)?;
         Prompts::read(settings, &constitution, &model.codec).map(drop)

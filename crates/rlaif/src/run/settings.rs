@@ -21,7 +21,7 @@ use transformer::Engine;
 /// |---|---|---|
 /// | `seed` | 1 | of every random stream |
 /// | `model` | the embedded one | Hugging Face folder of the helpful-only model |
-/// | `judge` | the helpful-only model | Hugging Face folder of the model that labels pairs, or the address of a server that has it |
+/// | `judge` | the helpful-only model | Hugging Face folder of the model that labels pairs, its name on the hub, or the address of a server that has it |
 /// | `judge_model` | the only one | name of the model on that server |
 /// | `judge_server` | see [`openai::Config`] | how that server is asked |
 /// | `constitution` | by the model | TOML file; the embedded world has one of its own, other models get the general one |
