@@ -230,7 +230,7 @@ struct Work {
 async fn lane(transport: Arc<Transport>, work: Arc<Work>, sender: Sender<Outcome>) {
     while !work.stop.load(Ordering::Relaxed) {
         let Some(task) = work.tasks.get(work.next.fetch_add(1, Ordering::Relaxed)) else { break };
-        let outcome = task.answer(&transport).await;
+        let outcome = task.answer(&transport).await.map_err(|error| error.about(&task.prompt));
         let failed = outcome.is_err();
         if sender.send((task.id.clone(), outcome)).is_err() || failed {
             work.stop.store(true, Ordering::Relaxed);

@@ -62,10 +62,12 @@ pub enum Error {
         found: Vec<String>,
     },
     /// A request failed for good.
-    #[error("{url} gave no answer{}: {failure}", after(*attempts))]
+    #[error("{url} gave no answer{}{}: {failure}", to(prompt.as_deref()), after(*attempts))]
     Request {
         /// Where it was sent.
         url: String,
+        /// [`dialogue::Dialogue::id`] of the prompt, if it was one.
+        prompt: Option<String>,
         /// How often it was sent.
         attempts: u32,
         /// What went wrong the last time.
@@ -98,7 +100,7 @@ pub enum Error {
     /// The answer has no log-probabilities, although they were asked for.
     #[error(
         "{url} answered without log-probabilities for the model {model:?}, which are needed to choose ({detail}); \
-         use a server that reports them for this interface (vLLM and SGLang do, llama_cpp.server with --logits_all true), \
+         use a server that reports them for this interface (vLLM and SGLang do, llama_cpp.server unless --logits_all is False), \
          or another `api` or `scoring`"
     )]
     NoLogprobs {
@@ -249,6 +251,10 @@ fn listed(models: &[String]) -> String {
     }
 }
 
+fn to(prompt: Option<&str>) -> String {
+    prompt.map(|id| format!(" to prompt {id}")).unwrap_or_default()
+}
+
 fn after(attempts: u32) -> String {
     if attempts > 1 { format!(" after {attempts} attempts") } else { String::new() }
 }
@@ -267,6 +273,16 @@ fn advice(status: u16) -> &'static str {
 
 fn place(kept: Option<&PathBuf>) -> String {
     kept.map(|path| format!(" in {}", path.display())).unwrap_or_default()
+}
+
+impl Error {
+    /// The error with the prompt that it belongs to.
+    pub(crate) fn about(mut self, id: &str) -> Self {
+        if let Self::Request { prompt, .. } = &mut self {
+            *prompt = Some(id.to_owned());
+        }
+        self
+    }
 }
 
 impl From<Error> for language_model::Error {

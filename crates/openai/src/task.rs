@@ -16,6 +16,8 @@ use sha2::{Digest, Sha256};
 pub(crate) struct Task {
     /// A name made of all that decides the answer.
     pub(crate) id: String,
+    /// [`Dialogue::id`] of its prompt.
+    pub(crate) prompt: String,
     /// Whether the server must continue an unfinished turn of a chat.
     pub(crate) continues: bool,
     kind: Kind,
@@ -25,8 +27,8 @@ pub(crate) struct Task {
 enum Kind {
     ChatReply { body: Value, sampling: Sampling },
     TextReply { body: Value, sampling: Sampling, unfinished: bool },
-    ChatChoice { body: Value, prompt: String, options: Vec<String> },
-    TextChoice { text: String, prompt: String, options: Vec<String> },
+    ChatChoice { body: Value, options: Vec<String> },
+    TextChoice { text: String, options: Vec<String> },
 }
 
 impl Task {
@@ -56,7 +58,8 @@ impl Task {
             Kind::ChatChoice { .. } | Kind::TextChoice { .. } => Value::Null,
         };
         let id = name(&json!(["reply", config.api, config.prompt_text, about]));
-        Ok(Self { id, continues: config.api == Api::Chat && unfinished, kind })
+        let prompt = prompt.dialogue.id();
+        Ok(Self { id, prompt, continues: config.api == Api::Chat && unfinished, kind })
     }
 
     /// The weights of options behind a prompt.
@@ -66,22 +69,21 @@ impl Task {
         options: &[&str],
     ) -> Result<Self, Error> {
         let (config, model) = (&transport.config, &transport.model);
-        let id = prompt.id();
         let owned = options.iter().map(|&option| option.to_owned()).collect();
         let text = completions::prompt_text(config.prompt_text, prompt);
         let (about, kind) = match config.api {
             Api::Chat => {
                 let body = chat::choose_body(config, model, prompt, options)?;
-                (body.clone(), Kind::ChatChoice { body, prompt: id, options: owned })
+                (body.clone(), Kind::ChatChoice { body, options: owned })
             }
             Api::Completions => (
                 completions::choose_body(config, model, &text),
-                Kind::TextChoice { text, prompt: id, options: owned },
+                Kind::TextChoice { text, options: owned },
             ),
         };
         let id = name(&json!(["choice", config.api, config.scoring, about, options]));
         let continues = config.api == Api::Chat && prompt.ends_with_assistant();
-        Ok(Self { id, continues, kind })
+        Ok(Self { id, prompt: prompt.id(), continues, kind })
     }
 
     /// Asks the server.
@@ -101,12 +103,12 @@ impl Task {
                 completion.text = transport.scrub(&completion.text);
                 Ok(Answer::Completion(completion))
             }
-            Kind::ChatChoice { body, prompt, options } => {
+            Kind::ChatChoice { body, options } => {
                 let listed = transport.post(chat::PATH, body, chat::read_listed).await?;
-                weigh_top(transport, chat::PATH, listed, prompt, options)
+                weigh_top(transport, chat::PATH, listed, &self.prompt, options)
             }
-            Kind::TextChoice { text, prompt, options } => {
-                in_turn(transport, text, prompt, options).await
+            Kind::TextChoice { text, options } => {
+                in_turn(transport, text, &self.prompt, options).await
             }
         }
     }

@@ -170,7 +170,7 @@ impl Transport {
         if self.circuit.is_open() {
             return self.circuit_open();
         }
-        Error::Request { url: url.to_string(), attempts, failure }
+        Error::Request { url: url.to_string(), prompt: None, attempts, failure }
     }
 
     /// Tells the circuit.

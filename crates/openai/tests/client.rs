@@ -236,7 +236,7 @@ fn what_lasts_is_not_tried_again() {
         let number = status.to_string();
         fails(
             generate(&client(&server, quick()), 1),
-            &[&number, "the prompt is too long", "0 of 1"],
+            &[&number, &prompts(1)[0].dialogue.id(), "the prompt is too long", "0 of 1"],
         );
         assert_eq!(server.requests().len(), 1);
     }
