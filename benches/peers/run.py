@@ -9,6 +9,7 @@ README.md tells what to install.
 
 import argparse
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -84,6 +85,8 @@ def arm_commands(arguments):
             # `cargo bench` hands over --bench too.
             commands[arm] = [build_bench(), *model, "--json", "--bench"]
         else:
+            if importlib.util.find_spec(arm) is None:
+                sys.exit(f"{arm} is not installed; install it or choose others with --arms")
             script = str(HERE / f"{arm}_arm.py")
             commands[arm] = [sys.executable, script, *model, "--threads", str(arguments.threads)]
     return commands
