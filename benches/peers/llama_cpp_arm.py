@@ -2,8 +2,8 @@
 
     python llama_cpp_arm.py --model FOLDER --only WORKLOAD [--threads 2]
 
-Reads model.gguf in FOLDER through the C interface, many sequences in a batch. Settings are llama.cpp's defaults (its cache
-holds 16-bit numbers). It does not train.
+Reads model.gguf in FOLDER through the C interface, many sequences in a batch. Settings are
+llama.cpp's defaults (its cache holds 16-bit numbers). It does not train.
 """
 
 import argparse
@@ -21,7 +21,7 @@ SUPPORTED = [workload for workload in workloads.WORKLOADS if workload != "train"
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--model", required=True, type=Path)
     parser.add_argument("--only", required=True, choices=SUPPORTED)
     parser.add_argument("--threads", type=int, default=2)
@@ -120,7 +120,7 @@ class Context:
         llama.llama_memory_seq_cp(self.memory, source, target, -1, -1)
 
     def read(self, parts):
-        """Logits [parts, vocabulary] after each part, which is a row, its first position and its tokens."""
+        """Logits [parts, vocabulary] after each part: a row, its first position, its tokens."""
         batch = self.batch
         count = 0
         for row, start, tokens in parts:

@@ -2,8 +2,8 @@
 
     python make_model.py FOLDER
 
-FOLDER gets config.json and model.safetensors for `transformers` and this project, and model.gguf with the same weights
-for llama.cpp. There is no tokenizer: the arms work on token numbers.
+FOLDER gets config.json and model.safetensors for `transformers` and this project, and model.gguf
+with the same weights for llama.cpp. There is no tokenizer: the arms work on token numbers.
 """
 
 import argparse
@@ -30,7 +30,10 @@ CONFIG = LlamaConfig(
 )
 
 # Names of GGUF, by those of `transformers`.
-WHOLE = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight"}
+WHOLE = {
+    "model.embed_tokens.weight": "token_embd.weight",
+    "model.norm.weight": "output_norm.weight",
+}
 LAYER = {
     "input_layernorm": "attn_norm",
     "self_attn.q_proj": "attn_q",
@@ -45,7 +48,7 @@ LAYER = {
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("folder", type=Path)
     make(parser.parse_args().folder)
 
@@ -94,7 +97,7 @@ def gguf_name(name):
 
 
 def pairs(weight, heads):
-    """Rows in llama.cpp's order: it turns neighbours, `transformers` turns each half of a head against the other."""
+    """Rows in llama.cpp's order, which turns neighbours and not the halves of a head."""
     outputs, inputs = weight.shape
     halves = weight.reshape(heads, 2, outputs // heads // 2, inputs)
     return halves.swapaxes(1, 2).reshape(outputs, inputs).contiguous()

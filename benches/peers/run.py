@@ -1,10 +1,10 @@
-"""Runs the same work with this project, `transformers` and llama.cpp in turn and prints figures and ratios.
+"""Runs the same work with this project, `transformers` and llama.cpp in turn; prints ratios.
 
     python benches/peers/run.py --rounds 5
 
-Builds the bench once, makes the model where it is missing, and then runs every workload of every arm, one process each,
-round by round, so that what else the machine does falls on all arms alike. Figures are medians over the rounds.
-README.md tells what to install.
+Builds the bench once, makes the model where it is missing, and then runs every workload of every
+arm, one process each, round by round, so that what else the machine does falls on all arms alike.
+Figures are medians over the rounds. README.md tells what to install.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def main():
 
 
 def parse_arguments():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
     parser.add_argument("--only", nargs="+", choices=WORKLOADS, default=WORKLOADS)
@@ -223,7 +223,8 @@ def print_goals(figures):
         print()
     for name, above, below, least, value in reached:
         verdict = "reached" if value >= least else "missed"
-        print(f"{name}: {' '.join(above)} / {' '.join(below)} = {value:.2f}x, goal {least}x, {verdict}")
+        arms = f"{' '.join(above)} / {' '.join(below)}"
+        print(f"{name}: {arms} = {value:.2f}x, goal {least}x, {verdict}")
 
 
 if __name__ == "__main__":

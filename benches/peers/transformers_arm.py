@@ -13,7 +13,7 @@ import workloads
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--model", required=True)
     parser.add_argument("--only", required=True, choices=workloads.WORKLOADS)
     parser.add_argument("--threads", type=int, default=2)
@@ -73,7 +73,7 @@ def training_step(model):
 
 
 def choose(model, size):
-    """`alone` is one batch of whole prompts, as most users do it; `shared` repeats the prefix's cache for each suffix."""
+    """`alone` is one batch of whole prompts; `shared` repeats the prefix's cache for suffixes."""
     prefix = torch.tensor([workloads.shared_prefix()])
     suffixes = torch.tensor(workloads.own_suffixes())
     prompts = torch.cat([prefix.expand(len(suffixes), -1), suffixes], 1)

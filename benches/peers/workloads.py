@@ -3,15 +3,18 @@
 benches/throughput.rs is the arm in Rust and follows the same text.
 
 - Token `i` of row `r` is `(i * 7919 + r * 104729) % 4095 + 1`.
-- `prefill/1024` reads 1,024 tokens of row 0 into a cache and computes the logits of the last position; tok/s of tokens
-  read.
-- `decode/N` reads 32 tokens of each of the rows 0 to N - 1 and draws 128 greedy tokens more for each; nothing ends a row.
-  tok/s of tokens drawn, the time of reading included.
-- `train` makes one step of AdamW on 16 rows of 128 tokens, each position predicting the next; tok/s of tokens trained on.
-- `choose/shared` and `choose/alone` label 16 prompts: each is tokens 0 to 999 of row 0 and then tokens 1,000 to 1,059 of
-  row p + 1 for principle p. A label is the probabilities of tokens 1 and 2 after the prompt. `shared` reads the 1,000 tokens
-  once for all sixteen, `alone` reads each prompt whole. labels/s.
-- Everything runs once to warm up and then again until 3 seconds and 3 runs have passed; the median run counts.
+- `prefill/1024` reads 1,024 tokens of row 0 into a cache and computes the logits of the last
+  position; tok/s of tokens read.
+- `decode/N` reads 32 tokens of each of the rows 0 to N - 1 and draws 128 greedy tokens more for
+  each; nothing ends a row. tok/s of tokens drawn, the time of reading included.
+- `train` makes one step of AdamW on 16 rows of 128 tokens, each position predicting the next; tok/s
+  of tokens trained on.
+- `choose/shared` and `choose/alone` label 16 prompts: each is tokens 0 to 999 of row 0 and then
+  tokens 1,000 to 1,059 of row p + 1 for principle p. A label is the probabilities of tokens 1 and 2
+  after the prompt. `shared` reads the 1,000 tokens once for all sixteen, `alone` reads each prompt
+  whole. labels/s.
+- Everything runs once to warm up and then again until 3 seconds and 3 runs have passed; the median
+  run counts.
 """
 
 import json
