@@ -48,6 +48,7 @@ mod files;
 mod fixture;
 mod folder;
 mod hugging_face;
+mod jinja;
 mod kv_cache;
 mod model;
 mod norm;
