@@ -22,6 +22,17 @@ pub(crate) fn add_sampling(body: &mut Map<String, Value>, sampling: &Sampling, s
     if let Some(top_k) = sampling.top_k {
         add("top_k", top_k.into());
     }
+    if let Some(min_p) = sampling.min_p {
+        add("min_p", number(min_p));
+    }
+    if let Some(penalty) = sampling.repetition_penalty {
+        add("repetition_penalty", number(penalty));
+        // The name that llama.cpp gives to it.
+        add("repeat_penalty", number(penalty));
+    }
+    if !sampling.stop_tokens.is_empty() {
+        add("stop_token_ids", sampling.stop_tokens.clone().into());
+    }
 }
 
 /// A number as people write it: 0.2, not 0.200000003.
@@ -60,7 +71,9 @@ pub(crate) fn completion(
     let counted = usage.and_then(|usage| usize::try_from(usage.completion_tokens?).ok());
     let tokens = counted.unwrap_or_else(|| match stopped {
         StopReason::Length => sampling.max_tokens,
-        StopReason::Stop => text.chars().count().div_ceil(CHARACTERS_PER_TOKEN),
+        StopReason::Stop | StopReason::Cancelled => {
+            text.chars().count().div_ceil(CHARACTERS_PER_TOKEN)
+        }
     });
     if let Some(end) = stops.iter().filter_map(|stop| text.find(stop)).min() {
         text.truncate(end);
@@ -82,14 +95,18 @@ mod tests {
             temperature: 0.0,
             top_k: Some(5),
             top_p: Some(0.9),
+            min_p: Some(0.1),
+            repetition_penalty: Some(1.5),
             max_tokens: 7,
+            stop_tokens: vec![3],
             ..Sampling::default()
         };
         let mut body = Map::new();
         add_sampling(&mut body, &sampling, &["x"]);
-        let expected = json!(
-            {"temperature": 0.0, "max_tokens": 7, "top_p": 0.9, "stop": ["x"], "top_k": 5}
-        );
+        let expected = json!({
+            "temperature": 0.0, "max_tokens": 7, "top_p": 0.9, "stop": ["x"], "top_k": 5, "min_p": 0.1,
+            "repetition_penalty": 1.5, "repeat_penalty": 1.5, "stop_token_ids": [3],
+        });
         assert_eq!(Value::Object(body), expected);
     }
 

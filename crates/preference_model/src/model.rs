@@ -216,6 +216,28 @@ mod tests {
         assert!(names.iter().all(|name| *name == SCORE || name.starts_with("model.")), "{names:?}");
     }
 
+    /// The rows of the fixture are filled up with token 0, which is its end-of-turn token.
+    #[test]
+    fn the_padding_token_does_not_matter() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model");
+        model().save(&path).unwrap();
+        let dialogues = [dialogue("a"), dialogue("good bad a b c"), dialogue("b c")];
+        let expected = model().reward(&dialogues).unwrap();
+        let config = fs::read(path.join(CONFIG)).unwrap();
+        for pad in [json!(null), json!(-1), json!(0), json!(2), json!(8)] {
+            let mut config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+            config["pad_token_id"] = pad;
+            fs::write(path.join(CONFIG), config.to_string()).unwrap();
+            let padded = read(&path).unwrap();
+            assert_eq!(padded.reward(&dialogues).unwrap(), expected);
+            for (dialogue, expected) in dialogues.iter().zip(&expected) {
+                let alone = padded.reward(std::slice::from_ref(dialogue)).unwrap()[0];
+                assert!((alone - expected).abs() < 1e-5);
+            }
+        }
+    }
+
     #[test]
     fn names_what_is_wrong_with_a_folder() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,13 +1,10 @@
 //! Dialogues to text, in the format that a model was trained on.
 
-use crate::{Error, guard::guarded, strftime};
+use crate::{Error, jinja};
 use dialogue::{Dialogue, Message, Role};
 use language_model::Error as ModelError;
-use minijinja::{
-    AutoEscape, Environment, ErrorKind, Value, context,
-    value::{Kwargs, ViaDeserialize},
-};
-use std::{io, sync::Arc, time::SystemTime};
+use minijinja::{Environment, Value, context};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// The transcript of the paper (arXiv 2212.08073, appendix E) and of hh-rlhf as a chat template: what base models, whose
 /// folders bring no template, read.
@@ -31,13 +28,6 @@ const TRANSCRIPT: &str = "\
 
 const NAME: &str = "chat_template";
 
-/// The longest text that a template may make of nothing, in bytes.
-const LONGEST_TEXT: usize = 16 << 20;
-
-/// Instructions that a template may take for one dialogue. Those of published models take some ten for a message and
-/// thousands with many tools; a loop that would never end stops after seconds.
-const FUEL: u64 = 50_000_000;
-
 /// The begin-of-text and end-of-text tokens as templates write them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SpecialTokens {
@@ -50,14 +40,20 @@ pub struct SpecialTokens {
 /// A Jinja chat template with what Hugging Face gives to it; cheap to clone.
 ///
 /// The template sees `messages`, `add_generation_prompt`, `bos_token`, `eos_token` (undefined if the model has none),
-/// `tools` and `documents` (always none), the functions `raise_exception` and `strftime_now`, the filter `tojson` and
-/// the methods of Python's strings and dictionaries. `strftime_now` tells the time at which the template was loaded, in
-/// UTC, so that the parts of one run agree with each other.
+/// `tools` and `documents` (always none), further variables of [`ChatTemplate::with_variables`], the functions
+/// `raise_exception` and `strftime_now`, the filter `tojson` and the methods of Python's strings and dictionaries.
+/// `strftime_now` tells the time at which the template was loaded, in UTC, so that the parts of one run agree with each
+/// other. A variable that nobody gives is undefined: false, empty, and nothing when written.
+///
+/// A rendering may take some thousand steps a message and write a megabyte more than 16 times what the messages hold, so
+/// that a damaged or hostile template ends with an error. The memory of the values that it computes on the way has no
+/// limit of its own.
 #[derive(Clone)]
 pub struct ChatTemplate {
     source: Arc<str>,
     environment: Arc<Environment<'static>>,
     special: SpecialTokens,
+    variables: Arc<BTreeMap<String, serde_json::Value>>,
 }
 
 /// Where one assistant turn stands in the text of a dialogue, in bytes.
@@ -77,11 +73,22 @@ impl ChatTemplate {
     /// # Errors
     /// [`Error::Template`] with the line that does not compile.
     pub fn from_source(source: &str, file: &str, special: SpecialTokens) -> Result<Self, Error> {
-        let mut environment = environment();
-        let plain = plain_jinja(source);
-        call(|| environment.add_template_owned(NAME, plain))
+        let mut environment = jinja::environment();
+        jinja::compile(&mut environment, NAME, source)
             .map_err(|source| Error::Template { file: file.to_owned(), source })?;
-        Ok(Self { source: source.into(), environment: Arc::new(environment), special })
+        let environment = Arc::new(environment);
+        Ok(Self { source: source.into(), environment, special, variables: Arc::default() })
+    }
+
+    /// Gives further variables to the template, as keyword arguments of `apply_chat_template` are given in Hugging Face:
+    /// `enable_thinking`, `date_string` and the like. They do not replace those that the template sees anyway.
+    #[must_use]
+    pub fn with_variables(
+        mut self,
+        variables: impl IntoIterator<Item = (String, serde_json::Value)>,
+    ) -> Self {
+        Arc::make_mut(&mut self.variables).extend(variables);
+        self
     }
 
     /// The transcript of the paper: `\n\nHuman: …\n\nAssistant: …`. A reply at the very end is closed by the
@@ -228,13 +235,10 @@ impl ChatTemplate {
             documents => (),
             bos_token => undefined_if_none(&self.special.bos).unwrap_or(Value::UNDEFINED),
             eos_token => undefined_if_none(&self.special.eos).unwrap_or(Value::UNDEFINED),
+            ..Value::from_serialize(&*self.variables)
         };
-        let content: usize = messages.iter().map(|message| message.content.len()).sum();
-        let mut text = Text { bytes: Vec::new(), most: LONGEST_TEXT + 16 * content };
-        call(|| {
-            self.environment.get_template(NAME)?.render_captured_to(context, &mut text).map(drop)
-        })?;
-        Ok(String::from_utf8_lossy(&text.bytes).into_owned())
+        let bytes = messages.iter().map(|message| message.content.len()).sum();
+        jinja::render(&self.environment, NAME, &context, messages.len(), bytes)
     }
 }
 
@@ -248,132 +252,8 @@ impl std::fmt::Debug for ChatTemplate {
     }
 }
 
-/// A call into the template engine, whose panics are failures.
-fn call<T>(call: impl FnOnce() -> Result<T, minijinja::Error>) -> Result<T, minijinja::Error> {
-    guarded(call)
-        .unwrap_or_else(|message| Err(minijinja::Error::new(ErrorKind::InvalidOperation, message)))
-}
-
-/// A text that stops growing at some length.
-struct Text {
-    bytes: Vec<u8>,
-    most: usize,
-}
-
-impl io::Write for Text {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.bytes.len() + bytes.len() > self.most {
-            let message = format!("it writes more than {} bytes", self.most);
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
-        }
-        self.bytes.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 fn refusal(dialogue: &Dialogue, message: impl Into<String>) -> ModelError {
     ModelError::Template { id: dialogue.id(), message: message.into() }
-}
-
-/// Jinja as Hugging Face sets it up for chat templates.
-fn environment() -> Environment<'static> {
-    let mut environment = Environment::new();
-    environment.set_fuel(Some(FUEL));
-    environment.set_trim_blocks(true);
-    environment.set_lstrip_blocks(true);
-    environment.set_auto_escape_callback(|_| AutoEscape::None);
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-    environment.add_function("raise_exception", |message: String| {
-        Err::<Value, _>(minijinja::Error::new(ErrorKind::InvalidOperation, message))
-    });
-    let loaded = SystemTime::now();
-    environment.add_function("strftime_now", move |format: &str| {
-        strftime::format_time(loaded, format)
-            .map_err(|message| minijinja::Error::new(ErrorKind::InvalidOperation, message))
-    });
-    environment.add_filter("tojson", to_json);
-    environment
-}
-
-/// Python's `json.dumps` without its escapes for HTML and for characters beyond ASCII.
-fn to_json(
-    ViaDeserialize(value): ViaDeserialize<serde_json::Value>,
-    options: Kwargs,
-) -> Result<String, minijinja::Error> {
-    let indent: Option<usize> = options.get("indent")?;
-    let _: Option<bool> = options.get("ensure_ascii")?;
-    options.assert_all_used()?;
-    let mut json = Vec::new();
-    let written = if let Some(indent) = indent {
-        let spaces = " ".repeat(indent.min(16));
-        let formatter = serde_json::ser::PrettyFormatter::with_indent(spaces.as_bytes());
-        write_json(&value, &mut json, formatter)
-    } else {
-        write_json(&value, &mut json, PythonSpaces)
-    };
-    written
-        .map_err(|error| minijinja::Error::new(ErrorKind::BadSerialization, error.to_string()))?;
-    Ok(String::from_utf8_lossy(&json).into_owned())
-}
-
-fn write_json(
-    value: &serde_json::Value,
-    json: &mut Vec<u8>,
-    formatter: impl serde_json::ser::Formatter,
-) -> serde_json::Result<()> {
-    use serde::Serialize as _;
-    value.serialize(&mut serde_json::Serializer::with_formatter(json, formatter))
-}
-
-/// A space behind every comma and colon.
-struct PythonSpaces;
-
-impl serde_json::ser::Formatter for PythonSpaces {
-    fn begin_array_value<W>(&mut self, writer: &mut W, first: bool) -> io::Result<()>
-    where
-        W: ?Sized + io::Write,
-    {
-        if first { Ok(()) } else { writer.write_all(b", ") }
-    }
-
-    fn begin_object_key<W>(&mut self, writer: &mut W, first: bool) -> io::Result<()>
-    where
-        W: ?Sized + io::Write,
-    {
-        if first { Ok(()) } else { writer.write_all(b", ") }
-    }
-
-    fn begin_object_value<W>(&mut self, writer: &mut W) -> io::Result<()>
-    where
-        W: ?Sized + io::Write,
-    {
-        writer.write_all(b": ")
-    }
-}
-
-/// The source as this Jinja needs it to give what Hugging Face's gives: line ends are `\n`, and `{% generation %}`
-/// blocks, which mark what is trained on and change no text, are plain blocks.
-fn plain_jinja(source: &str) -> String {
-    let source = source.replace("\r\n", "\n").replace('\r', "\n");
-    let mut plain = String::with_capacity(source.len());
-    let mut rest = source.as_str();
-    while let Some(start) = rest.find("{%") {
-        // Behind the two characters that open the tag, whose second could close it again.
-        let Some(length) = rest[start + 2..].find("%}").map(|length| length + 2) else { break };
-        let (before, tag) = (&rest[..start], &rest[start..start + length]);
-        plain.push_str(before);
-        plain.push_str(&match tag[2..].trim_matches(['-', '+', ' ', '\t', '\n']) {
-            "generation" => tag.replace("generation", "if true"),
-            "endgeneration" => tag.replace("endgeneration", "endif"),
-            _ => tag.to_owned(),
-        });
-        rest = &rest[start + length..];
-    }
-    plain + rest
 }
 
 fn trailing_space(text: &str) -> &str {
@@ -496,7 +376,146 @@ mod tests {
             render("{%- generation -%} a {%- endgeneration -%}{{ 'generation' }}"),
             "ageneration"
         );
-        assert_eq!(plain_jinja("{% generation %}\r\n{% if"), "{% if true %}\n{% if");
+        assert_eq!(jinja::plain_source("{% generation %}\r\n{% if"), "{% if true %}\n{% if");
+    }
+
+    /// What Jinja of Python writes (`transformers` 5.24), for the first two messages of the dialogue.
+    #[test]
+    fn writes_and_asks_as_python_does() {
+        let cases = [
+            (
+                "{{ none is iterable }} {{ 'a' is iterable }} {{ {} is iterable }} {{ 1 is iterable }}",
+                "False True True False",
+            ),
+            (
+                "{{ messages is sequence }} {{ 'a' is sequence }} {{ {} is sequence }} {{ none is sequence }}",
+                "True True True False",
+            ),
+            ("{{ tools is iterable and tools | length > 0 }} {{ nothing | length }}", "False 0"),
+            (
+                "{{ true is number }} {{ nothing is iterable }} {{ nothing is string }}",
+                "True True False",
+            ),
+            ("{{ nothing }}{{ nothing is defined }}{% if nothing and x %}y{% endif %}", "False"),
+            (
+                "{{ nothing == none }} {{ nothing is none }} {{ 'x' in nothing }}",
+                "False False False",
+            ),
+            ("{{ messages[1] }}", "{'role': 'assistant', 'content': ' Yes? '}"),
+            (
+                "{{ [1, 'a', none, true, 1.5, \"it's\", 'a\\n\\t\\\\'] }}",
+                "[1, 'a', None, True, 1.5, \"it's\", 'a\\n\\t\\\\']",
+            ),
+            (
+                "{{ {'b': {}, 'a': []} }} {{ 1e20 }} {{ 1e-7 }} {{ 2.0 }}",
+                "{'b': {}, 'a': []} 1e+20 1e-07 2.0",
+            ),
+            (
+                "{{ messages | map(attribute='role') | list }}",
+                "['user', 'assistant', 'user', 'assistant']",
+            ),
+            (
+                "{{ 'a,b,c'.rsplit(',', 1) }} {{ 'a,b,c'.split(',', 1) }}",
+                "['a,b', 'c'] ['a', 'b,c']",
+            ),
+            (
+                "{{ 'abc'.removeprefix('a') }} {{ 'abc'.removesuffix('c') }} {{ 'abc'.index('c') }}",
+                "bc ab 2",
+            ),
+            (
+                "{{ 'a=b=c'.partition('=')[2] }} {{ 'a=b=c'.rpartition('=')[0] }} {{ 'a'.partition('=')[0] }}",
+                "b=c a=b a",
+            ),
+            (
+                "{{ {'b': 1, 'a': [1, {}]} | tojson(sort_keys=true, separators=(',', ':')) }}",
+                r#"{"a":[1,{}],"b":1}"#,
+            ),
+            (
+                "{{ {'b': [1], 'a': {}} | tojson(indent=2) }}",
+                "{\n  \"b\": [\n    1\n  ],\n  \"a\": {}\n}",
+            ),
+            ("{{ [1] | tojson(indent='\t') }} {{ [] | tojson(indent=2) }}", "[\n\t1\n] []"),
+            ("{{ 'é🦀\x7f\\u0007<\\n' | tojson }}", "\"é🦀\x7f\\u0007<\\n\""),
+            (
+                "{{ 'é🦀\x7f' | tojson(ensure_ascii=true) }} {{ 'é' | tojson(true) }}",
+                "\"\\u00e9\\ud83e\\udd80\\u007f\" \"\\u00e9\"",
+            ),
+            (
+                "{{ 1e20 | tojson }} {{ 1e-7 | tojson }} {{ 1.0 | tojson }} {{ none | tojson }}",
+                "1e+20 1e-07 1.0 null",
+            ),
+        ];
+        for (source, expected) in cases {
+            assert_eq!(template(source).render(&dialogue(), true).unwrap(), expected, "{source}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_filter_is_an_error() {
+        for source in [
+            "{{ 1 | tojson(indent='x', separators=(',',)) }}",
+            "{{ 1 | tojson(indent=[]) }}",
+            "{{ 1 | tojson(colour=1) }}",
+            "{{ 1 | length }}",
+            "{{ 'a'.rsplit('') }}",
+            "{{ 'a'.index('b') }}",
+            "{{ 'a'.dance() }}",
+            "{{ raise_exception('no') }}",
+            "{{ strftime_now('%!') }}",
+        ] {
+            let error = template(source).render(&dialogue(), true).unwrap_err();
+            assert!(matches!(&error, ModelError::Template { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn further_variables_are_seen() {
+        let source = "{{ enable_thinking is defined and not enable_thinking }} {{ date_string }} {{ eos_token }}";
+        assert_eq!(template(source).render(&dialogue(), true).unwrap(), "False  <|end|>");
+        let given = [
+            ("enable_thinking", false.into()),
+            ("date_string", "today".into()),
+            ("eos_token", "x".into()),
+        ];
+        let given = given.map(|(name, value): (&str, serde_json::Value)| (name.to_owned(), value));
+        let told = template(source).with_variables(given);
+        assert_eq!(told.render(&dialogue(), true).unwrap(), "True today <|end|>");
+    }
+
+    #[test]
+    fn a_template_that_never_ends_is_an_error() {
+        let hostile = [
+            "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+            "{% for a in range(1000000000) %}{% endfor %}",
+            "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+            "{% for x in [[1]] recursive %}{{ loop(x) }}{{ loop([[[x]]]) }}{% endfor %}",
+            "{{ 'a' * 1000000000000 }}",
+            "{{ 'a' * 90000000 }}",
+            "{% for a in range(99999) %}{{ 'a' * 1000 }}{% endfor %}",
+            "{% set ns = namespace(x=[]) %}{% for a in range(99999) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x }}",
+            "{% set ns = namespace(x=[]) %}{% for a in range(1000) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x | tojson }}",
+            "{% set ns = namespace(x=[]) %}{% for a in range(1000) %}{% set ns.x = [ns.x] %}{% endfor %}{{ (ns.x | string)[0] }}{{ ns.x == ns.x }}{{ raise_exception('') }}",
+            "{% set ns = namespace(x=[]) %}{% for a in range(1000) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x }}",
+        ];
+        for source in hostile {
+            let error = template(source).render(&dialogue(), true).unwrap_err();
+            assert!(matches!(&error, ModelError::Template { .. }), "{source}: {error}");
+        }
+        let deep = "(".repeat(100_000);
+        assert!(
+            ChatTemplate::from_source(&format!("{{{{ {deep} }}}}"), "file", special()).is_err()
+        );
+    }
+
+    #[test]
+    fn long_dialogues_have_room() {
+        let mut long = Dialogue::default();
+        for _ in 0..2000 {
+            long = long.with_user("Is it?").with_assistant("It is.");
+        }
+        for template in [template(CHAT_ML), template(HEADERS), template(BLOCKS), transcript()] {
+            assert!(template.render(&long, true).unwrap().len() > 2000 * 12);
+        }
     }
 
     proptest! {

@@ -50,7 +50,8 @@ impl Codec {
     /// Puts the parts together.
     ///
     /// Replies end at `stop`, at the template's end-of-text token and at the special token that the template writes
-    /// behind an assistant turn.
+    /// behind an assistant turn. Which token fills up rows makes no difference, not even if it is the end-of-text token:
+    /// rows are known by their lengths.
     pub fn new(
         tokenizer: Tokenizer,
         template: ChatTemplate,
@@ -89,6 +90,10 @@ impl Codec {
 
     /// Reads the text side of a model folder. A folder without chat template gets [`ChatTemplate::transcript`].
     ///
+    /// Replies end at every token that `config.json` or `generation_config.json` names as `eos_token_id`, a number or a
+    /// list, besides those of [`Codec::new`]. (In `transformers` the latter file replaces the former, and neither its
+    /// `eos_token` nor the end of a turn counts, which lets some models talk on.)
+    ///
     /// # Errors
     /// [`Error::MissingFile`] and [`Error::Read`], or those of [`Codec::from_files`].
     pub fn from_folder(folder: impl AsRef<Path>) -> Result<Self, Error> {
@@ -118,6 +123,7 @@ impl Codec {
         };
         let named = tokenizer_config.remove("chat_template");
         let template = read_template(files, named.as_ref(), special)?;
+        let template = template.with_variables(further_tokens(&tokenizer_config));
         let mut stop = config.eos_token_id;
         stop.extend(token_ids(generation_config.get("eos_token_id")));
         Ok(Self::with_files(
@@ -326,20 +332,52 @@ fn read_template(
         let source = String::from_utf8_lossy(source);
         return ChatTemplate::from_source(&source, &files.path_of(CHAT_TEMPLATE), special);
     }
+    let file = files.path_of(TOKENIZER_CONFIG);
     let default = match named {
+        None | Some(Value::Null) => return ChatTemplate::transcript(special),
         Some(Value::Array(templates)) => templates
             .iter()
             .find(|template| template["name"] == "default")
-            .map(|template| &template["template"]),
-        other => other,
+            .map_or(&Value::Null, |template| &template["template"]),
+        Some(other) => other,
     };
     match default {
-        Some(Value::String(source)) => {
-            let file = files.path_of(TOKENIZER_CONFIG);
+        Value::String(source) => {
             ChatTemplate::from_source(source, &format!("`chat_template` of {file}"), special)
         }
-        _ => ChatTemplate::transcript(special),
+        _ => Err(Error::Config {
+            file,
+            key: "chat_template",
+            found: found(named),
+            expected: "a template, or a list of named ones with one that is named `default`",
+        }),
     }
+}
+
+/// What stands in the place of a template.
+fn found(template: Option<&Value>) -> String {
+    let Some(Value::Array(templates)) = template else {
+        return template.unwrap_or(&Value::Null).to_string();
+    };
+    let names: Vec<&str> =
+        templates.iter().filter_map(|template| template["name"].as_str()).collect();
+    format!(
+        "a list with {}",
+        if names.is_empty() { "no names".to_owned() } else { names.join(", ") }
+    )
+}
+
+/// The special tokens of a tokenizer's settings that templates may name besides those of [`SpecialTokens`].
+fn further_tokens(tokenizer_config: &Map<String, Value>) -> Vec<(String, Value)> {
+    const NAMES: [&str; 5] = ["unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+    let token =
+        |name: &str| Some((name.to_owned(), token_text(tokenizer_config.get(name)?)?.into()));
+    let mut tokens: Vec<_> = NAMES.into_iter().filter_map(token).collect();
+    if let Some(Value::Array(more)) = tokenizer_config.get("additional_special_tokens") {
+        let more: Vec<String> = more.iter().filter_map(token_text).collect();
+        tokens.push(("additional_special_tokens".to_owned(), more.into()));
+    }
+    tokens
 }
 
 /// A special token as the tokenizer's settings write it: a string, or an object that holds one.
@@ -546,6 +584,73 @@ mod tests {
         assert_eq!(generation, json!({"eos_token_id": expected, "top_k": 5}));
     }
 
+    /// Special tokens of a folder whose padding token is its end-of-text token, and of one that has another or none.
+    const PADDINGS: [(&str, Option<&str>); 3] = [
+        (r#""pad_token": "<|end|>""#, Some("<|end|>")),
+        (r#""pad_token": {"content": "<|pad|>"}"#, Some("<|pad|>")),
+        (r#""pad_token": null"#, None),
+    ];
+
+    #[test]
+    fn the_padding_token_makes_no_difference() {
+        let end = fixture::tokenizer().token_to_id("<|end|>").unwrap();
+        let read = |(pad_token, pad): (&str, Option<&str>), template: &[u8]| {
+            let text =
+                format!(r#"{{"bos_token": "<|begin|>", "eos_token": "<|end|>", {pad_token}}}"#);
+            let mut files = files(&text);
+            let mut config: Value = serde_json::from_slice(&files.config).unwrap();
+            config["eos_token_id"] = json!(end);
+            config["pad_token_id"] =
+                json!(pad.and_then(|pad| fixture::tokenizer().token_to_id(pad)));
+            files.config = config.to_string().into_bytes().into();
+            files.chat_template = (!template.is_empty()).then(|| template.to_vec().into());
+            Codec::from_files(&files).unwrap()
+        };
+        for template in ["", CHAT_ML, HEADERS, fixture::BLOCKS] {
+            let codecs = PADDINGS.map(|padding| read(padding, template.as_bytes()));
+            for codec in &codecs {
+                let whole = codec.encode_dialogue(&dialogue()).unwrap();
+                assert_eq!(whole, codecs[2].encode_dialogue(&dialogue()).unwrap());
+                assert_eq!(codec.stop_tokens(), codecs[2].stop_tokens());
+                // The token that ends the last reply is there once, and is learnt.
+                let last = whole.tokens.iter().rposition(|&token| codec.is_stop(token)).unwrap();
+                assert!(whole.assistant[last]);
+                assert!(!codec.is_stop(whole.tokens[last - 1]));
+                let prompt = codec.encode_prompt(&dialogue().prompt()).unwrap();
+                assert!(whole.tokens.starts_with(&prompt));
+                assert!(!codec.is_stop(*prompt.last().unwrap()));
+                let reply = &whole.tokens[prompt.len()..=last];
+                assert_eq!(codec.reply(&dialogue().prompt(), reply, &[]), "You are welcome.");
+            }
+        }
+    }
+
+    #[test]
+    fn odd_stop_tokens_are_read() {
+        let read = |generation: &str| {
+            let mut files = files(r#"{"eos_token": "<|end|>"}"#);
+            files.generation_config = Some(generation.as_bytes().to_vec().into());
+            Codec::from_files(&files).unwrap().stop_tokens().to_vec()
+        };
+        let none = read("{}");
+        assert_eq!(read(r#"{"eos_token_id": null, "pad_token_id": -1}"#), none);
+        assert_eq!(read(r#"{"eos_token_id": -1, "pad_token_id": [0, 1]}"#), none);
+        assert_eq!(read(r#"{"eos_token_id": [], "temperature": null}"#), none);
+        let mut more = [none.as_slice(), &[300, 301]].concat();
+        more.sort_unstable();
+        assert_eq!(read(r#"{"eos_token_id": [301, 300, 301]}"#), more);
+    }
+
+    #[test]
+    fn templates_see_all_special_tokens() {
+        let text = r#"{"pad_token": "<|pad|>", "unk_token": {"content": "<|user|>"}, "additional_special_tokens":
+            ["<|begin|>", {"content": "<|end|>"}], "mask_token": null,
+            "chat_template": "{{ pad_token }}{{ unk_token }}{{ additional_special_tokens[1] }}{{ mask_token is defined }}"}"#;
+        let codec = Codec::from_files(&files(text)).unwrap();
+        let written = codec.template().render(&dialogue(), true).unwrap();
+        assert_eq!(written, "<|pad|><|user|><|end|>False");
+    }
+
     #[test]
     fn finds_the_template_of_a_folder() {
         let source = |codec: &Codec| codec.template().source().to_owned();
@@ -556,6 +661,18 @@ mod tests {
         assert_eq!(source(&string), "one");
         let list = r#"{"chat_template": [{"name": "rag", "template": "no"}, {"name": "default", "template": "two"}]}"#;
         assert_eq!(source(&Codec::from_files(&files(list)).unwrap()), "two");
+        assert!(
+            Codec::from_files(&files(r#"{"chat_template": null}"#))
+                .unwrap()
+                .template()
+                .is_transcript()
+        );
+        for wrong in
+            [r#"{"chat_template": [{"name": "rag", "template": "no"}]}"#, r#"{"chat_template": 3}"#]
+        {
+            let error = Codec::from_files(&files(wrong)).unwrap_err().to_string();
+            assert!(error.contains("tokenizer_config.json: `chat_template`"), "{error}");
+        }
         let mut both = files(r#"{"chat_template": "one"}"#);
         both.chat_template = Some(b"three".as_slice().into());
         assert_eq!(source(&Codec::from_files(&both).unwrap()), "three");

@@ -54,6 +54,7 @@ mod guard;
 mod header;
 mod hugging_face;
 mod index;
+mod jinja;
 mod kv_cache;
 mod linear;
 mod lora;

@@ -14,7 +14,8 @@ impl<B: Backend> Transformer<B> {
     /// `on_piece` is called once a token with the text that this token settles. That text is empty where a character is
     /// not complete yet and where the end of the text may turn out to be the beginning of a stop string. Behind the
     /// last token it is called once more if text was held back until then. All pieces together are the text of the
-    /// reply, which is the text that [`Transformer::draw`] gives.
+    /// reply, which is the text that [`Transformer::draw`] gives, but for tokenizers whose decoder lets bytes that form no
+    /// character spoil a character before them.
     ///
     /// [`ControlFlow::Break`] ends the reply with [`StopReason::Cancelled`] behind the token just drawn; its text is
     /// what has been handed out. Reading the prompt cannot be interrupted.

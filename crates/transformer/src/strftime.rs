@@ -1,142 +1,23 @@
 //! Dates the way Python's `strftime` writes them.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use jiff::{Timestamp, fmt::strtime, tz::TimeZone};
+use std::time::SystemTime;
 
-const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
-const DAYS: [&str; 7] =
-    ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
-
-/// A moment in UTC.
-struct Moment {
-    year: u64,
-    /// 0 is January.
-    month: usize,
-    /// 1 is the first.
-    day: u64,
-    /// 1 is the first of January.
-    day_of_year: u64,
-    /// 0 is Sunday.
-    weekday: usize,
-    hour: u64,
-    minute: u64,
-    second: u64,
-}
-
-/// Writes `time` in UTC by a `strftime` format. Times before 1970 count as 1970.
+/// Writes `time` in UTC by a `strftime` format.
 ///
 /// # Errors
-/// Names the first code that is not supported.
+/// Says which code of the format is not supported.
 pub(crate) fn format_time(time: SystemTime, format: &str) -> Result<String, String> {
-    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let moment = Moment::from_unix(seconds);
-    let mut text = String::with_capacity(format.len() + 16);
-    let mut characters = format.chars();
-    while let Some(character) = characters.next() {
-        if character != '%' {
-            text.push(character);
-            continue;
-        }
-        let (padded, code) = match characters.next() {
-            Some('-') => (false, characters.next()),
-            code => (true, code),
-        };
-        let written = code.and_then(|code| moment.code(code)).ok_or_else(|| {
-            format!("strftime_now does not support `%{}`", code.map_or(String::new(), String::from))
-        })?;
-        text.push_str(if padded { &written } else { unpadded(&written) });
-    }
-    Ok(text)
-}
-
-/// A number without its leading zeros.
-fn unpadded(number: &str) -> &str {
-    let stripped = number.trim_start_matches('0');
-    if stripped.is_empty() && !number.is_empty() { "0" } else { stripped }
-}
-
-impl Moment {
-    fn from_unix(seconds: u64) -> Self {
-        let (mut days, seconds) = (seconds / 86_400, seconds % 86_400);
-        let weekday = (days + 4) % 7; // 1970 began on a Thursday
-        let mut year = 1970;
-        while days >= days_in_year(year) {
-            days -= days_in_year(year);
-            year += 1;
-        }
-        let day_of_year = days + 1;
-        let mut month = 0;
-        while days >= days_in_month(year, month) {
-            days -= days_in_month(year, month);
-            month += 1;
-        }
-        Self {
-            year,
-            month,
-            day: days + 1,
-            day_of_year,
-            weekday: usize::try_from(weekday).unwrap_or(0),
-            hour: seconds / 3600,
-            minute: seconds / 60 % 60,
-            second: seconds % 60,
-        }
-    }
-
-    fn code(&self, code: char) -> Option<String> {
-        let (month, day) = (MONTHS[self.month], DAYS[self.weekday]);
-        Some(match code {
-            'Y' => self.year.to_string(),
-            'y' => format!("{:02}", self.year % 100),
-            'm' => format!("{:02}", self.month + 1),
-            'd' => format!("{:02}", self.day),
-            'j' => format!("{:03}", self.day_of_year),
-            'B' => month.to_owned(),
-            'b' => month[..3].to_owned(),
-            'A' => day.to_owned(),
-            'a' => day[..3].to_owned(),
-            'H' => format!("{:02}", self.hour),
-            'I' => format!("{:02}", (self.hour + 11) % 12 + 1),
-            'p' => if self.hour < 12 { "AM" } else { "PM" }.to_owned(),
-            'M' => format!("{:02}", self.minute),
-            'S' => format!("{:02}", self.second),
-            '%' => "%".to_owned(),
-            _ => return None,
-        })
-    }
-}
-
-fn is_leap(year: u64) -> bool {
-    year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400)
-}
-
-fn days_in_year(year: u64) -> u64 {
-    365 + u64::from(is_leap(year))
-}
-
-fn days_in_month(year: u64, month: usize) -> u64 {
-    match month {
-        1 => 28 + u64::from(is_leap(year)),
-        3 | 5 | 8 | 10 => 30,
-        _ => 31,
-    }
+    let wrong = |error: jiff::Error| format!("strftime_now cannot write `{format}`: {error}");
+    let time = Timestamp::try_from(time).map_err(wrong)?;
+    let time = time.to_zoned_datetime(TimeZone::UTC);
+    strtime::format(format, &time).map_err(wrong)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+    use std::time::{Duration, UNIX_EPOCH};
 
     fn written(seconds: u64, format: &str) -> Result<String, String> {
         format_time(UNIX_EPOCH + Duration::from_secs(seconds), format)
@@ -159,11 +40,16 @@ mod tests {
             "Thursday, January 1, 70; 1/01 12 AM %"
         });
         assert_eq!(written(13 * 3600, "%-I %p").unwrap(), "1 PM");
+        assert_eq!(written(61, "%F %T %D %R %e %h %u %w %s").unwrap(), {
+            "1970-01-01 00:01:01 01/01/70 00:01  1 Jan 4 4 61"
+        });
     }
 
     #[test]
-    fn names_an_unknown_code() {
-        assert_eq!(written(0, "%Q").unwrap_err(), "strftime_now does not support `%Q`");
-        assert_eq!(written(0, "100%").unwrap_err(), "strftime_now does not support `%`");
+    fn a_code_that_is_not_known_is_an_error() {
+        for format in ["%E", "%!", "100%"] {
+            let error = written(0, format).unwrap_err();
+            assert!(error.contains(&format!("cannot write `{format}`")), "{error}");
+        }
     }
 }
