@@ -347,9 +347,10 @@ fn read_template(
         }
         _ => Err(Error::Config {
             file,
-            key: "chat_template",
+            key: "chat_template".to_owned(),
             found: found(named),
-            expected: "a template, or a list of named ones with one that is named `default`",
+            expected: "a template, or a list of named ones with one that is named `default`"
+                .to_owned(),
         }),
     }
 }
