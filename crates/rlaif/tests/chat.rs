@@ -34,7 +34,7 @@ fn talker(folder: &Path, context: usize) {
     );
     let config = ModelConfig::from_json(&config, "config.json").unwrap();
     let decoder = Decoder::<Flex>::init(&config, 1, &FlexDevice);
-    Transformer { decoder, codec }.save(folder).unwrap();
+    Transformer::new(decoder, codec).save(folder).unwrap();
 }
 
 /// A chat whose input is a pipe.
