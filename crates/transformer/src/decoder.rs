@@ -9,7 +9,7 @@ use crate::norm::Norm;
 use crate::rotary::Rotary;
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Int, Tensor, backend::Backend};
-use kernels::{Place, Visibility};
+use kernels::{Place, Visibility, project_transposed};
 
 /// One layer: attention and feed-forward block, each behind a norm and added to the stream.
 #[derive(Module, Debug)]
@@ -248,7 +248,7 @@ impl<B: Backend> Decoder<B> {
 
     /// Unnormalised log-probabilities of the next token, `[positions, model]` to `[positions, vocabulary]`.
     pub fn logits(&self, hidden: Tensor<B, 2>) -> Tensor<B, 2> {
-        hidden.matmul(self.output_weights().transpose())
+        project_transposed(hidden, self.output_weights())
     }
 
     /// The output projection, `[vocabulary, model]`.

@@ -2,6 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, backend::Backend};
+use kernels::project;
 
 /// `x W + b`, and with an adapter `x W + b + s (x A) B`.
 #[derive(Module, Debug)]
@@ -36,7 +37,7 @@ impl<B: Backend> Linear<B> {
     /// `[positions, in]` to `[positions, out]`.
     pub(crate) fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
         let correction = self.adapter.as_ref().map(|adapter| adapter.forward(x.clone()));
-        let mut y = x.matmul(self.weight.val());
+        let mut y = project(x, self.weight.val());
         if let Some(bias) = &self.bias {
             y = y + bias.val().unsqueeze();
         }
