@@ -62,7 +62,7 @@ mod tests {
         assert_eq!(stream.finish(&tokenizer), "");
     }
 
-    /// In the style of SentencePiece: a mark for spaces, the first of which is left out, and tokens for bytes.
+    /// In the style of `SentencePiece`: a mark for spaces, the first of which is left out, and tokens for bytes.
     fn sentence_piece() -> Tokenizer {
         let vocabulary = ["<unk>", "▁", "a", "▁a", "b", "▁▁", "<0xC3>", "<0xA9>", "é", "▁é"];
         let vocabulary: serde_json::Map<String, serde_json::Value> =
