@@ -35,8 +35,8 @@ const NAME: &str = "chat_template";
 const LONGEST_TEXT: usize = 16 << 20;
 
 /// Instructions that a template may take for one dialogue. Those of published models take some ten for a message and
-/// thousands with many tools; a loop that would never end stops after seconds.
-const FUEL: u64 = 50_000_000;
+/// thousands with many tools; a loop that would never end stops after about a second.
+const FUEL: u64 = 10_000_000;
 
 /// The begin-of-text and end-of-text tokens as templates write them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
