@@ -145,6 +145,11 @@ impl<'a> Source<'a> {
                 }
                 error => Error::Request { model, endpoint, message: error.to_string(), cache },
             },
+            ApiError::LockAcquisition(path) => {
+                let message = "another program is downloading it; wait for that";
+                let source = io::Error::new(ErrorKind::ResourceBusy, message);
+                Error::Cache { path, source }
+            }
             error => self.answer(error.to_string()),
         }
     }
@@ -268,5 +273,26 @@ impl hf_hub::api::Progress for Watched<'_> {
 
     fn finish(&mut self) {
         self.0.finish();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_files_are_told_from_those_of_the_network() {
+        let cache = PathBuf::from("/cache");
+        let endpoint = "http://localhost".to_owned();
+        let settings = Settings { cache, endpoint, token: None, offline: false };
+        let model = ModelId::parse("owner/tiny").unwrap();
+        let source = Source::connect(&settings, &model).unwrap();
+        let failed = |kind: ErrorKind| source.error(ApiError::IoError(kind.into()));
+        assert!(matches!(failed(ErrorKind::StorageFull), Error::Cache { .. }));
+        assert!(matches!(failed(ErrorKind::ConnectionReset), Error::Request { .. }));
+        let retried = ApiError::TooManyRetries(Box::new(ApiError::MissingHeader("ETag")));
+        assert!(matches!(source.error(retried), Error::Answer { .. }));
+        let message = source.error(ApiError::LockAcquisition("/cache/x.lock".into())).to_string();
+        assert!(message.contains("/cache/x.lock") && message.contains("another program"));
     }
 }

@@ -40,16 +40,16 @@ impl Turn {
         files();
         Self(turn)
     }
+}
 
-    /// Fails if `read` takes more memory at a time than `times` the size of what it reads.
-    fn bounded<T>(&self, bytes: usize, times: usize, read: impl FnOnce() -> T) -> T {
-        let before = MEMORY.current_usage();
-        MEMORY.reset_peak_usage();
-        let result = read();
-        let peak = MEMORY.peak_usage().saturating_sub(before);
-        assert!(peak <= times * bytes + SLACK, "{peak} bytes of memory for a file of {bytes}");
-        result
-    }
+/// Fails if `read` takes more memory at a time than `times` the size of what it reads.
+fn bounded<T>(_: &Turn, bytes: usize, times: usize, read: impl FnOnce() -> T) -> T {
+    let before = MEMORY.current_usage();
+    MEMORY.reset_peak_usage();
+    let result = read();
+    let peak = MEMORY.peak_usage().saturating_sub(before);
+    assert!(peak <= times * bytes + SLACK, "{peak} bytes of memory for a file of {bytes}");
+    result
 }
 
 const CONFIG: &str = r#"{
@@ -266,8 +266,8 @@ fn weights_read(bytes: &[u8]) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
     fs::write(&path, bytes).unwrap();
-    let read = turn.bounded(bytes.len(), 8, || Weights::from_folder(folder.path()));
-    let held = turn.bounded(bytes.len(), 8, || Weights::from_bytes(bytes.to_vec(), "w"));
+    let read = bounded(&turn, bytes.len(), 8, || Weights::from_folder(folder.path()));
+    let held = bounded(&turn, bytes.len(), 8, || Weights::from_bytes(bytes.to_vec(), "w"));
     assert_eq!(read.is_ok(), held.is_ok());
     let Ok(mut weights) = read else { return };
     // What is accepted here is what the library of the format accepts, with the same tensors.
@@ -278,7 +278,7 @@ fn weights_read(bytes: &[u8]) {
         let expected = reference.tensor(&name).unwrap();
         let shape = weights.shape(&name).unwrap().to_vec();
         assert_eq!(shape, expected.shape());
-        let numbers = turn.bounded(bytes.len(), 4, || weights.take(&name, &shape));
+        let numbers = bounded(&turn, bytes.len(), 4, || weights.take(&name, &shape));
         if let Ok(numbers) = numbers {
             assert_eq!(numbers.len(), shape.iter().product::<usize>());
         }
@@ -357,7 +357,31 @@ fn the_undamaged_model_is_read() {
     assert_eq!(model.codec.encode_text("<s>a").unwrap()[0], 0);
 }
 
+/// Not twice the model, as it would be with all files read or all numbers converted first.
+#[test]
+fn reading_takes_the_memory_of_the_model_and_of_few_tensors() {
+    let turn = Turn::take();
+    let mut config: Value = serde_json::from_str(CONFIG).unwrap();
+    for (key, size) in [
+        ("hidden_size", 256),
+        ("head_dim", 64),
+        ("intermediate_size", 512),
+        ("num_hidden_layers", 4),
+    ] {
+        config[key] = size.into();
+    }
+    let config = ModelConfig::from_json(&config.to_string(), "config.json").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    Decoder::<B>::init(&config, 3, &FlexDevice).save(folder.path(), Precision::F32).unwrap();
+    let model = config.parameters().unwrap() * size_of::<f32>();
+    let largest = 512 * 256 * size_of::<f32>();
+    let read = || Decoder::<B>::from_folder(folder.path(), &FlexDevice).unwrap();
+    bounded(&turn, model + 3 * largest, 1, read);
+}
+
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn damaged_weights(damages in vec(damage(), 1..4)) {
         weights_read(&damaged(file("model.safetensors"), &damages));
@@ -392,7 +416,7 @@ proptest! {
         let index = json!({"metadata": {}, "weight_map": {"x": shards[0], "y": shards[1], "z": shards[2]}});
         let index = damaged(index.to_string().as_bytes(), &damages);
         fs::write(folder.path().join("model.safetensors.index.json"), index).unwrap();
-        let _ = turn.bounded(size(folder.path()), 8, || Weights::from_folder(folder.path()));
+        let _ = bounded(&turn, size(folder.path()), 8, || Weights::from_folder(folder.path()));
     }
 
     #[test]
@@ -402,14 +426,14 @@ proptest! {
         replace(&mut config, at, &value);
         replace(&mut config, again, &other);
         let folder = folder("config.json", config.to_string().as_bytes());
-        let _ = turn.bounded(size(folder.path()), 16, || Decoder::<B>::from_folder(folder.path(), &FlexDevice));
+        let _ = bounded(&turn, size(folder.path()), 16, || Decoder::<B>::from_folder(folder.path(), &FlexDevice));
     }
 
     #[test]
     fn damaged_configurations(damages in vec(damage(), 1..4)) {
         let turn = Turn::take();
         let folder = folder("config.json", &damaged(CONFIG.as_bytes(), &damages));
-        let _ = turn.bounded(size(folder.path()), 16, || Decoder::<B>::from_folder(folder.path(), &FlexDevice));
+        let _ = bounded(&turn, size(folder.path()), 16, || Decoder::<B>::from_folder(folder.path(), &FlexDevice));
     }
 
     #[test]
@@ -466,21 +490,19 @@ fn claims_without_weights_take_no_memory() {
             }
             let folder = folder("config.json", config.to_string().as_bytes());
             let read = || Decoder::<B>::from_folder(folder.path(), &FlexDevice);
-            let decoder = turn.bounded(size(folder.path()), 16, read);
+            let decoder = bounded(&turn, size(folder.path()), 16, read);
             // A long context needs no weights: only what is written into it takes memory.
             assert!(decoder.is_err() || key == "max_position_embeddings", "{key} = {claim}");
         }
     }
 }
 
-/// Tokenizers whose parts do not fit together.
-#[test]
-fn hostile_tokenizers() {
-    let _turn = Turn::take();
-    let base: Value = serde_json::from_slice(file("tokenizer.json")).unwrap();
+/// Parts of tokenizers that do not fit the others, or themselves.
+#[allow(clippy::too_many_lines, reason = "a list")]
+fn unfit_parts() -> Vec<(&'static str, Value)> {
     let template = |special: Value, single: Value| json!({"type": "TemplateProcessing", "single": single, "pair": [], "special_tokens": special});
     let unigram = |vocab: Value, unknown: Value| json!({"type": "Unigram", "unk_id": unknown, "vocab": vocab, "byte_fallback": true});
-    let cases = [
+    vec![
         (
             "post_processor",
             template(
@@ -583,22 +605,23 @@ fn hostile_tokenizers() {
             "padding",
             json!({"strategy": {"Fixed": 1_000_000_000_u64}, "direction": "Left", "pad_to_multiple_of": 0, "pad_id": 0, "pad_type_id": 0, "pad_token": "<s>"}),
         ),
-    ];
-    for (part, value) in cases {
+    ]
+}
+
+#[test]
+fn hostile_tokenizers() {
+    let _turn = Turn::take();
+    let base: Value = serde_json::from_slice(file("tokenizer.json")).unwrap();
+    for (part, value) in unfit_parts() {
         let mut document = base.clone();
-        document[part] = value.clone();
-        let read = std::panic::catch_unwind(|| {
-            if let Ok(tokenizer) = Tokenizer::from_bytes(document.to_string().as_bytes(), "t") {
-                let _ = tokenizer.decode(&[0, 3, u32::MAX]);
-                let _ = tokenizer.encode_with_special_tokens("a few wörds");
-                let files = text_side("tokenizer.json", document.to_string().as_bytes());
-                if let Ok(codec) = Codec::from_files(&files) {
-                    use_codec(&codec);
-                }
-            }
-        });
-        if read.is_err() {
-            eprintln!("PANIC {part} {value}");
+        document[part] = value;
+        let json = document.to_string();
+        if let Ok(tokenizer) = Tokenizer::from_bytes(json.as_bytes(), "t") {
+            let _ = tokenizer.decode(&[0, 3, u32::MAX]);
+            let _ = tokenizer.encode_with_special_tokens("a few wörds");
+        }
+        if let Ok(codec) = Codec::from_files(&text_side("tokenizer.json", json.as_bytes())) {
+            use_codec(&codec);
         }
     }
 }
@@ -613,8 +636,6 @@ fn hostile_templates() {
         "{% for a in range(99999) %}{% for b in range(99999) %}0123456789{% endfor %}{% endfor %}",
         "{{ 'a' * 1000000000000 }}",
         "{{ range(1000000000000) | list }}",
-        "{{ [0] * 18446744073709551615 }}",
-        "{{ [0, 1] * 18446744073709551615 }}",
         "{{ 10 ** 1000000 }}",
         "{{ 'abc'[18446744073709551615:] ~ 1 % 0 }}",
         "{{ strftime_now('%') }}",
