@@ -11,12 +11,17 @@ use rayon::prelude::*;
 /// With more rows than this a general product is faster.
 const FEW_ROWS: usize = 32;
 
-/// Outputs that are summed up side by side, in registers, and rows that share what is loaded for them.
-const TILE: usize = 32;
+/// Rows that share what is loaded of the weights.
 const BLOCK: usize = 4;
 
-/// Products of two numbers that one thread computes at a time; less is not worth a second thread.
-const CHUNK: usize = 1 << 18;
+/// Sums of products that are kept side by side, since compilers do not reorder additions.
+const LANES: usize = 16;
+
+/// Outputs that one thread computes at a time, a whole number of cache lines.
+const TILE: usize = 64;
+
+/// Products of two numbers that are worth a second thread.
+const CHUNK: usize = 1 << 17;
 
 /// `x W`.
 ///
@@ -76,10 +81,10 @@ fn multiply(x: &FlexTensor, weight: &FlexTensor) -> FlexTensor {
     let (x_shape, shape) = (x.layout().shape(), weight.layout().shape());
     let sizes = Sizes { rows: x_shape[0], inner: x_shape[1], outer: shape[1] };
     let (x, weight): (&[f32], &[f32]) = (x.storage(), weight.storage());
-    by_tiles(
+    by_stretches(
         sizes,
         #[inline(always)]
-        |first, out| columns(x, weight, sizes, first, out),
+        |first, out| stretch(x, weight, sizes, first, out),
     )
 }
 
@@ -87,110 +92,129 @@ fn multiply_transposed(x: &FlexTensor, weight: &FlexTensor) -> FlexTensor {
     let (x_shape, shape) = (x.layout().shape(), weight.layout().shape());
     let sizes = Sizes { rows: x_shape[0], inner: x_shape[1], outer: shape[0] };
     let (x, weight): (&[f32], &[f32]) = (x.storage(), weight.storage());
-    by_tiles(
+    by_stretches(
         sizes,
         #[inline(always)]
-        |first, out| rows(x, weight, sizes, first, out),
+        |first, out| stretch_transposed(x, weight, sizes, first, out),
     )
 }
 
-/// Computes all outputs, a tile at a time, on all cores if there is enough to do. `tile` is given the first output and
-/// fills `[rows, width]`.
-fn by_tiles(sizes: Sizes, tile: impl Fn(usize, &mut [f32]) + Sync) -> FlexTensor {
+/// Computes all outputs, each thread a stretch of them for all rows. `stretch` is given the first output and adds to
+/// `[rows, width]`.
+fn by_stretches(sizes: Sizes, stretch: impl Fn(usize, &mut [f32]) + Sync) -> FlexTensor {
     let Sizes { rows, inner, outer } = sizes;
-    let mut tiles = vec![0.0_f32; rows * outer];
-    let of_tile = (rows * inner * TILE).max(1);
-    let at_once = (CHUNK / of_tile).max(1);
-    let size = at_once * rows * TILE;
-    let work = |(chunk, tiles): (usize, &mut [f32])| {
+    let products = rows * inner * outer;
+    let threads = rayon::current_num_threads().min(products / CHUNK).max(1);
+    let width = outer.div_ceil(threads).next_multiple_of(TILE);
+    let work = |(index, out): (usize, &mut [f32])| {
         vectorised(
             #[inline(always)]
-            || {
-                for (index, out) in tiles.chunks_mut(rows * TILE).enumerate() {
-                    tile((chunk * at_once + index) * TILE, out);
-                }
-            },
+            || stretch(index * width, out),
         );
     };
-    if tiles.len() <= size {
-        work((0, &mut tiles));
-    } else {
-        tiles.par_chunks_mut(size).enumerate().for_each(work);
-    }
-    let mut out = FlexTensor::empty([rows, outer].into(), DType::F32);
+    let mut out = FlexTensor::zeros([rows, outer].into(), DType::F32);
     let numbers: &mut [f32] = out.storage_mut();
-    for (index, tile) in tiles.chunks(rows * TILE).enumerate() {
-        let width = tile.len() / rows;
-        for (row, part) in tile.chunks_exact(width).enumerate() {
-            numbers[row * outer + index * TILE..][..width].copy_from_slice(part);
+    if width >= outer || rows == 1 {
+        // One row is its own stretches.
+        if width >= outer {
+            work((0, numbers));
+        } else {
+            numbers.par_chunks_mut(width).enumerate().for_each(work);
+        }
+        return out;
+    }
+    let mut stretches = vec![0.0_f32; rows * outer];
+    stretches.par_chunks_mut(rows * width).enumerate().for_each(work);
+    for (index, stretch) in stretches.chunks(rows * width).enumerate() {
+        let wide = stretch.len() / rows;
+        for (row, part) in stretch.chunks_exact(wide).enumerate() {
+            numbers[row * outer + index * width..][..wide].copy_from_slice(part);
         }
     }
     out
 }
 
+/// Adds `x W` for the outputs from `first` on. A few rows of the weights at a time, so that they are read in order, and
+/// are near when the next rows of `x` need them.
 #[inline(always)]
-fn columns(x: &[f32], weight: &[f32], sizes: Sizes, first: usize, out: &mut [f32]) {
+fn stretch(x: &[f32], weight: &[f32], sizes: Sizes, first: usize, out: &mut [f32]) {
     let Sizes { rows, inner, outer } = sizes;
     let width = out.len() / rows;
-    if width < TILE {
-        return narrow_columns(x, weight, sizes, first, out);
-    }
-    let mut row = 0;
-    while row + BLOCK <= rows {
-        let block = &x[row * inner..(row + BLOCK) * inner];
-        let sums = full_tile::<BLOCK>(block, weight, inner, outer, first);
-        for (out, sums) in out[row * TILE..].chunks_exact_mut(TILE).zip(&sums) {
-            out.copy_from_slice(sums);
+    let line = |index: usize| &weight[index * outer + first..][..width];
+    let mut index = 0;
+    while index + 4 <= inner {
+        let lines = [line(index), line(index + 1), line(index + 2), line(index + 3)];
+        let factors = |row: usize| &x[row * inner + index..][..4];
+        let mut row = 0;
+        let mut blocks = out.chunks_exact_mut(BLOCK * width);
+        for block in blocks.by_ref() {
+            let (first, rest) = block.split_at_mut(width);
+            let (second, rest) = rest.split_at_mut(width);
+            let (third, fourth) = rest.split_at_mut(width);
+            let factors = [factors(row), factors(row + 1), factors(row + 2), factors(row + 3)];
+            add_to_four(first, second, third, fourth, lines, factors);
+            row += BLOCK;
         }
-        row += BLOCK;
+        for out in blocks.into_remainder().chunks_exact_mut(width) {
+            add_to_one(out, lines[0], lines[1], lines[2], lines[3], factors(row));
+            row += 1;
+        }
+        index += 4;
     }
-    while row < rows {
-        let sums = full_tile::<1>(&x[row * inner..][..inner], weight, inner, outer, first);
-        out[row * TILE..][..TILE].copy_from_slice(&sums[0]);
-        row += 1;
-    }
-}
-
-#[inline(always)]
-fn full_tile<const ROWS: usize>(
-    x: &[f32],
-    weight: &[f32],
-    inner: usize,
-    outer: usize,
-    first: usize,
-) -> [[f32; TILE]; ROWS] {
-    let mut sums = [[0.0_f32; TILE]; ROWS];
-    for (index, line) in weight.chunks_exact(outer).enumerate() {
-        let Some(line) = line[first..].first_chunk::<TILE>() else { return sums };
-        for (row, sums) in sums.iter_mut().enumerate() {
+    for index in index..inner {
+        for (row, out) in out.chunks_exact_mut(width).enumerate() {
             let factor = x[row * inner + index];
-            for (sum, weight) in sums.iter_mut().zip(line) {
-                *sum = factor.mul_add(*weight, *sum);
-            }
-        }
-    }
-    sums
-}
-
-/// The last outputs, which do not fill a tile.
-#[inline(always)]
-fn narrow_columns(x: &[f32], weight: &[f32], sizes: Sizes, first: usize, out: &mut [f32]) {
-    let Sizes { rows, inner, outer } = sizes;
-    let width = out.len() / rows;
-    for (row, out) in out.chunks_exact_mut(width).enumerate() {
-        for (factor, line) in x[row * inner..][..inner].iter().zip(weight.chunks_exact(outer)) {
-            for (sum, weight) in out.iter_mut().zip(&line[first..]) {
+            for (sum, weight) in out.iter_mut().zip(line(index)) {
                 *sum = factor.mul_add(*weight, *sum);
             }
         }
     }
 }
 
-/// Sums of products that are kept side by side, since compilers do not reorder additions.
-const LANES: usize = 16;
+/// Four rows of outputs: what is loaded of the weights serves all of them.
+#[inline(always)]
+fn add_to_four(
+    first: &mut [f32],
+    second: &mut [f32],
+    third: &mut [f32],
+    fourth: &mut [f32],
+    [a, b, c, d]: [&[f32]; 4],
+    x: [&[f32]; 4],
+) {
+    let width = first.len();
+    let (second, third, fourth) = (&mut second[..width], &mut third[..width], &mut fourth[..width]);
+    let (a, b, c, d) = (&a[..width], &b[..width], &c[..width], &d[..width]);
+    let [x0, x1, x2, x3] = x.map(|x| [x[0], x[1], x[2], x[3]]);
+    for place in 0..width {
+        let weights = [a[place], b[place], c[place], d[place]];
+        first[place] = add(first[place], x0, weights);
+        second[place] = add(second[place], x1, weights);
+        third[place] = add(third[place], x2, weights);
+        fourth[place] = add(fourth[place], x3, weights);
+    }
+}
 
 #[inline(always)]
-fn rows(x: &[f32], weight: &[f32], sizes: Sizes, first: usize, out: &mut [f32]) {
+fn add_to_one(out: &mut [f32], a: &[f32], b: &[f32], c: &[f32], d: &[f32], x: &[f32]) {
+    let width = out.len();
+    let (a, b, c, d) = (&a[..width], &b[..width], &c[..width], &d[..width]);
+    let x = [x[0], x[1], x[2], x[3]];
+    for place in 0..width {
+        out[place] = add(out[place], x, [a[place], b[place], c[place], d[place]]);
+    }
+}
+
+#[inline(always)]
+fn add(sum: f32, x: [f32; 4], weights: [f32; 4]) -> f32 {
+    let sum = x[0].mul_add(weights[0], sum);
+    let sum = x[1].mul_add(weights[1], sum);
+    let sum = x[2].mul_add(weights[2], sum);
+    x[3].mul_add(weights[3], sum)
+}
+
+/// Computes `x W^T` for the outputs from `first` on.
+#[inline(always)]
+fn stretch_transposed(x: &[f32], weight: &[f32], sizes: Sizes, first: usize, out: &mut [f32]) {
     let Sizes { rows, inner, .. } = sizes;
     let width = out.len() / rows;
     for column in 0..width {
@@ -210,22 +234,25 @@ fn rows(x: &[f32], weight: &[f32], sizes: Sizes, first: usize, out: &mut [f32]) 
     }
 }
 
+/// The products of rows with a line of weights.
 #[inline(always)]
 fn products<const ROWS: usize>(x: &[f32], line: &[f32]) -> [f32; ROWS] {
     let inner = line.len();
+    let (weights, weights_rest) = line.as_chunks::<LANES>();
+    let rows: [(&[[f32; LANES]], &[f32]); ROWS] =
+        std::array::from_fn(|row| x[row * inner..][..inner].as_chunks());
+    let rows = rows.map(|(whole, rest)| (&whole[..weights.len()], rest));
     let mut lanes = [[0.0_f32; LANES]; ROWS];
-    let whole = inner / LANES * LANES;
-    for start in (0..whole).step_by(LANES) {
-        let Some(weights) = line[start..].first_chunk::<LANES>() else { break };
-        for (row, lanes) in lanes.iter_mut().enumerate() {
-            let Some(x) = x[row * inner + start..].first_chunk::<LANES>() else { break };
-            for ((lane, x), weight) in lanes.iter_mut().zip(x).zip(weights) {
-                *lane = x.mul_add(*weight, *lane);
+    for (index, weights) in weights.iter().enumerate() {
+        for (lanes, (x, _)) in lanes.iter_mut().zip(&rows) {
+            let x = &x[index];
+            for lane in 0..LANES {
+                lanes[lane] = x[lane].mul_add(weights[lane], lanes[lane]);
             }
         }
     }
     std::array::from_fn(|row| {
-        let rest = x[row * inner..][whole..inner].iter().zip(&line[whole..]);
+        let rest = rows[row].1.iter().zip(weights_rest);
         let rest = rest.fold(0.0, |sum: f32, (x, weight)| x.mul_add(*weight, sum));
         lanes[row].iter().sum::<f32>() + rest
     })
