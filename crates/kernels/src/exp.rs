@@ -16,8 +16,8 @@ pub(crate) fn exp(x: f32) -> f32 {
     const HIGHEST: f32 = 88.0;
     /// Adding it leaves no bits for a fraction, so that the sum is rounded to a whole number.
     const ROUND: f32 = 12_582_912.0;
-    /// `ln 2` in two parts, so that their products with `n` are exact enough.
-    const LN_2_HIGH: f32 = 0.693_359_375;
+    /// `ln 2` in two parts, so that their products with `n` are exact enough: 355 / 512 and what is left.
+    const LN_2_HIGH: f32 = 355.0 / 512.0;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
     let clamped = x.clamp(LOWEST, HIGHEST);
     let n = (clamped * std::f32::consts::LOG2_E + ROUND) - ROUND;

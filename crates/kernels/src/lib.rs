@@ -6,7 +6,12 @@
 //!
 //! The fast road needs no trait bound: the backend is recognised at run time, so code that is generic over `B: Backend`
 //! calls these functions as it would call burn's own.
+#![allow(
+    clippy::inline_always,
+    reason = "what is not inlined is compiled for the oldest processor, not for the one it runs on"
+)]
 
+mod attend_step;
 mod exp;
 mod flex;
 mod gated;
@@ -16,6 +21,7 @@ mod rms_norm;
 mod rotate;
 mod write_rows;
 
+pub use attend_step::attend_step;
 pub use flex::is_flex;
 pub use gated::silu_mul;
 pub use masked_softmax::{Stretch, Visibility, masked_softmax};

@@ -58,6 +58,11 @@ impl<B: Backend> Visibility<B> {
         Self { queries: Queries { first, time, window }, masks: Mutex::default() }
     }
 
+    /// The slots, of `slots` from position 0 on, that the first query of row `row` sees.
+    pub(crate) fn of_row(&self, row: usize, slots: usize) -> Range<usize> {
+        self.queries.visible(row, 0, 0, slots)
+    }
+
     /// Adds minus infinity to the scores of what must not be seen; `from` is the first query's place among all of the
     /// pass.
     ///
@@ -170,7 +175,9 @@ fn in_place(held: &mut [Held], visible: &Queries, from: usize) {
     for (held, &slots) in held.iter_mut().zip(&slots) {
         let scores: &mut [f32] = held.scores.storage_mut();
         if slots == 0 {
-            chunks.iter_mut().for_each(|chunk| chunk.push(&mut []));
+            for chunk in &mut chunks {
+                chunk.push(&mut []);
+            }
             continue;
         }
         for (index, chunk) in scores.chunks_mut(lines_at_once * slots).enumerate() {
@@ -237,7 +244,7 @@ fn softmax_line(
 
 /// In many lanes, since compilers do not reorder what they cannot prove to be equal.
 #[inline(always)]
-fn maximum(numbers: &[f32]) -> f32 {
+pub(crate) fn maximum(numbers: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; 32];
     let chunks = numbers.chunks_exact(lanes.len());
     let mut largest = f32::NEG_INFINITY;
@@ -253,7 +260,7 @@ fn maximum(numbers: &[f32]) -> f32 {
 }
 
 #[inline(always)]
-fn sum(numbers: &[f32]) -> f32 {
+pub(crate) fn sum(numbers: &[f32]) -> f32 {
     let mut lanes = [0.0; 32];
     let chunks = numbers.chunks_exact(lanes.len());
     let rest: f32 = chunks.remainder().iter().sum();

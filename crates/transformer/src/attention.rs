@@ -5,11 +5,14 @@ use crate::linear::Linear;
 use crate::norm::Norm;
 use burn::module::Module;
 use burn::tensor::{Tensor, backend::Backend};
-use kernels::{Angles, Place, Stretch, Visibility, masked_softmax, rotate};
+use kernels::{Angles, Place, Stretch, Visibility, attend_step, is_flex, masked_softmax, rotate};
 
-/// Queries whose scores are held at the same time: few enough for them to stay near the processor, and for most of what
-/// causal order hides not to be computed.
+/// Queries of a row whose scores are held at the same time: few enough for most of what causal order hides not to be
+/// computed.
 const QUERIES_AT_ONCE: usize = 128;
+
+/// Scores that are held at the same time on the processor, few enough to stay near it.
+const SCORES_AT_ONCE: usize = 1 << 20;
 
 /// One attention block.
 #[derive(Module, Debug)]
@@ -103,12 +106,14 @@ impl<B: Backend> Attention<B> {
     ) -> (Tensor<B, 2>, KeyValue<B>) {
         let (query, own) = self.project(x, pass);
         let cache = cache.write(own, places);
-        let seen = cache.first(pass.rows, longest);
-        let scores = query.matmul(seen.keys().swap_dims(3, 4));
-        let stretches = vec![Stretch { scores, start: 0 }];
-        let weights = masked_softmax(stretches, self.visible(pass), 0);
-        let attended = weights.into_iter().map(|weights| weights.matmul(seen.values()));
-        let attended = sum(attended, pass, self);
+        let visible = self.visible(pass);
+        let attended =
+            attend_step(query, &cache.key, &cache.value, visible).unwrap_or_else(|query| {
+                let seen = cache.first(pass.rows, longest);
+                let scores = query.matmul(seen.keys().swap_dims(3, 4));
+                let weights = masked_softmax(vec![Stretch { scores, start: 0 }], visible, 0);
+                sum(weights.into_iter().map(|weights| weights.matmul(seen.values())), pass, self)
+            });
         (self.output.forward(merge(attended, pass)), cache)
     }
 
@@ -158,7 +163,7 @@ impl<B: Backend> Attention<B> {
             .permute([0, 2, 3, 1, 4])
     }
 
-    /// `[rows, key_value_heads, group, time, head_dim]` of the queries to the same, block by block.
+    /// `[rows, key_value_heads, group, time, head_dim]` of the queries to the same, some rows at a time.
     fn attend(
         &self,
         query: Tensor<B, 5>,
@@ -166,18 +171,41 @@ impl<B: Backend> Attention<B> {
         pass: &Pass<B>,
         past: Past<'_, B>,
     ) -> Tensor<B, 5> {
-        let queries = query.dims()[3];
+        let [rows, heads, group, queries, _] = query.dims();
+        let slots = own.slots() + past.iter().map(|stretch| stretch.slots()).sum::<usize>();
+        let scores = heads * group * queries.min(QUERIES_AT_ONCE) * slots;
+        let at_once = if is_flex::<B>() { (SCORES_AT_ONCE / scores.max(1)).max(1) } else { rows };
+        let starts = (0..rows).step_by(at_once);
+        let parts: Vec<Tensor<B, 5>> = starts
+            .map(|row| {
+                let count = at_once.min(rows - row);
+                let own = own.rows(row, count);
+                self.attend_rows(query.clone().narrow(0, row, count), &own, pass, past)
+            })
+            .collect();
+        joined(parts, 0)
+    }
+
+    /// As [`Attention::attend`], block by block of the queries.
+    fn attend_rows(
+        &self,
+        query: Tensor<B, 5>,
+        own: &KeyValue<B>,
+        pass: &Pass<B>,
+        past: Past<'_, B>,
+    ) -> Tensor<B, 5> {
+        let [rows, _, _, queries, _] = query.dims();
         let starts = (0..queries).step_by(QUERIES_AT_ONCE);
-        let mut blocks: Vec<Tensor<B, 5>> = starts
+        let blocks: Vec<Tensor<B, 5>> = starts
             .map(|from| {
                 let count = QUERIES_AT_ONCE.min(queries - from);
                 // Later tokens than the block's last are hidden from all of it.
                 let slots = if pass.time == 1 { 1 } else { from + count };
-                let own = own.first(pass.rows, slots);
+                let own = own.first(rows, slots);
                 self.attend_block(query.clone().narrow(3, from, count), &own, pass, past, from)
             })
             .collect();
-        if blocks.len() == 1 { blocks.remove(0) } else { Tensor::cat(blocks, 3) }
+        joined(blocks, 3)
     }
 
     fn attend_block(
@@ -242,6 +270,11 @@ impl<B: Backend> Projections<B> {
             }
         }
     }
+}
+
+/// Parts one behind the other.
+fn joined<B: Backend>(mut parts: Vec<Tensor<B, 5>>, dimension: usize) -> Tensor<B, 5> {
+    if parts.len() == 1 { parts.remove(0) } else { Tensor::cat(parts, dimension) }
 }
 
 /// Parts added up; nothing but zeros if there are none.

@@ -26,6 +26,12 @@ impl<B: Backend> KeyValue<B> {
         Self { key: first(&self.key), value: first(&self.value) }
     }
 
+    /// Some of the rows.
+    pub(crate) fn rows(&self, from: usize, count: usize) -> Self {
+        let rows = |x: &Tensor<B, 5>| x.clone().narrow(0, from, count);
+        Self { key: rows(&self.key), value: rows(&self.value) }
+    }
+
     /// Ready for products: `[rows, key_value_heads, 1, slots, head_dim]`.
     pub(crate) fn keys(&self) -> Tensor<B, 5> {
         self.key.clone().permute([0, 2, 3, 1, 4])
