@@ -34,10 +34,11 @@ const CONFIG: &str = r#"{"model_type": "llama", "vocab_size": 4096, "hidden_size
 const PROMPT: usize = 32;
 const REPLY: usize = 128;
 
-/// Principles under which a pair is compared, what all those prompts begin with, and their own ends.
+/// Principles under which a pair is compared, what all those prompts begin with, and their own ends: a principle of the
+/// general constitution has 19 words, and the opening of the answer follows.
 const PRINCIPLES: usize = 16;
 const SHARED: usize = 1000;
-const OWN: usize = 60;
+const OWN: usize = 32;
 
 /// Rows of an optimiser step, and their tokens.
 const ROWS: usize = 16;

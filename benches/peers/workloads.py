@@ -10,7 +10,7 @@ benches/throughput.rs is the arm in Rust and follows the same text.
 - `train` makes one step of AdamW on 16 rows of 128 tokens, each position predicting the next; tok/s
   of tokens trained on.
 - `choose/shared` and `choose/alone` label 16 prompts: each is tokens 0 to 999 of row 0 and then
-  tokens 1,000 to 1,059 of row p + 1 for principle p. A label is the probabilities of tokens 1 and 2
+  tokens 1,000 to 1,031 of row p + 1 for principle p. A label is the probabilities of tokens 1 and 2
   after the prompt. `shared` reads the 1,000 tokens once for all sixteen, `alone` reads each prompt
   whole. labels/s.
 - Everything runs once to warm up and then again until 3 seconds and 3 runs have passed; the median
@@ -34,7 +34,7 @@ WORKLOADS = [
 
 DECODE_PROMPT, DECODE_NEW = 32, 128
 TRAIN_ROWS, TRAIN_TIME = 16, 128
-PRINCIPLES, SHARED, OWN = 16, 1000, 60
+PRINCIPLES, SHARED, OWN = 16, 1000, 32
 OPTIONS = [1, 2]
 
 LEAST_SECONDS, LEAST_RUNS = 3.0, 3

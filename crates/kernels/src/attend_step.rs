@@ -34,10 +34,8 @@ pub fn attend_step<B: Backend>(
     let [rows, key_value_heads, _, group, head_dim] = shape;
     let slots = keys.dims()[1];
     let query = in_order(query)?;
-    let (keys, values) = match (in_order(keys.clone()), in_order(values.clone())) {
-        (Ok(keys), Ok(values)) => (keys, values),
-        // A backend holds all of its tensors alike.
-        _ => return Err(to_tensor(query)),
+    let (Ok(keys), Ok(values)) = (in_order(keys.clone()), in_order(values.clone())) else {
+        return Err(to_tensor(query));
     };
     let sizes = Sizes { slots, key_value_heads, group, head_dim };
     let seen: Vec<Range<usize>> = (0..rows).map(|row| visible.of_row(row, slots)).collect();

@@ -44,9 +44,8 @@ pub fn write_rows<B: Backend>(
                 .reshape(shape);
         }
     };
-    let new = match in_order(new) {
-        Ok(new) => new,
-        Err(_) => unreachable!("a backend holds all of its tensors alike"),
+    let Ok(new) = in_order(new) else {
+        unreachable!("a backend holds all of its tensors alike");
     };
     let numbers: &[f32] = new.storage();
     let stored: &mut [f32] = store.storage_mut();
