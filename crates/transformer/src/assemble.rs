@@ -81,9 +81,10 @@ impl<B: Backend> Decoder<B> {
             .map(|index| layer(config, index, source))
             .collect::<Result<_, _>>()?;
         let norm = source.norm(Part::FinalNorm, config.hidden_size)?;
-        let output = match config.has_output() {
-            true => Some(source.table(Part::Output, config.vocab_size)?),
-            false => None,
+        let output = if config.has_output() {
+            Some(source.table(Part::Output, config.vocab_size)?)
+        } else {
+            None
         };
         Ok(Self {
             embedding: Param::from_tensor(embedding),
@@ -107,24 +108,27 @@ fn layer<B: Backend, S: Source<B>>(
     let part = |part| Part::Layer(index, part);
     let attention_norm = source.norm(part(LayerPart::AttentionNorm), model)?;
     let attention = attention(config, index, source)?;
-    let attention_output_norm = match config.norms_outputs() {
-        true => Some(source.norm(part(LayerPart::AttentionOutputNorm), model)?),
-        false => None,
+    let attention_output_norm = if config.norms_outputs() {
+        Some(source.norm(part(LayerPart::AttentionOutputNorm), model)?)
+    } else {
+        None
     };
     let feed_forward_norm = source.norm(part(LayerPart::FeedForwardNorm), model)?;
     let (inner, bias) = (config.intermediate_size, config.feed_forward_bias);
     let feed_forward = FeedForward {
-        gate: match config.family.is_gated() {
-            true => Some(source.linear(part(LayerPart::Gate), [model, inner], bias)?),
-            false => None,
+        gate: if config.family.is_gated() {
+            Some(source.linear(part(LayerPart::Gate), [model, inner], bias)?)
+        } else {
+            None
         },
         up: source.linear(part(LayerPart::Up), [model, inner], bias)?,
         down: source.linear(part(LayerPart::Down), [inner, model], bias)?,
         activation: config.hidden_act,
     };
-    let feed_forward_output_norm = match config.norms_outputs() {
-        true => Some(source.norm(part(LayerPart::FeedForwardOutputNorm), model)?),
-        false => None,
+    let feed_forward_output_norm = if config.norms_outputs() {
+        Some(source.norm(part(LayerPart::FeedForwardOutputNorm), model)?)
+    } else {
+        None
     };
     Ok(Layer {
         attention_norm,
@@ -156,12 +160,13 @@ fn attention<B: Backend, S: Source<B>>(
             value: source.linear(part(LayerPart::Value), [model, keys], bias)?,
         })
     };
-    let (query_norm, key_norm) = match config.norms_queries() {
-        true => (
+    let (query_norm, key_norm) = if config.norms_queries() {
+        (
             Some(source.norm(part(LayerPart::QueryNorm), config.head_dim)?),
             Some(source.norm(part(LayerPart::KeyNorm), config.head_dim)?),
-        ),
-        false => (None, None),
+        )
+    } else {
+        (None, None)
     };
     let output = source.linear(
         part(LayerPart::AttentionOutput),

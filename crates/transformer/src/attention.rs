@@ -35,6 +35,7 @@ pub(crate) struct Attention<B: Backend> {
 
 /// What makes queries, keys and values of hidden states.
 #[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant, reason = "one a layer, and a module cannot hold a box")]
 pub(crate) enum Projections<B: Backend> {
     /// One matrix each.
     Separate(Separate<B>),

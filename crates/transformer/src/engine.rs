@@ -194,11 +194,12 @@ fn take<T>(waiting: &mut Vec<T>, most: usize, length: impl Fn(&T) -> usize) -> V
         let longest = length(&item);
         let similar = taken.first().is_none_or(|first| longest <= length(first) * 5 / 4 + 16);
         let fits = longest * (taken.len() + 1) <= TOKENS_AT_ONCE;
-        if !taken.is_empty() && !(similar && fits) {
+        if taken.is_empty() || similar && fits {
+            taken.push(item);
+        } else {
             waiting.push(item);
             break;
         }
-        taken.push(item);
     }
     taken
 }

@@ -250,13 +250,12 @@ impl<B: Backend> Source<B> for Reader<'_, B> {
         let data = self.weights.take(&weight(&name), &layout.shape(sizes))?;
         let data = TensorData::new(layout.read(data, sizes), sizes);
         let matrix = Tensor::from_data(data, self.device);
-        let constant = match biased {
-            true => {
-                let data = self.weights.take(&bias(&name), &[sizes[1]])?;
-                let data = layout.read(data, [1, sizes[1]]);
-                Some(Tensor::from_data(TensorData::new(data, [sizes[1]]), self.device))
-            }
-            false => None,
+        let constant = if biased {
+            let data = self.weights.take(&bias(&name), &[sizes[1]])?;
+            let data = layout.read(data, [1, sizes[1]]);
+            Some(Tensor::from_data(TensorData::new(data, [sizes[1]]), self.device))
+        } else {
+            None
         };
         Ok(Linear::new(matrix, constant))
     }
@@ -264,9 +263,10 @@ impl<B: Backend> Source<B> for Reader<'_, B> {
     fn norm(&mut self, part: Part, width: usize) -> Result<Norm<B>, Error> {
         let name = self.name(part);
         let scale = self.vector(&weight(&name), width)?;
-        let constant = match self.config.family.has_layer_norms() {
-            true => Some(self.vector(&bias(&name), width)?),
-            false => None,
+        let constant = if self.config.family.has_layer_norms() {
+            Some(self.vector(&bias(&name), width)?)
+        } else {
+            None
         };
         Ok(Norm::new(scale, constant, self.config))
     }

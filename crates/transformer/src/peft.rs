@@ -41,7 +41,7 @@ impl<B: Backend> Decoder<B> {
         let device = decoder.device();
         let mut corrected = 0;
         for (part, map) in decoder.linear_maps_mut() {
-            let names = Names::of(&model.family, part);
+            let names = Names::of(model.family, part);
             if weights.shape(&names.a).is_none() && weights.shape(&names.b).is_none() {
                 continue;
             }
@@ -63,7 +63,7 @@ impl<B: Backend> Decoder<B> {
         }
         if corrected == 0 {
             let part = Part::Layer(0, crate::assemble::LayerPart::AttentionOutput);
-            let name = Names::of(&model.family, part).a;
+            let name = Names::of(model.family, part).a;
             let expected = vec![config.rank, model.query_width()];
             let file = folder.join(WEIGHTS_FILE).display().to_string();
             return Err(Error::MissingTensor { file, name, expected });
@@ -86,7 +86,7 @@ impl<B: Backend> Decoder<B> {
         let model = self.config.clone();
         for (part, map) in decoder.linear_maps_mut() {
             let Some(Adapter { a, b, .. }) = &map.adapter else { continue };
-            let names = Names::of(&model.family, part);
+            let names = Names::of(model.family, part);
             let to_file = |layout: Layout, array: Array| layout.to_file(array);
             weights.insert(names.a, to_file(Layout::of_adapter(&model, None), array(a.val())));
             weights
@@ -107,14 +107,17 @@ struct Names {
 }
 
 impl Names {
-    fn of(family: &Family, part: Part) -> Self {
-        let name = name(*family, part);
+    fn of(family: Family, part: Part) -> Self {
+        let name = name(family, part);
         Self { a: format!("{BASE}{name}.lora_A.weight"), b: format!("{BASE}{name}.lora_B.weight") }
     }
 }
 
+/// A key, whether its value is supported, and what is.
+type Only = (&'static str, fn(&Value) -> bool, &'static str);
+
 /// Settings under which the adapter would compute something else than it does here.
-const ONLY: [(&str, fn(&Value) -> bool, &str); 9] = [
+const ONLY: [Only; 9] = [
     ("peft_type", |value| value == "LORA", "LORA"),
     ("bias", |value| value == "none", "none"),
     ("use_dora", |value| value == false, "false"),

@@ -132,7 +132,7 @@ impl Device {
     pub(super) fn run(self, task: impl Task) -> Result<(), Failure> {
         match self.kind {
             #[cfg(feature = "flex")]
-            Kind::Flex => task.run::<Autodiff<burn::backend::Flex>>(&Default::default()),
+            Kind::Flex => task.run::<Autodiff<burn::backend::Flex>>(&burn_flex::FlexDevice),
             #[cfg(feature = "wgpu")]
             Kind::Wgpu => self.on::<burn::backend::Wgpu>(task, &self.wgpu_devices()),
             #[cfg(feature = "cuda")]

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use rlaif::dialogue::Dialogue;
 use rlaif::language_model::{Prompt, Sampling};
 use rlaif::run::{Checkpoint, load_helpful_only, load_policy};
-use rlaif::transformer::Transformer;
+use rlaif::transformer::{Engine, Precision, Transformer};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -24,6 +24,28 @@ pub(super) struct ModelArgs {
     /// Which model of the run.
     #[arg(long, value_enum, default_value = "rl-cai", requires = "run")]
     stage: StageArg,
+    /// Folder of an adapter in PEFT's format, put on the model.
+    #[arg(long, value_name = "FOLDER")]
+    adapter: Option<PathBuf>,
+    /// Type of the numbers; `auto` takes 16 bits on graphics cards that compute with them, and 32 on the processor.
+    #[arg(long, value_enum, default_value = "auto")]
+    dtype: DtypeArg,
+    /// Most bytes for the keys and values of tokens already seen.
+    #[arg(long, value_name = "BYTES", default_value_t = Engine::default().cache_bytes)]
+    cache_bytes: usize,
+}
+
+/// A type of numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum DtypeArg {
+    /// What suits the device.
+    Auto,
+    /// 32 bits.
+    F32,
+    /// 16 bits, 11 of them significant.
+    F16,
+    /// 16 bits, 8 of them significant, with the range of 32 bits.
+    Bf16,
 }
 
 /// A model of a run.
@@ -40,6 +62,24 @@ enum StageArg {
 impl ModelArgs {
     /// Loads the model.
     pub(super) fn load<B: Backend>(&self, device: &B::Device) -> Result<Transformer<B>, Failure> {
+        let mut model = self.load_as_saved(device)?;
+        if let Some(adapter) = &self.adapter {
+            model.decoder = model.decoder.with_adapter_from(adapter)?;
+        }
+        let precision = match self.dtype {
+            DtypeArg::Auto => Precision::for_answers::<B>(device),
+            DtypeArg::F32 => Precision::F32,
+            DtypeArg::F16 => Precision::F16,
+            DtypeArg::Bf16 => Precision::Bf16,
+        };
+        if precision != Precision::F32 {
+            model.decoder = model.decoder.with_precision(precision)?;
+        }
+        model.engine.cache_bytes = self.cache_bytes;
+        Ok(model)
+    }
+
+    fn load_as_saved<B: Backend>(&self, device: &B::Device) -> Result<Transformer<B>, Failure> {
         let checkpoint = match self.stage {
             StageArg::HelpfulOnly => Checkpoint::HelpfulOnly,
             StageArg::SlCai => Checkpoint::SlCai,

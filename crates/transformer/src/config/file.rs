@@ -128,9 +128,8 @@ impl ModelConfig {
     }
 
     fn layer_types(&self) -> Value {
-        let name = |layer| match self.is_windowed(layer) {
-            true => "sliding_attention",
-            false => "full_attention",
+        let name = |layer| {
+            if self.is_windowed(layer) { "sliding_attention" } else { "full_attention" }
         };
         (0..self.num_hidden_layers).map(name).collect()
     }
@@ -204,13 +203,11 @@ fn kind(keys: &mut Keys<'_>) -> Result<(Family, Architecture), Error> {
         return Ok((family, architecture));
     }
     let model_type = model_type.unwrap_or_else(|| "missing".to_owned());
-    match Family::ALL.into_iter().find(|family| family.model_type() == model_type) {
-        Some(family) => Ok((family, Architecture::CausalLm)),
-        None => {
-            let supported = Family::ALL.map(Family::model_type).join(", ");
-            Err(keys.unsupported("model_type", model_type, supported))
-        }
+    if let Some(family) = Family::ALL.into_iter().find(|family| family.model_type() == model_type) {
+        return Ok((family, Architecture::CausalLm));
     }
+    let supported = Family::ALL.map(Family::model_type).join(", ");
+    Err(keys.unsupported("model_type", model_type, supported))
 }
 
 /// The keys that Llama and its descendants share.

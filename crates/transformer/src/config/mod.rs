@@ -181,6 +181,10 @@ pub struct SlidingWindow {
 ///
 /// Keys that are not known are kept and written back.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "these are the choices that the files make one by one"
+)]
 pub struct ModelConfig {
     /// The kind of model.
     pub family: Family,
