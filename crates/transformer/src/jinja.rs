@@ -152,7 +152,7 @@ fn length(value: &Value, _: Kwargs) -> Result<usize, Error> {
 
 /// The source as this Jinja needs it to give what Hugging Face's gives: line ends are `\n`, and `{% generation %}`
 /// blocks, which mark what is trained on and change no text, are plain blocks.
-fn plain_source(source: &str) -> String {
+pub(crate) fn plain_source(source: &str) -> String {
     let source = source.replace("\r\n", "\n").replace('\r', "\n");
     let mut plain = String::with_capacity(source.len());
     let mut rest = source.as_str();

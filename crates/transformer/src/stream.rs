@@ -172,9 +172,7 @@ mod tests {
         );
         let config = ModelConfig::from_json(&text, "config.json").unwrap();
         let codecs = fixture::codecs().into_iter();
-        codecs
-            .map(|codec| Model { decoder: Decoder::init(&config, 3, &FlexDevice), codec })
-            .collect()
+        codecs.map(|codec| Model::new(Decoder::init(&config, 3, &FlexDevice), codec)).collect()
     }
 
     fn prompt(seed: u64) -> Prompt {
