@@ -86,10 +86,25 @@ fn main() -> Outcome<()> {
         }
         return table(&[measured]);
     }
+    let unknown = |wanted: &Option<String>, known: &[&str]| match wanted {
+        Some(name) if !known.contains(&name.as_str()) => {
+            Err(format!("there is no {name:?}, only {}", known.join(", ")))
+        }
+        _ => Ok(()),
+    };
+    unknown(&arguments.device, &devices())?;
+    unknown(&arguments.only, &WORKLOADS)?;
     let mut measured = Vec::new();
     for device in devices().into_iter().filter(|name| chosen(&arguments.device, name)) {
         for workload in WORKLOADS.into_iter().filter(|name| chosen(&arguments.only, name)) {
-            let line = in_own_process(device, workload, &arguments)?;
+            let line = match in_own_process(device, workload, &arguments) {
+                Ok(line) => line,
+                // A device that is not there must not cost the figures of the others.
+                Err(reason) => {
+                    eprintln!("{reason}");
+                    continue;
+                }
+            };
             if arguments.json {
                 println!("{line}");
             }
@@ -268,7 +283,8 @@ fn runs(mut run: impl FnMut() -> Outcome<()>) -> Outcome<f64> {
     Ok(seconds[seconds.len() / 2].recip())
 }
 
-/// The most memory that this process has held, where the system says so.
+/// The most memory of the machine that this process has held, where the system says so; that of a graphics card is not
+/// in it.
 fn peak_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -288,7 +304,7 @@ fn table(measured: &[Value]) -> Outcome<()> {
             None => "unknown".to_owned(),
         };
         println!(
-            "{:<8}{:<16}{number:>12.1} {:<10}{peak:>12}",
+            "{:<8}{:<16}{number:>12.1} {:<10}{peak:>16}",
             text("device"),
             text("workload"),
             text("unit"),

@@ -110,7 +110,7 @@ pub fn rotate<B: Backend>(x: Tensor<B, 2>, angles: &Angles<B>, scale: f32) -> Te
     let Angles { head_dim, pairs, .. } = *angles;
     let tables = angles.cos.len() / pairs.max(1);
     if positions == 0 || tables == 0 {
-        return to_tensor(x);
+        return to_tensor::<B, 2>(x) * scale;
     }
     for_each_row(
         x.storage_mut(),
@@ -144,7 +144,7 @@ fn of_primitives<B: Backend>(x: Tensor<B, 2>, angles: &Angles<B>, scale: f32) ->
     let [positions, width] = x.dims();
     let tables = angles.cos.len() / angles.pairs.max(1);
     if positions == 0 || tables == 0 {
-        return x;
+        return x * scale;
     }
     let head_dim = angles.head_dim;
     let table = angles.table(width / head_dim);
@@ -209,6 +209,13 @@ mod tests {
         assert!((found[start + 1] - 2.0 * (a * 0.5_f32.cos() - b * 0.5_f32.sin())).abs() < 1e-5);
         assert!((found[start + 3] - 2.0 * (b * 0.5_f32.cos() + a * 0.5_f32.sin())).abs() < 1e-5);
         assert!((found[start + 5] - 2.0 * x(start + 5)).abs() < 1e-6);
+    }
+
+    #[test]
+    fn heads_of_which_nothing_turns_are_scaled_alone() {
+        let angles = Angles::<Flex>::new(&[3], &[], 2, &[1], &FlexDevice);
+        let x = Tensor::from_data([[1.0, -2.0]], &FlexDevice);
+        assert_eq!(numbers(rotate(x, &angles, 0.5)), [0.5, -1.0]);
     }
 
     #[test]

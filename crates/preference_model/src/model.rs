@@ -70,8 +70,8 @@ impl<B: Backend> PreferenceModel<B> {
             return Err(Error::NotPreferenceModel {
                 file,
                 key: "architectures",
-                found: "LlamaForCausalLM".to_owned(),
-                expected: "LlamaForSequenceClassification",
+                found: config.family.class(Architecture::CausalLm).to_owned(),
+                expected: config.family.class(Architecture::Score),
             });
         }
         let normalisation = read_normalisation(&config, file)?;

@@ -107,7 +107,7 @@ impl Room {
         let context = config.max_position_embeddings;
         let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
         // The last token drawn is not read again.
-        let slots = (longest + max_new - 1).min(context - 1).max(longest);
+        let slots = longest.saturating_add(max_new - 1).min(context - 1).max(longest);
         let token = KvCache::<B>::bytes_per_token(config, decoder.dtype()).max(1);
         let held = engine.cache_bytes / token;
         if held < slots {
@@ -299,14 +299,14 @@ fn numbers<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
 
 /// `log p(continuation | prompt)` of every continuation of every prompt, summed over its tokens.
 ///
-/// What prompts begin with alike is read once, and so is what continuations of a prompt share.
+/// What prompts begin with alike is read once, and so is what continuations of a prompt share, unless what is to be
+/// remembered for that does not fit the memory.
 ///
 /// # Shapes
 /// `continuations[i]` holds those of `prompts[i]`; so does the result.
 ///
 /// # Errors
-/// [`Error::NoTokens`], [`Error::UnknownToken`], [`Error::TooLong`], and [`Error::CacheTooSmall`] if the keys and values
-/// of the longest prompt do not fit the memory.
+/// [`Error::NoTokens`], [`Error::UnknownToken`], [`Error::TooLong`].
 pub fn continuation_log_probs<B: Backend>(
     decoder: &Decoder<B>,
     prompts: &[Vec<u32>],

@@ -6,11 +6,20 @@ use crate::config::ModelConfig;
 use crate::decoder::Decoder;
 use crate::linear::Adapter;
 use crate::names::name;
-use burn::module::{Module, Param};
+use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 use language_model::stream;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
+
+/// Lets weights learn.
+struct Thaw;
+
+impl<B: Backend> ModuleMapper<B> for Thaw {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        param.set_require_grad(true)
+    }
+}
 
 /// Which linear maps are corrected, and by how much freedom.
 ///
@@ -147,7 +156,8 @@ impl<B: Backend> Decoder<B> {
         Ok(decoder)
     }
 
-    /// The model under its adapter, which shares its weights: the reference of a policy that trains an adapter.
+    /// The model under its adapter, which shares its weights: the reference of a policy that trains an adapter. They stay
+    /// frozen; see [`Decoder::unfrozen`].
     #[must_use]
     pub fn without_adapter(&self) -> Self {
         let mut decoder = self.clone();
@@ -158,17 +168,25 @@ impl<B: Backend> Decoder<B> {
         decoder
     }
 
-    /// The adapter's corrections added to the weights; the same model without an adapter, up to rounding.
+    /// The adapter's corrections added to the weights; the same model without an adapter, up to rounding, all of whose
+    /// weights learn.
     #[must_use]
     pub fn merge_adapter(mut self) -> Self {
         for (_, map) in self.linear_maps_mut() {
             if map.adapter.is_some() {
-                map.weight = Param::from_tensor(map.merged());
+                // Detached: what is merged is a weight of its own, not the result of others.
+                map.weight = Param::from_tensor(map.merged().detach());
                 map.adapter = None;
             }
         }
         self.adapter = None;
-        self
+        self.unfrozen()
+    }
+
+    /// The model with all of its weights learning again.
+    #[must_use]
+    pub fn unfrozen(self) -> Self {
+        self.map(&mut Thaw)
     }
 
     /// The settings of the adapter, if there is one.

@@ -13,6 +13,7 @@ use crate::{Error, files};
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 const CONFIG_FILE: &str = "adapter_config.json";
@@ -32,20 +33,21 @@ impl<B: Backend> Decoder<B> {
         let folder = folder.as_ref();
         let path = folder.join(CONFIG_FILE);
         let file = path.display().to_string();
-        let values = serde_json::from_slice(&files::read(&path)?)
+        let values: Map<String, Value> = serde_json::from_slice(&files::read(&path)?)
             .map_err(|source| Error::Json { file: file.clone(), source })?;
-        let config = read_config(&values, &file)?;
+        let mut config = read_config(&values, &file)?;
         let mut weights = Weights::from_file(&folder.join(WEIGHTS_FILE))?;
         let mut decoder = self.without_adapter().no_grad();
         let model = decoder.config.clone();
         let device = decoder.device();
-        let mut corrected = 0;
+        let mut corrected = BTreeSet::new();
         for (part, map) in decoder.linear_maps_mut() {
             let names = Names::of(model.family, part);
             if weights.shape(&names.a).is_none() && weights.shape(&names.b).is_none() {
                 continue;
             }
-            corrected += 1;
+            let name = name(model.family, part);
+            corrected.insert(name.rsplit('.').next().unwrap_or_default().to_owned());
             let ([from, to], dtype) = (map.weight.val().dims(), map.weight.val().dtype());
             let rank = config.rank;
             let a = Layout::of_adapter(&model, None);
@@ -61,7 +63,7 @@ impl<B: Backend> Decoder<B> {
                 scale: config.scale(),
             });
         }
-        if corrected == 0 {
+        if corrected.is_empty() {
             let part = Part::Layer(0, crate::assemble::LayerPart::AttentionOutput);
             let name = Names::of(model.family, part).a;
             let expected = vec![config.rank, model.query_width()];
@@ -69,6 +71,11 @@ impl<B: Backend> Decoder<B> {
             return Err(Error::MissingTensor { file, name, expected });
         }
         weights.finish()?;
+        let listed = values.get("target_modules").is_some_and(Value::is_array);
+        if !listed {
+            // A text is a pattern; what it meant is known now.
+            config.target_modules = corrected.into_iter().collect();
+        }
         decoder.adapter = Some(config);
         Ok(decoder)
     }
@@ -117,7 +124,7 @@ impl Names {
 type Only = (&'static str, fn(&Value) -> bool, &'static str);
 
 /// Settings under which the adapter would compute something else than it does here.
-const ONLY: [Only; 9] = [
+const ONLY: [Only; 10] = [
     ("peft_type", |value| value == "LORA", "LORA"),
     ("bias", |value| value == "none", "none"),
     ("use_dora", |value| value == false, "false"),
@@ -127,6 +134,7 @@ const ONLY: [Only; 9] = [
     ("rank_pattern", is_empty, "{}"),
     ("alpha_pattern", is_empty, "{}"),
     ("trainable_token_indices", is_empty, "null"),
+    ("layers_to_transform", is_empty, "null"),
 ];
 
 fn is_empty(value: &Value) -> bool {

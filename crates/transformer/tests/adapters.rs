@@ -11,6 +11,7 @@ use burn::module::AutodiffModule;
 use burn::optim::GradientsParams;
 use burn::tensor::backend::Backend;
 use burn_flex::{Flex, FlexDevice};
+use proptest::prelude::*;
 use std::fs;
 use std::path::{Path, PathBuf};
 use training::OptimizerConfig;
@@ -157,6 +158,57 @@ fn an_adapter_learns_and_its_base_stays() {
         assert!(difference(&logits(&trained.valid(), &rows), &before) > 1.0);
         assert_eq!(logits(&trained.valid().without_adapter(), &rows), before, "{model}");
         assert_eq!(trained.without_adapter().weights(), plain.weights(), "{model}");
+    }
+}
+
+/// After training, in memory: merged it is the same model, and all of it learns again.
+#[test]
+fn a_trained_adapter_is_merged_and_the_model_learns_on() {
+    let plain = base::<Autodiff<B>>("llama2", &FlexDevice);
+    let (trained, _) = train(plain.with_adapter(&LoraConfig::default(), 1).unwrap(), 5);
+    let rows = rows();
+    let adapted = logits(&trained.valid(), &rows);
+    let merged = trained.merge_adapter();
+    assert!(difference(&logits(&merged.valid(), &rows), &adapted) < 1e-4);
+    let before = merged.weights();
+    let (trained, _) = train(merged, 2);
+    let after = trained.weights();
+    for name in before.names() {
+        assert_ne!(before.get(name), after.get(name), "{name} learns");
+    }
+}
+
+#[test]
+fn a_pattern_of_targets_is_written_as_what_it_meant() {
+    let path = tempfile::tempdir().unwrap();
+    let config = fs::read_to_string(folder("lora").join("adapter_config.json")).unwrap();
+    let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    config["target_modules"] = r".*\.(q|v|down)_proj".into();
+    fs::write(path.path().join("adapter_config.json"), config.to_string()).unwrap();
+    let weights = fs::read(folder("lora").join("adapter_model.safetensors")).unwrap();
+    fs::write(path.path().join("adapter_model.safetensors"), weights).unwrap();
+    let adapted = base::<B>("llama2", &FlexDevice).with_adapter_from(path.path()).unwrap();
+    assert_eq!(adapted.adapter().unwrap().target_modules, ["down_proj", "q_proj", "v_proj"]);
+}
+
+proptest! {
+    /// Whatever the damage, an error or an adapter; never a panic.
+    #[test]
+    fn damaged_adapters_give_errors(file in 0_usize..2, place: prop::sample::Index, byte: u8, cut in any::<bool>()) {
+        let names = ["adapter_config.json", "adapter_model.safetensors"];
+        let path = tempfile::tempdir().unwrap();
+        for (index, name) in names.into_iter().enumerate() {
+            let mut bytes = fs::read(folder("lora").join(name)).unwrap();
+            if index == file {
+                let place = place.index(bytes.len());
+                bytes[place] = byte;
+                if cut {
+                    bytes.truncate(place);
+                }
+            }
+            fs::write(path.path().join(name), bytes).unwrap();
+        }
+        let _ = base::<B>("llama2", &FlexDevice).with_adapter_from(path.path());
     }
 }
 

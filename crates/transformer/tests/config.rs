@@ -79,6 +79,7 @@ fn what_is_not_supported_is_named() {
         ("architectures", serde_json::json!(["BloomForCausalLM"]), "BloomForCausalLM"),
         ("architectures", serde_json::json!(["MistralForCausalLM"]), "model_type"),
         ("hidden_act", "mish".into(), "mish"),
+        ("quantization_config", serde_json::json!({"quant_method": "gptq"}), "gptq"),
         ("rope_scaling", serde_json::json!({"type": "yarn", "factor": 2.0}), "yarn"),
         ("rope_scaling", serde_json::json!({"type": "llama3", "factor": 2.0}), "low_freq_factor"),
         ("num_key_value_heads", 3.into(), "num_key_value_heads"),

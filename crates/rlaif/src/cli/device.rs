@@ -144,8 +144,9 @@ impl Device {
         }
     }
 
-    /// What the number may mean: the fastest kind of adapter that there are so many of. Without a number wgpu chooses,
-    /// or what `CUBECL_WGPU_DEFAULT_DEVICE` names.
+    /// What the number may mean: cards are counted within their kind, and the fastest kind that has so many is taken:
+    /// discrete, integrated, virtual, software. Without a number wgpu chooses, or what `CUBECL_WGPU_DEFAULT_DEVICE` names
+    /// (`IntegratedGpu(0)`).
     #[cfg(feature = "wgpu")]
     fn wgpu_devices(self) -> Vec<burn::backend::wgpu::WgpuDevice> {
         use burn::backend::wgpu::WgpuDevice;
@@ -171,7 +172,8 @@ impl Device {
                 Err(reason) => reasons.push(reason),
             }
         }
-        let reason = reasons.pop().unwrap_or_default();
+        reasons.dedup();
+        let reason = reasons.join("; ");
         Err(format!(
             "the device {self} cannot be opened: {reason}; see that the card and its driver are there, or choose another \
              with --device"

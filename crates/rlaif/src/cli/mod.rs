@@ -89,7 +89,7 @@ enum Command {
 /// What every command that computes takes.
 #[derive(Debug, Clone, Args)]
 struct DeviceArgs {
-    /// Where to compute, of what this program was built for: flex, wgpu or cuda; wgpu:1 is the second card.
+    /// Where to compute, of what this program was built for: flex, wgpu or cuda; wgpu:1 is the second card of its kind.
     #[arg(long, default_value_t)]
     device: Device,
 }

@@ -21,6 +21,10 @@ impl ModelConfig {
             .map_err(|source| Error::Json { file: file.to_owned(), source })?;
         let mut keys = Keys::new(values, file);
         let (family, architecture) = kind(&mut keys)?;
+        if let Some(quantised) = keys.value("quantization_config") {
+            let supported = "weights of 32 or 16 bits, without this key";
+            return Err(keys.unsupported("quantization_config", quantised, supported));
+        }
         let read = match family {
             Family::Gpt2 => gpt2(&mut keys, architecture)?,
             Family::GptNeoX => gpt_neox(&mut keys, architecture)?,
