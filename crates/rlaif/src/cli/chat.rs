@@ -88,8 +88,8 @@ impl<B: Backend> Chat<B> {
                 Command::Nothing => {}
                 Command::Quit => return Ok(()),
                 Command::Help => say(HELP)?,
-                Command::Reset => self.begin(self.system()),
-                Command::System(text) => self.begin(Some(text.to_owned())),
+                Command::Reset => self.begin(self.system())?,
+                Command::System(text) => self.begin(Some(text.to_owned()))?,
                 Command::Unknown(word) => {
                     note(&format!("there is no {word}; /help lists what there is"))?;
                 }
@@ -104,11 +104,16 @@ impl<B: Backend> Chat<B> {
     }
 
     /// Begins a new conversation; an empty system message is none.
-    fn begin(&mut self, system: Option<String>) {
+    fn begin(&mut self, system: Option<String>) -> Result<(), Failure> {
         self.dialogue = match system.filter(|text| !text.is_empty()) {
             Some(text) => Dialogue::default().with(Role::System, text),
             None => Dialogue::default(),
         };
+        note(if self.dialogue.messages.is_empty() {
+            "a new conversation begins"
+        } else {
+            "a new conversation begins, under the system message"
+        })
     }
 
     /// Prints the reply to a message while it is drawn. What the model refuses leaves the conversation as it was.
