@@ -22,17 +22,12 @@ pub(crate) fn in_order<B: Backend, const D: usize>(
         return Err(tensor);
     }
     let mut primitive = Some(tensor.into_primitive().tensor());
-    match (&mut primitive as &mut dyn Any).downcast_mut::<Option<FlexTensor>>() {
-        // The original must not outlive the copy of its handle: storage with two owners is copied when written to.
-        Some(flex) => match flex.take() {
-            Some(flex) if flex.is_contiguous() && is_whole(&flex) => Ok(flex),
-            Some(flex) => Ok(flex.to_contiguous()),
-            None => Ok(FlexTensor::empty([0].into(), DType::F32)),
-        },
-        None => match primitive {
-            Some(primitive) => Err(Tensor::from_primitive(TensorPrimitive::Float(primitive))),
-            None => unreachable!("it was put there above"),
-        },
+    let flex = (&mut primitive as &mut dyn Any).downcast_mut::<Option<FlexTensor>>();
+    match flex.and_then(Option::take) {
+        // The handle itself, not a copy of it: storage with two owners is copied when written to.
+        Some(flex) if flex.is_contiguous() && is_whole(&flex) => Ok(flex),
+        Some(flex) => Ok(flex.to_contiguous()),
+        None => unreachable!("flex holds its tensors as flex tensors"),
     }
 }
 

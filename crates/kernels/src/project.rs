@@ -110,10 +110,6 @@ fn by_stretches(sizes: Sizes, stretch: impl Fn(usize, &mut [f32]) + Sync) -> Fle
         return out;
     }
     let stretch = |(index, out): (usize, &mut [f32])| stretch(index * width, out);
-    if rows == 1 {
-        numbers.par_chunks_mut(width).enumerate().for_each(stretch);
-        return out;
-    }
     let mut stretches = vec![0.0_f32; rows * outer];
     stretches.par_chunks_mut(rows * width).enumerate().for_each(stretch);
     for (index, stretch) in stretches.chunks(rows * width).enumerate() {

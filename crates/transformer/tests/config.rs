@@ -157,6 +157,25 @@ fn families_have_their_own_defaults() {
     let neox = of("gpt_neox", r#", "rotary_pct": 1.0, "rotary_emb_base": 500"#);
     assert!(neox.parallel_residual && neox.query_bias && neox.attention_output_bias);
     assert_eq!((rope(&neox).theta, rope(&neox).dimensions), (500.0, 2));
+    // The older and the newer way to say that half of a head turns.
+    for half in [
+        r#", "hidden_size": 32, "rotary_pct": 0.5"#,
+        r#", "hidden_size": 32, "rope_parameters": {"partial_rotary_factor": 0.5, "rope_theta": 500.0}"#,
+    ] {
+        let text = of_text("gpt_neox", half);
+        assert_eq!(rope(&read(&text)).dimensions, 4, "{text}");
+    }
+    let partial = of_text("llama", r#", "partial_rotary_factor": 0.5"#);
+    let error = ModelConfig::from_json(&partial, "config.json").unwrap_err().to_string();
+    assert!(error.contains("partial_rotary_factor"), "{error}");
+}
+
+fn of_text(kind: &str, more: &str) -> String {
+    format!(
+        r#"{{"model_type": "{kind}", "vocab_size": 11, "intermediate_size": 12, "num_hidden_layers": 7,
+            "num_attention_heads": 4{}{more}}}"#,
+        if more.contains("hidden_size") { "" } else { r#", "hidden_size": 8"# }
+    )
 }
 
 #[test]

@@ -9,6 +9,7 @@
 
 use burn::tensor::Tensor;
 use burn_flex::{Flex, FlexDevice};
+use std::fs;
 use std::path::{Path, PathBuf};
 use transformer::{
     Architecture, Decoder, Engine, ModelConfig, Next, Precision, ScalarHead, Weights, generate,
@@ -24,7 +25,7 @@ const TIME: usize = 24;
 const VOCABULARY: usize = 61;
 const NEW_TOKENS: usize = 32;
 
-const MODELS: [&str; 16] = [
+const MODELS: [&str; 18] = [
     "llama2",
     "llama3",
     "smollm2",
@@ -38,6 +39,9 @@ const MODELS: [&str; 16] = [
     "gpt2",
     "gpt_neox",
     "gpt_neox_serial",
+    // With the names and the derived tensors of the published files.
+    "gpt2_published",
+    "gpt_neox_published",
     "sharded",
     "half",
     "brain",
@@ -191,6 +195,23 @@ fn a_saved_model_agrees() {
         assert_eq!(greedy(&again, &expected.rows.clone(), 3), expected.tokens("greedy"), "{name}");
         assert_eq!(again.weights(), decoder(name).weights(), "{name}");
     }
+}
+
+/// What the next major release of `transformers` writes about the same weights.
+#[test]
+fn newer_configurations_mean_the_same() {
+    let newer = fs::read_dir(folder("transformers5")).unwrap();
+    let mut read = 0;
+    for file in newer.map(|entry| entry.unwrap().path()) {
+        let name = file.file_stem().unwrap().to_str().unwrap();
+        let text = fs::read_to_string(&file).unwrap();
+        let newer = ModelConfig::from_json(&text, &file.display().to_string()).unwrap();
+        let older = ModelConfig::from_folder(&folder(name)).unwrap();
+        let meaning = |config: ModelConfig| ModelConfig { other: Default::default(), ..config };
+        assert_eq!(meaning(newer), meaning(older), "{name}");
+        read += 1;
+    }
+    assert!(read >= 7, "{read} configurations");
 }
 
 #[test]

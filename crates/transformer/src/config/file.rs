@@ -169,13 +169,21 @@ impl ModelConfig {
             "initializer_range": self.initializer_range,
         });
         if let Positions::Rotary(rope) = &self.positions {
-            file["rotary_pct"] = json!(rope.dimensions as f64 / self.head_dim as f64);
+            file["rotary_pct"] = json!(part(rope.dimensions, self.head_dim));
             file["rotary_emb_base"] = number(rope.theta);
             file["rope_theta"] = json!(rope.theta);
             file["rope_scaling"] = rope.scaling.to_json();
         }
         file
     }
+}
+
+/// The part of a head that so many dimensions are. Readers cut the fraction off their product with the width, which rounding
+/// may have left just below the number meant.
+fn part(dimensions: usize, head_dim: usize) -> f64 {
+    let width = head_dim as f64;
+    let part = dimensions as f64 / width;
+    if part * width < dimensions as f64 { (dimensions as f64 + 0.5) / width } else { part }
 }
 
 /// Whole numbers without a fraction, as the reference writes them.
@@ -252,7 +260,7 @@ fn llama(
         head_dim,
         max_position_embeddings: keys.size("max_position_embeddings")?.unwrap_or(2048),
         norm_epsilon: keys.number("rms_norm_eps")?.unwrap_or(1e-6),
-        positions: Positions::Rotary(rope(keys, family, head_dim)?),
+        positions: Positions::Rotary(rope(keys, family, head_dim, None)?),
         sliding_window: sliding_window(keys, family, layers)?,
         query_scalar: query_scalar.unwrap_or(head_dim as f64),
         query_bias: attention_bias || family == Family::Qwen2,
@@ -345,12 +353,19 @@ fn layer_types(keys: &mut Keys<'_>, layers: usize) -> Result<Option<Vec<bool>>, 
     windowed.collect::<Result<_, _>>().map(Some)
 }
 
-/// `rope_theta` and `rope_scaling`, or the newer `rope_parameters` that holds both, by kind of layer if they differ.
-fn rope(keys: &mut Keys<'_>, family: Family, head_dim: usize) -> Result<Rope, Error> {
+/// `rope_theta` and `rope_scaling`, or the newer `rope_parameters` that holds both, by kind of layer if they differ, and
+/// the part of a head that turns; `part` is that part by older keys.
+fn rope(
+    keys: &mut Keys<'_>,
+    family: Family,
+    head_dim: usize,
+    part: Option<f64>,
+) -> Result<Rope, Error> {
     let gemma = family == Family::Gemma3;
     let mut theta = keys.number("rope_theta")?;
     let mut local_theta = keys.number("rope_local_base_freq")?;
     let mut parameters = keys.object("rope_scaling")?;
+    let mut part = keys.number("partial_rotary_factor")?.or(part);
     if let Some(mut newer) = keys.object("rope_parameters")? {
         if let Some(mut local) = newer.object("sliding_attention")? {
             local_theta = local.number("rope_theta")?.or(local_theta);
@@ -362,6 +377,7 @@ fn rope(keys: &mut Keys<'_>, family: Family, head_dim: usize) -> Result<Rope, Er
     let scaling = match parameters {
         Some(mut parameters) => {
             theta = parameters.number("rope_theta")?.or(theta);
+            part = parameters.number("partial_rotary_factor")?.or(part);
             rope_scaling(&mut parameters)?
         }
         None => RopeScaling::None,
@@ -369,9 +385,26 @@ fn rope(keys: &mut Keys<'_>, family: Family, head_dim: usize) -> Result<Rope, Er
     Ok(Rope {
         theta: theta.unwrap_or(if gemma { 1e6 } else { 1e4 }),
         scaling,
-        dimensions: head_dim,
+        dimensions: turned(keys, family, head_dim, part.unwrap_or(1.0))?,
         local_theta: gemma.then(|| local_theta.unwrap_or(1e4)),
     })
+}
+
+/// Dimensions of a head that turn.
+fn turned(keys: &Keys<'_>, family: Family, head_dim: usize, part: f64) -> Result<usize, Error> {
+    if !(0.0..=1.0).contains(&part) {
+        return Err(keys.wrong("partial_rotary_factor", part, "a number from 0 to 1"));
+    }
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a part of the width of a head; the fraction is cut off as in the reference"
+    )]
+    let dimensions = (head_dim as f64 * part) as usize;
+    if dimensions != head_dim && family != Family::GptNeoX {
+        return Err(keys.unsupported("partial_rotary_factor", part, "1"));
+    }
+    Ok(dimensions)
 }
 
 fn rope_scaling(keys: &mut Keys<'_>) -> Result<RopeScaling, Error> {
@@ -442,23 +475,13 @@ fn gpt_neox(keys: &mut Keys<'_>, architecture: Architecture) -> Result<ModelConf
     let heads = keys.required("num_attention_heads")?;
     let head_dim = hidden_size.checked_div(heads).unwrap_or(0);
     let bias = keys.flag("attention_bias")?.unwrap_or(true);
-    let part = keys.number("rotary_pct")?.unwrap_or(0.25);
-    if !(0.0..=1.0).contains(&part) {
-        return Err(keys.wrong("rotary_pct", part, "a number from 0 to 1"));
-    }
+    let part = keys.number("rotary_pct")?;
     let newer = keys.has("rope_theta") || keys.has("rope_parameters");
     let base = keys.number("rotary_emb_base")?;
-    let mut rope = rope(keys, Family::GptNeoX, head_dim)?;
+    let mut rope = rope(keys, Family::GptNeoX, head_dim, part.or(Some(0.25)))?;
     if let (Some(base), false) = (base, newer) {
         rope.theta = base;
     }
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a part of the width of a head; the fraction is cut off as in the reference"
-    )]
-    let dimensions = (head_dim as f64 * part) as usize;
-    rope.dimensions = dimensions;
     Ok(ModelConfig {
         family: Family::GptNeoX,
         architecture,
@@ -531,6 +554,23 @@ impl RopeScaling {
                 "high_freq_factor": high_freq_factor,
                 "original_max_position_embeddings": original_max_position_embeddings,
             }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as readers do it")]
+    fn a_part_of_a_head_survives_the_file() {
+        assert!((part(16, 64) - 0.25).abs() < 1e-15);
+        for head_dim in 1..300 {
+            for dimensions in 0..=head_dim {
+                let read = (head_dim as f64 * part(dimensions, head_dim)) as usize;
+                assert_eq!(read, dimensions, "{dimensions} of {head_dim}");
+            }
         }
     }
 }
