@@ -35,7 +35,7 @@ const PROMPT: usize = 32;
 const REPLY: usize = 128;
 
 /// Principles under which a pair is compared, what all those prompts begin with, and their own ends: a principle of the
-/// general constitution has 19 words, and the opening of the answer follows.
+/// general constitution has 22 words and marks on average, and the opening of the answer follows.
 const PRINCIPLES: usize = 16;
 const SHARED: usize = 1000;
 const OWN: usize = 32;

@@ -56,7 +56,7 @@ impl<B: Backend> PreferenceModel<B> {
         scores.report(&all)?.ok_or_else(|| pairs.none_left())
     }
 
-    /// Reads a model folder that [`PreferenceModel::save`] wrote, or any other Llama-architecture model with one label.
+    /// Reads a model folder that [`PreferenceModel::save`] wrote, or any other model with one label.
     ///
     /// A folder without `mean` and `std` in its `config.json` gets rewards that are raw scores.
     ///
@@ -83,7 +83,7 @@ impl<B: Backend> PreferenceModel<B> {
         Ok(Self::new(model, Codec::from_folder(folder)?, normalisation))
     }
 
-    /// Writes a model folder that `transformers` opens as `LlamaForSequenceClassification` with one label.
+    /// Writes a model folder that `transformers` opens as a sequence classifier with one label, of the family that it is.
     ///
     /// Its logit is the raw score; `mean` and `std` in `config.json` turn it into the reward.
     ///
