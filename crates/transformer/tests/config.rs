@@ -105,6 +105,19 @@ fn what_is_not_supported_is_named() {
 }
 
 #[test]
+fn settings_are_named_as_their_file_names_them() {
+    for (key, value) in
+        [("n_embd", "0"), ("n_head", "3"), ("layer_norm_epsilon", "-1"), ("n_positions", "0")]
+    {
+        let text = format!(
+            r#"{{"model_type": "gpt2", "vocab_size": 11, "n_embd": 8, "n_layer": 2, "n_head": 2, "{key}": {value}}}"#
+        );
+        let error = ModelConfig::from_json(&text, "config.json").unwrap_err().to_string();
+        assert!(error.contains(&format!("`{key}`")), "{error}");
+    }
+}
+
+#[test]
 fn an_unknown_architecture_lists_those_supported() {
     for text in [r#"{"architectures": ["BloomForCausalLM"]}"#, r#"{"model_type": "bloom"}"#, "{}"] {
         let error = ModelConfig::from_json(text, "config.json").unwrap_err().to_string();

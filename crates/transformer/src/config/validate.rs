@@ -1,7 +1,21 @@
 //! What a shape must be like for a model to exist.
 
-use super::{ModelConfig, Positions, RopeScaling};
+use super::{Family, ModelConfig, Positions, RopeScaling};
 use crate::Error;
+
+/// What the files of a family call a setting.
+fn written(family: Family, key: &str) -> &str {
+    match (family, key) {
+        (Family::Gpt2, "hidden_size") => "n_embd",
+        (Family::Gpt2, "intermediate_size") => "n_inner",
+        (Family::Gpt2, "num_hidden_layers") => "n_layer",
+        (Family::Gpt2, "num_attention_heads") => "n_head",
+        (Family::Gpt2, "max_position_embeddings") => "n_positions",
+        (Family::Gpt2, "rms_norm_eps") => "layer_norm_epsilon",
+        (Family::GptNeoX, "rms_norm_eps") => "layer_norm_eps",
+        (_, key) => key,
+    }
+}
 
 impl ModelConfig {
     /// Checks every setting.
@@ -16,7 +30,7 @@ impl ModelConfig {
         let wrong = |key: &str, found: &dyn ToString, expected: &str| {
             Err(Error::Config {
                 file: file.to_owned(),
-                key: key.to_owned(),
+                key: written(self.family, key).to_owned(),
                 found: found.to_string(),
                 expected: expected.to_owned(),
             })
