@@ -90,3 +90,31 @@ pub(crate) fn for_each_row(
         );
     });
 }
+
+/// Calls `work` for pieces of slices of equal length that lie at the same place; on all cores if there is enough to do.
+pub(crate) fn for_each_chunk<const N: usize>(
+    written: [&mut [f32]; N],
+    read: &[f32],
+    work: impl Fn([&mut [f32]; N], &[f32]) + Sync,
+) {
+    if read.len() <= CHUNK {
+        return vectorised(
+            #[inline(always)]
+            || work(written, read),
+        );
+    }
+    let mut pieces: Vec<_> = written.map(|slice| slice.chunks_mut(CHUNK)).into();
+    let jobs: Vec<([&mut [f32]; N], &[f32])> = read
+        .chunks(CHUNK)
+        .map(|read| {
+            let next = |index: usize| pieces[index].next().unwrap_or_default();
+            (std::array::from_fn(next), read)
+        })
+        .collect();
+    jobs.into_par_iter().for_each(|(written, read)| {
+        vectorised(
+            #[inline(always)]
+            || work(written, read),
+        );
+    });
+}

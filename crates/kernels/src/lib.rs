@@ -11,6 +11,7 @@
     reason = "what is not inlined is compiled for the oldest processor, not for the one it runs on"
 )]
 
+mod adamw;
 mod attend_step;
 mod exp;
 mod flex;
@@ -21,6 +22,7 @@ mod rms_norm;
 mod rotate;
 mod write_rows;
 
+pub use adamw::{AdamW, Moving};
 pub use attend_step::attend_step;
 pub use flex::is_flex;
 pub use gated::silu_mul;

@@ -90,8 +90,9 @@ impl Records {
 }
 
 impl Observe for Records {
-    fn start(&mut self, stage: &str, steps: u64) {
+    fn start(&mut self, stage: &str, steps: u64, _done: u64) -> Result<(), Error> {
         self.started = Some((stage.to_owned(), steps));
+        Ok(())
     }
 
     fn record(&mut self, step: u64, metrics: &[(&str, f64)]) -> Result<(), training::Error> {

@@ -31,6 +31,17 @@ pub enum Error {
         /// The values allowed.
         expected: &'static str,
     },
+    /// A state that was kept lacks a part.
+    #[error(
+        "the state kept after step {step} lacks `{what}`, or cannot be read; it was written by another version: remove it to \
+         begin anew"
+    )]
+    StateLacks {
+        /// The step.
+        step: u64,
+        /// The part.
+        what: String,
+    },
     /// A metrics file cannot be written.
     #[error("cannot write {path}")]
     Write {

@@ -30,7 +30,9 @@ impl JsonLines {
 }
 
 impl Observe for JsonLines {
-    fn start(&mut self, _stage: &str, _steps: u64) {}
+    fn start(&mut self, _stage: &str, _steps: u64, _done: u64) -> Result<(), Error> {
+        Ok(())
+    }
 
     fn record(&mut self, step: u64, metrics: &[(&str, f64)]) -> Result<(), Error> {
         let mut object = Map::with_capacity(metrics.len() + 1);
@@ -59,7 +61,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metrics.jsonl");
         let mut lines = JsonLines::create(&path).unwrap();
-        lines.start("sft", 2);
+        lines.start("sft", 2, 0).unwrap();
         lines.record(1, &[("loss", 2.5), ("accuracy", 0.0)]).unwrap();
         assert_eq!(
             std::fs::read_to_string(&path).unwrap(),

@@ -1,29 +1,31 @@
-//! What every training stage shares, without a tensor: [`batches`], a learning-rate [`Schedule`], the settings of the
-//! optimiser ([`OptimizerConfig`]), [`finite`] checks and the [`Observe`] seam that metrics go through.
+//! What every training stage shares, without a tensor: the shape of its loop ([`Steps`]), [`batches`], a learning-rate
+//! [`Schedule`], the settings of the optimiser ([`OptimizerConfig`]), [`finite`] checks, the [`Observe`] seam that metrics
+//! go through and the [`Checkpoint`] seam that lets a stage survive a crash.
 //!
 //! ```
 //! use rand::SeedableRng;
-//! use training::{Observe, OptimizerConfig, Schedule, Silent, batches, finite};
+//! use training::{Checkpoint, Error, NoCheckpoints, Observe, OptimizerConfig, Schedule, Silent, Steps, batches, finite};
 //!
-//! fn fit(lengths: &[usize], observe: &mut dyn Observe) -> Result<(), training::Error> {
+//! fn fit(lengths: &[usize], observe: &mut dyn Observe, keep: &mut dyn Checkpoint) -> Result<(), Error> {
 //!     let optimizer = OptimizerConfig::default();
 //!     optimizer.validate()?;
 //!     let schedule = Schedule::cosine();
 //!     let epoch = batches(lengths, 64, &mut rand_chacha::ChaCha8Rng::seed_from_u64(1));
-//!     let steps = epoch.len() as u64;
-//!     observe.start("sft", steps);
-//!     for (step, rows) in (0..).zip(&epoch) {
-//!         let rate = optimizer.learning_rate * schedule.rate(step, steps);
-//!         let loss = finite("sft", step + 1, "loss", rows.len() as f64)?;
-//!         observe.record(step + 1, &[("loss", loss), ("learning_rate", rate)])?;
+//!     let (mut steps, _) = Steps::begin("sft", epoch.len() as u64, String::new, observe, keep)?;
+//!     for (step, rows) in steps.left().zip(&epoch) {
+//!         let rate = optimizer.learning_rate * schedule.rate(step - 1, steps.all());
+//!         let loss = finite("sft", step, "loss", rows.len() as f64)?;
+//!         steps.record(step, &[("loss", loss), ("learning_rate", rate)])?;
 //!     }
-//!     observe.finish()
+//!     steps.finish()
 //! }
-//! fit(&[12, 30, 7, 22], &mut Silent).unwrap();
+//! fit(&[12, 30, 7, 22], &mut Silent, &mut NoCheckpoints).unwrap();
 //! ```
 
 mod batches;
+mod checkpoint;
 mod error;
+mod fingerprint;
 mod finite;
 mod json_lines;
 mod observe;
@@ -31,13 +33,17 @@ mod optimizer;
 mod overlong;
 mod progress;
 mod schedule;
+mod steps;
 
 pub use batches::batches;
+pub use checkpoint::{Checkpoint, NoCheckpoints, Owner, State};
 pub use error::Error;
+pub use fingerprint::Fingerprint;
 pub use finite::finite;
 pub use json_lines::JsonLines;
 pub use observe::{Observe, Silent};
-pub use optimizer::OptimizerConfig;
+pub use optimizer::{OptimizerConfig, ParameterGroup};
 pub use overlong::Overlong;
 pub use progress::Progress;
 pub use schedule::{Decay, Schedule, WarmUp};
+pub use steps::Steps;

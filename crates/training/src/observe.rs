@@ -2,13 +2,18 @@
 
 use crate::Error;
 
-/// Watches a stage: start, one record a step, finish.
+/// Watches a stage: start, one record a step, finish; now and then a text or a note for a person.
 ///
 /// One observer may watch several stages, one after the other. `Vec<O>`, `Box<O>` and `&mut O` observe too, so
 /// `vec![Box::new(progress) as Box<dyn Observe>, Box::new(json_lines)]` fans out.
 pub trait Observe {
-    /// A stage of `steps` steps begins.
-    fn start(&mut self, stage: &str, steps: u64);
+    /// A stage of `steps` steps begins; `done` of them were taken by a process that has ended.
+    ///
+    /// What was recorded of later steps is forgotten: they are taken again.
+    ///
+    /// # Errors
+    /// If what was recorded before cannot be read, or nothing can be written.
+    fn start(&mut self, stage: &str, steps: u64, done: u64) -> Result<(), Error>;
 
     /// Step `step`, counted from 1, is done; `metrics` are its names and values.
     ///
@@ -18,6 +23,28 @@ pub trait Observe {
     /// # Errors
     /// If the record cannot be written.
     fn record(&mut self, step: u64, metrics: &[(&str, f64)]) -> Result<(), Error>;
+
+    /// A text of step `step`, such as a sample of what a model says; `name` as in a record.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    fn text(&mut self, step: u64, name: &str, text: &str) -> Result<(), Error> {
+        let _ = (step, name, text);
+        Ok(())
+    }
+
+    /// Something that a person should read: what was skipped, what looks wrong and what to do about it.
+    fn note(&mut self, message: &str) {
+        let _ = message;
+    }
+
+    /// Brings everything recorded to the disk; called before the state of the stage is saved.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    fn sync(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// The stage has ended well.
     ///
@@ -31,7 +58,9 @@ pub trait Observe {
 pub struct Silent;
 
 impl Observe for Silent {
-    fn start(&mut self, _stage: &str, _steps: u64) {}
+    fn start(&mut self, _stage: &str, _steps: u64, _done: u64) -> Result<(), Error> {
+        Ok(())
+    }
 
     fn record(&mut self, _step: u64, _metrics: &[(&str, f64)]) -> Result<(), Error> {
         Ok(())
@@ -43,12 +72,24 @@ impl Observe for Silent {
 }
 
 impl<O: Observe + ?Sized> Observe for &mut O {
-    fn start(&mut self, stage: &str, steps: u64) {
-        (**self).start(stage, steps);
+    fn start(&mut self, stage: &str, steps: u64, done: u64) -> Result<(), Error> {
+        (**self).start(stage, steps, done)
     }
 
     fn record(&mut self, step: u64, metrics: &[(&str, f64)]) -> Result<(), Error> {
         (**self).record(step, metrics)
+    }
+
+    fn text(&mut self, step: u64, name: &str, text: &str) -> Result<(), Error> {
+        (**self).text(step, name, text)
+    }
+
+    fn note(&mut self, message: &str) {
+        (**self).note(message);
+    }
+
+    fn sync(&mut self) -> Result<(), Error> {
+        (**self).sync()
     }
 
     fn finish(&mut self) -> Result<(), Error> {
@@ -57,12 +98,24 @@ impl<O: Observe + ?Sized> Observe for &mut O {
 }
 
 impl<O: Observe + ?Sized> Observe for Box<O> {
-    fn start(&mut self, stage: &str, steps: u64) {
-        (**self).start(stage, steps);
+    fn start(&mut self, stage: &str, steps: u64, done: u64) -> Result<(), Error> {
+        (**self).start(stage, steps, done)
     }
 
     fn record(&mut self, step: u64, metrics: &[(&str, f64)]) -> Result<(), Error> {
         (**self).record(step, metrics)
+    }
+
+    fn text(&mut self, step: u64, name: &str, text: &str) -> Result<(), Error> {
+        (**self).text(step, name, text)
+    }
+
+    fn note(&mut self, message: &str) {
+        (**self).note(message);
+    }
+
+    fn sync(&mut self) -> Result<(), Error> {
+        (**self).sync()
     }
 
     fn finish(&mut self) -> Result<(), Error> {
@@ -72,14 +125,24 @@ impl<O: Observe + ?Sized> Observe for Box<O> {
 
 /// Hands everything to each in turn; the first error ends the round.
 impl<O: Observe> Observe for Vec<O> {
-    fn start(&mut self, stage: &str, steps: u64) {
-        for observer in self {
-            observer.start(stage, steps);
-        }
+    fn start(&mut self, stage: &str, steps: u64, done: u64) -> Result<(), Error> {
+        self.iter_mut().try_for_each(|observer| observer.start(stage, steps, done))
     }
 
     fn record(&mut self, step: u64, metrics: &[(&str, f64)]) -> Result<(), Error> {
         self.iter_mut().try_for_each(|observer| observer.record(step, metrics))
+    }
+
+    fn text(&mut self, step: u64, name: &str, text: &str) -> Result<(), Error> {
+        self.iter_mut().try_for_each(|observer| observer.text(step, name, text))
+    }
+
+    fn note(&mut self, message: &str) {
+        self.iter_mut().for_each(|observer| observer.note(message));
+    }
+
+    fn sync(&mut self) -> Result<(), Error> {
+        self.iter_mut().try_for_each(Observe::sync)
     }
 
     fn finish(&mut self) -> Result<(), Error> {
@@ -95,12 +158,27 @@ mod tests {
     struct Log(Vec<String>);
 
     impl Observe for Log {
-        fn start(&mut self, stage: &str, steps: u64) {
-            self.0.push(format!("start {stage} {steps}"));
+        fn start(&mut self, stage: &str, steps: u64, done: u64) -> Result<(), Error> {
+            self.0.push(format!("start {stage} {done}/{steps}"));
+            Ok(())
         }
 
         fn record(&mut self, step: u64, metrics: &[(&str, f64)]) -> Result<(), Error> {
             self.0.push(format!("{step} {metrics:?}"));
+            Ok(())
+        }
+
+        fn text(&mut self, step: u64, name: &str, text: &str) -> Result<(), Error> {
+            self.0.push(format!("{step} {name} {text}"));
+            Ok(())
+        }
+
+        fn note(&mut self, message: &str) {
+            self.0.push(message.to_owned());
+        }
+
+        fn sync(&mut self) -> Result<(), Error> {
+            self.0.push("sync".to_owned());
             Ok(())
         }
 
@@ -117,11 +195,22 @@ mod tests {
             let mut all: Vec<Box<dyn Observe + '_>> =
                 vec![Box::new(&mut first), Box::new(Silent), Box::new(&mut second)];
             let all: &mut dyn Observe = &mut all;
-            all.start("sft", 1);
+            all.start("sft", 3, 0).unwrap();
             all.record(1, &[("loss", 0.5)]).unwrap();
+            all.text(1, "sample", "a reply").unwrap();
+            all.note("look here");
+            all.sync().unwrap();
             all.finish().unwrap();
         }
-        assert_eq!(first.0, ["start sft 1", "1 [(\"loss\", 0.5)]", "finish"]);
+        let expected = [
+            "start sft 0/3",
+            "1 [(\"loss\", 0.5)]",
+            "1 sample a reply",
+            "look here",
+            "sync",
+            "finish",
+        ];
+        assert_eq!(first.0, expected);
         assert_eq!(first.0, second.0);
     }
 }

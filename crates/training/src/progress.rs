@@ -40,11 +40,12 @@ impl Default for Progress {
 }
 
 impl Observe for Progress {
-    fn start(&mut self, stage: &str, steps: u64) {
+    fn start(&mut self, stage: &str, steps: u64, _done: u64) -> Result<(), Error> {
         match &mut self.0 {
             Display::Bar(shown) => *shown = Some(bar(stage, steps, ProgressDrawTarget::stderr())),
             Display::Lines(lines) => lines.start(stage, steps),
         }
+        Ok(())
     }
 
     fn record(&mut self, step: u64, metrics: &[(&str, f64)]) -> Result<(), Error> {
@@ -191,8 +192,8 @@ mod tests {
     fn a_stage_may_follow_another_and_the_first_may_be_missing() {
         let mut progress = Progress(Display::Bar(None));
         progress.record(1, &[]).unwrap();
-        progress.start("sft", 1);
-        progress.start("ppo", 2);
+        progress.start("sft", 1, 0).unwrap();
+        progress.start("ppo", 2, 0).unwrap();
         progress.finish().unwrap();
         assert!(matches!(progress.0, Display::Bar(None)));
     }

@@ -6,6 +6,9 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// The state of a stage cannot be used.
+    #[error(transparent)]
+    Training(#[from] training::Error),
     /// A file could not be read.
     #[error("cannot read {}: {source}", path.display())]
     Read {

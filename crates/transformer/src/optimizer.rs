@@ -1,88 +1,176 @@
 //! One optimiser step: clipping by the norm of all gradients, then `AdamW`.
 
-use burn::module::{AutodiffModule, ModuleVisitor, Param};
-use burn::optim::adaptor::OptimizerAdaptor;
-use burn::optim::{
-    AdamW, AdamWConfig, AdamWState, GradientsParams, Optimizer as _, SimpleOptimizer,
-};
-use burn::tensor::backend::{AutodiffBackend, Backend};
-use burn::tensor::{ElementConversion, Tensor};
-use std::fmt;
-use training::OptimizerConfig;
+use crate::parameters::{learning, paths, with_learning};
+use crate::weights::{Array, Weights};
+use crate::{Error, Precision};
+use burn::module::{AutodiffModule, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::optim::GradientsParams;
+use burn::tensor::backend::AutodiffBackend;
+use burn::tensor::{ElementConversion, Tensor, TensorData};
+use kernels::{AdamW, Moving};
+use std::collections::HashMap;
+use training::{OptimizerConfig, State};
+
+/// The files of a state.
+const WEIGHTS: &str = "model.safetensors";
+const MOMENTS: &str = "optimizer.safetensors";
+
+/// What is kept of every parameter beside it, by the ends of their names in [`MOMENTS`].
+const MEAN: &str = "exp_avg";
+const SQUARE: &str = "exp_avg_sq";
+const TIME: &str = "step";
 
 /// `AdamW` over every parameter of a module, with gradients clipped by their global norm.
 ///
 /// With `g` all gradients of the step as one vector, the step uses `g * min(1, clip_norm / |g|)`. Weight decay shrinks
-/// matrices (embeddings among them) and leaves the scales of norms alone.
-pub struct Optimizer<M: AutodiffModule<B>, B: AutodiffBackend> {
-    adamw: OptimizerAdaptor<DecayMatrices, M, B>,
-    clip_norm: f64,
+/// matrices (embeddings among them) and leaves the scales of norms alone, unless a group says otherwise.
+#[derive(Debug)]
+pub struct Optimizer<B: AutodiffBackend> {
+    config: OptimizerConfig,
+    moments: HashMap<ParamId, Moments<B>>,
 }
 
-impl<M: AutodiffModule<B>, B: AutodiffBackend> Optimizer<M, B> {
+/// What is kept of a parameter: running means of its gradients and of their squares, `[numbers]`.
+#[derive(Debug)]
+struct Moments<B: AutodiffBackend> {
+    mean: Tensor<B::InnerBackend, 1>,
+    square: Tensor<B::InnerBackend, 1>,
+    /// Steps taken.
+    time: u64,
+}
+
+impl<B: AutodiffBackend> Optimizer<B> {
     /// An optimiser that has not seen a gradient yet.
     pub fn new(config: &OptimizerConfig) -> Self {
-        let adamw = AdamWConfig::new()
-            .with_beta_1(config.beta_1)
-            .with_beta_2(config.beta_2)
-            .with_epsilon(config.epsilon);
-        let decayed = adamw.clone().with_weight_decay(config.weight_decay).build();
-        let plain = adamw.with_weight_decay(0.0).build();
-        Self {
-            adamw: OptimizerAdaptor::from(DecayMatrices { decayed, plain }),
-            clip_norm: f64::from(config.clip_norm),
-        }
+        Self { config: config.clone(), moments: HashMap::new() }
     }
 
     /// Updates `module` at `learning_rate` and gives the norm of the gradients before clipping.
     ///
     /// If the norm is not finite, the module comes back as it was, so that a caller can stop with its weights intact.
-    pub fn step(&mut self, learning_rate: f64, module: M, gradients: GradientsParams) -> (M, f64) {
+    pub fn step<M: AutodiffModule<B>>(
+        &mut self,
+        learning_rate: f64,
+        module: M,
+        gradients: GradientsParams,
+    ) -> (M, f64) {
         let norm = gradient_norm(&module, &gradients);
         if !norm.is_finite() {
             return (module, norm);
         }
-        let gradients = if norm > self.clip_norm {
-            scaled(&module, gradients, self.clip_norm / norm)
-        } else {
-            gradients
+        let gradient_scale =
+            if norm > self.config.clip_norm { self.config.clip_norm / norm } else { 1.0 };
+        let paths = if self.config.groups.is_empty() { HashMap::new() } else { paths(&module) };
+        let mut step = Step { optimizer: self, learning_rate, gradient_scale, gradients, paths };
+        (module.map(&mut step), norm)
+    }
+
+    /// The numbers of a step over a parameter of `dimensions` dimensions.
+    fn settings(&self, learning_rate: f64, path: Option<&String>, dimensions: usize) -> AdamW {
+        let group = path.and_then(|path| self.config.group(path));
+        let usual = if dimensions > 1 { self.config.weight_decay } else { 0.0 };
+        AdamW {
+            learning_rate: learning_rate * group.map_or(1.0, |group| group.learning_rate_scale),
+            beta_1: self.config.beta_1,
+            beta_2: self.config.beta_2,
+            epsilon: self.config.epsilon,
+            weight_decay: group.and_then(|group| group.weight_decay).unwrap_or(usual),
+            time: 1,
+            gradient_scale: 1.0,
+        }
+    }
+
+    /// The parameters that learn, and what is kept of each, to be kept with the state of a stage.
+    ///
+    /// # Errors
+    /// [`Error::Safetensors`] if they cannot be written.
+    pub fn save<M: AutodiffModule<B>>(&self, module: &M) -> Result<State, Error> {
+        let mut moments = Weights::default();
+        for (id, path) in paths(module) {
+            let Some(kept) = self.moments.get(&id) else { continue };
+            #[allow(clippy::cast_precision_loss, reason = "exact up to 16 million steps")]
+            let time = Array { shape: vec![1], data: vec![kept.time as f32] };
+            moments.insert(format!("{path}.{TIME}"), time);
+            for (name, tensor) in [(MEAN, &kept.mean), (SQUARE, &kept.square)] {
+                let data = tensor.to_data();
+                let array = Array { shape: data.shape.to_vec(), data: data.iter().collect() };
+                moments.insert(format!("{path}.{name}"), array);
+            }
+        }
+        let files = vec![
+            (WEIGHTS.to_owned(), learning(module).to_bytes(Precision::F32)?),
+            (MOMENTS.to_owned(), moments.to_bytes(Precision::F32)?),
+        ];
+        Ok(State { files, ..State::default() })
+    }
+
+    /// Puts what [`Optimizer::save`] gave back into the module and the optimiser.
+    ///
+    /// # Errors
+    /// If a file of the state is missing or damaged, or does not fit the module.
+    pub fn restore<M: AutodiffModule<B>>(
+        &mut self,
+        module: M,
+        state: &mut State,
+    ) -> Result<M, Error> {
+        let weights = Weights::from_bytes(state.take(WEIGHTS)?, WEIGHTS)?;
+        let mut moments = Weights::from_bytes(state.take(MOMENTS)?, MOMENTS)?;
+        let module = with_learning(module, weights)?;
+        self.moments.clear();
+        let Some(device) = module.devices().into_iter().next() else { return Ok(module) };
+        for (id, path) in paths(&module) {
+            let count = moments.shape(&format!("{path}.{MEAN}")).map(<[usize]>::to_vec);
+            let Some(count) = count.and_then(|shape| shape.first().copied()) else { continue };
+            let mut take =
+                |name: &str, count: usize| moments.take(&format!("{path}.{name}"), &[count]);
+            let tensor = |numbers: Vec<f32>| {
+                let shape = [numbers.len()];
+                Tensor::from_data(TensorData::new(numbers, shape), &device)
+            };
+            let (mean, square) = (tensor(take(MEAN, count)?), tensor(take(SQUARE, count)?));
+            #[allow(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "written as a whole number of at least 1"
+            )]
+            let time = take(TIME, 1)?[0] as u64;
+            self.moments.insert(id, Moments { mean, square, time });
+        }
+        moments.finish()?;
+        Ok(module)
+    }
+}
+
+/// A step over all parameters of a module.
+struct Step<'a, B: AutodiffBackend> {
+    optimizer: &'a mut Optimizer<B>,
+    learning_rate: f64,
+    gradient_scale: f64,
+    gradients: GradientsParams,
+    paths: HashMap<ParamId, String>,
+}
+
+impl<B: AutodiffBackend> ModuleMapper<B> for Step<'_, B> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        let Some(gradient) = self.gradients.remove::<B::InnerBackend, D>(param.id) else {
+            return param;
         };
-        (self.adamw.step(learning_rate, module, gradients), norm)
-    }
-}
-
-impl<M: AutodiffModule<B>, B: AutodiffBackend> fmt::Debug for Optimizer<M, B> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Optimizer")
-            .field("clip_norm", &self.clip_norm)
-            .finish_non_exhaustive()
-    }
-}
-
-/// `AdamW` that decays weights of two or more dimensions only.
-#[derive(Clone)]
-struct DecayMatrices {
-    decayed: AdamW,
-    plain: AdamW,
-}
-
-impl<B: Backend> SimpleOptimizer<B> for DecayMatrices {
-    type State<const D: usize> = AdamWState<B, D>;
-
-    fn step<const D: usize>(
-        &self,
-        learning_rate: f64,
-        tensor: Tensor<B, D>,
-        gradient: Tensor<B, D>,
-        state: Option<Self::State<D>>,
-    ) -> (Tensor<B, D>, Option<Self::State<D>>) {
-        let adamw = if D > 1 { &self.decayed } else { &self.plain };
-        adamw.step(learning_rate, tensor, gradient, state)
-    }
-
-    fn to_device<const D: usize>(state: Self::State<D>, device: &B::Device) -> Self::State<D> {
-        AdamW::to_device(state, device)
+        let (id, tensor, mapper) = param.consume();
+        let (learns, shape) = (tensor.is_require_grad(), tensor.dims());
+        let count = shape.iter().product::<usize>();
+        let weights = tensor.inner().reshape([count]);
+        let kept = self.optimizer.moments.remove(&id).unwrap_or_else(|| Moments {
+            mean: weights.zeros_like(),
+            square: weights.zeros_like(),
+            time: 0,
+        });
+        let settings = self.optimizer.settings(self.learning_rate, self.paths.get(&id), D);
+        let step = AdamW { time: kept.time + 1, gradient_scale: self.gradient_scale, ..settings };
+        let moving = Moving { weights, mean: kept.mean, square: kept.square };
+        let Moving { weights, mean, square } = step.step(moving, gradient.reshape([count]));
+        self.optimizer.moments.insert(id, Moments { mean, square, time: step.time });
+        let tensor = Tensor::from_inner(weights.reshape(shape)).set_require_grad(learns);
+        Param::from_mapped_value(id, tensor, mapper)
     }
 }
 
@@ -114,34 +202,14 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for SumOfSquares<'_, B> {
     }
 }
 
-fn scaled<M: AutodiffModule<B>, B: AutodiffBackend>(
-    module: &M,
-    mut gradients: GradientsParams,
-    factor: f64,
-) -> GradientsParams {
-    module.visit(&mut Scale { gradients: &mut gradients, factor });
-    gradients
-}
-
-struct Scale<'a> {
-    gradients: &'a mut GradientsParams,
-    factor: f64,
-}
-
-impl<B: AutodiffBackend> ModuleVisitor<B> for Scale<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        if let Some(gradient) = self.gradients.remove::<B::InnerBackend, D>(param.id) {
-            self.gradients.register(param.id, gradient.mul_scalar(self.factor));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use burn::backend::Autodiff;
     use burn::module::Module;
+    use burn::tensor::backend::Backend;
     use burn_flex::{Flex, FlexDevice};
+    use training::ParameterGroup;
 
     type B = Autodiff<Flex>;
 
@@ -172,17 +240,15 @@ mod tests {
     }
 
     #[test]
-    fn clips_by_the_norm_of_all_gradients_together() {
+    fn the_norm_is_that_of_all_gradients_together() {
         let pair = pair();
         let gradients = gradients(&pair, [[2.0, 3.0]], [6.0]);
         // 4 + 9 + 36 = 49.
         assert!((gradient_norm(&pair, &gradients) - 7.0).abs() < 1e-6);
-        let clipped = scaled(&pair, gradients, 0.5);
-        assert!((gradient_norm(&pair, &clipped) - 3.5).abs() < 1e-6);
     }
 
     /// Without momentum an epsilon far above the gradient turns `AdamW` into gradient descent: `rate * g / epsilon`.
-    fn descent(clip_norm: f32, weight_decay: f32) -> Optimizer<Pair<B>, B> {
+    fn descent(clip_norm: f64, weight_decay: f64) -> Optimizer<B> {
         Optimizer::new(&OptimizerConfig {
             beta_1: 0.0,
             beta_2: 0.0,
@@ -224,5 +290,67 @@ mod tests {
         let (stepped, norm) = descent(1.0, 0.5).step(0.1, pair, gradients);
         assert!(norm.is_nan());
         assert_eq!(values(&stepped).map(f32::to_bits), [1.0_f32, 2.0, 3.0].map(f32::to_bits));
+    }
+
+    #[test]
+    fn groups_have_settings_of_their_own() {
+        let group = |names: &str, learning_rate_scale, weight_decay| ParameterGroup {
+            names: vec![names.to_owned()],
+            learning_rate_scale,
+            weight_decay,
+        };
+        let mut optimizer = Optimizer::new(&OptimizerConfig {
+            groups: vec![group("vector", 2.0, Some(0.5)), group("mat", 0.0, None)],
+            ..descent(100.0, 0.5).config
+        });
+        let pair = pair();
+        let gradients = gradients(&pair, [[2.0, 3.0]], [5.0]);
+        let (stepped, _) = optimizer.step(0.1, pair, gradients);
+        // The matrix stays; the vector decays by 0.2 * 0.5.
+        for (found, expected) in values(&stepped).into_iter().zip([1.0, 2.0, 2.7]) {
+            assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+        }
+    }
+
+    #[test]
+    fn a_restored_state_goes_on_to_the_same_bits() {
+        let config = OptimizerConfig::default();
+        let step = |optimizer: &mut Optimizer<B>, pair: Pair<B>, size: f32| {
+            let gradients = gradients(&pair, [[size, -0.3]], [0.7 * size]);
+            optimizer.step(0.1, pair, gradients).0
+        };
+        let mut optimizer = Optimizer::new(&config);
+        let after_one = step(&mut optimizer, pair(), 0.9);
+        let mut state = optimizer.save(&after_one).unwrap();
+        let after_two = step(&mut optimizer, after_one, 0.4);
+
+        let mut other = Optimizer::new(&config);
+        let restored = other.restore(pair(), &mut state).unwrap();
+        let restored = step(&mut other, restored, 0.4);
+        assert_eq!(values(&restored).map(f32::to_bits), values(&after_two).map(f32::to_bits));
+    }
+
+    #[test]
+    fn a_state_of_another_module_is_refused() {
+        let optimizer = Optimizer::<B>::new(&OptimizerConfig::default());
+        let mut state = optimizer.save(&pair()).unwrap();
+        let narrow = Pair::<B> {
+            matrix: Param::from_tensor(Tensor::from_floats([[1.0]], &FlexDevice)),
+            ..pair()
+        };
+        let mut other = Optimizer::<B>::new(&OptimizerConfig::default());
+        let message = other.restore(narrow, &mut state).unwrap_err().to_string();
+        assert!(message.contains("matrix"), "{message}");
+        let message = other.restore(pair(), &mut State::default()).unwrap_err().to_string();
+        assert!(message.contains("model.safetensors"), "{message}");
+    }
+
+    #[test]
+    fn what_does_not_learn_is_not_kept() {
+        let frozen = Pair::<B> { matrix: pair().matrix.set_require_grad(false), ..pair() };
+        let optimizer = Optimizer::<B>::new(&OptimizerConfig::default());
+        let mut state = optimizer.save(&frozen).unwrap();
+        let kept = Weights::from_bytes(state.take(WEIGHTS).unwrap(), WEIGHTS).unwrap();
+        assert_eq!(kept.names().collect::<Vec<_>>(), ["vector"]);
     }
 }

@@ -32,7 +32,7 @@ impl<B: AutodiffBackend> Session<B> {
         let policy = self.fixed(Checkpoint::SlCai)?;
         let judge = self.judge(stage)?;
         let [red_team, helpful] = self.policy_prompts()?;
-        observe.start(stage.name(), (red_team.len() + helpful.len()) as u64);
+        observe.start(stage.name(), (red_team.len() + helpful.len()) as u64, 0)?;
         let mut done = 0;
         let labels =
             self.labels(&policy, &*judge, &self.constitution, "labels", &red_team, &mut |n| {

@@ -34,7 +34,7 @@ impl<B: AutodiffBackend> Session<B> {
         let stage = Stage::CritiqueRevision;
         let model = self.fixed(Checkpoint::HelpfulOnly)?;
         let (red_team, helpful) = (&self.prompts.red_team, &self.prompts.helpful);
-        observe.start(stage.name(), (red_team.len() + helpful.len()) as u64);
+        observe.start(stage.name(), (red_team.len() + helpful.len()) as u64, 0)?;
         let journal = self.folder.file(stage, "revisions.journal")?;
         let mut traces: Journal<Trace> =
             Journal::open(&journal, &self.settings.seed, |trace: &Trace| trace.id.clone())?;

@@ -31,7 +31,7 @@ impl<B: AutodiffBackend> Session<B> {
         let model = self.fixed(Checkpoint::HelpfulOnly)?;
         let kinds =
             [(Kind::RedTeam, &self.prompts.red_team), (Kind::Helpful, &self.prompts.helpful)];
-        observe.start(Stage::RedTeam.name(), kinds.len() as u64);
+        observe.start(Stage::RedTeam.name(), kinds.len() as u64, 0)?;
         let mut requests = Vec::new();
         // The request that a dialogue begins with is one that stands alone.
         let first_request = |prompt: &Dialogue| {

@@ -108,7 +108,7 @@ impl<B: AutodiffBackend> Session<B> {
             Stage::Ppo => self.ppo(observe)?,
             Stage::Evals => self.evals(observe)?,
             Stage::Report => {
-                observe.start(stage.name(), 1);
+                observe.start(stage.name(), 1, 0)?;
                 report::write(self.folder.path())?;
                 observe.record(1, &[])?;
                 observe.finish()?;

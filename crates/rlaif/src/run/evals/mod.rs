@@ -70,7 +70,7 @@ impl<B: AutodiffBackend> Session<B> {
     fn answers(&self, observe: &mut dyn Observe) -> Result<Answers, Error> {
         let (red_team, helpful) = (&self.prompts.held_out_red_team, &self.prompts.held_out_helpful);
         let steps = red_team.len() * Checkpoint::ALL.len() + helpful.len() * Checkpoint::ALL.len();
-        observe.start(Stage::Evals.name(), steps as u64);
+        observe.start(Stage::Evals.name(), steps as u64, 0)?;
         let mut done = 0;
         let mut progress = |n| {
             done += n;
