@@ -14,7 +14,7 @@ use rlaif::language_model::{Error, Generate, Prompt, Sampling, item_seed, stream
 use rlaif::model_organism::world::{Kind, Request, Split, Verdict, judge, reply};
 use rlaif::model_organism::{assistant, constitution};
 use rlaif::run::Settings;
-use rlaif::training::Progress;
+use rlaif::training::{NoCheckpoints, Progress};
 
 /// Where to compute: `Autodiff<Cuda>`, with the feature `cuda`, is an NVIDIA card.
 type Backend = Autodiff<Flex>;
@@ -46,7 +46,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let labels = label(&model, &constitution, &pairs, &settings.ai_feedback, SEED)?;
     let mut preferences: Vec<Preference> = labels.iter().map(Label::preference).collect();
     preferences.extend(helpful.iter().filter_map(helpfulness));
-    let reward = settings.preference_model.fit(sl_cai.clone(), &preferences, SEED, observe)?;
+    let config = &settings.preference_model;
+    let fitted = config.fit(sl_cai.clone(), &preferences, SEED, observe, &mut NoCheckpoints)?;
+    let reward = fitted.model;
 
     // RL-CAI: proximal policy optimisation against the preference model.
     let rl_cai = settings.ppo.run(sl_cai.clone(), &reward, &prompts, SEED, observe)?;
