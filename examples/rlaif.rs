@@ -14,7 +14,7 @@ use rlaif::language_model::{Error, Generate, Prompt, Sampling, item_seed, stream
 use rlaif::model_organism::world::{Kind, Request, Split, Verdict, judge, reply};
 use rlaif::model_organism::{assistant, constitution};
 use rlaif::run::Settings;
-use rlaif::training::Progress;
+use rlaif::training::{NoCheckpoints, Progress};
 
 /// Where to compute: `Autodiff<Cuda>`, with the feature `cuda`, is an NVIDIA card.
 type Backend = Autodiff<Flex>;
@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let constitution = constitution()?;
     let mut settings = Settings::embedded();
     settings.ppo.iterations = 12;
-    let observe = &mut Progress::new();
+    let (observe, keep) = (&mut Progress::new(), &mut NoCheckpoints);
     let [harmful, benign] = [true, false].map(|harmful| requests(Split::Training, harmful));
 
     // SL-CAI: the model criticises and revises its replies and learns from every revision. Its replies to benign requests
@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut lessons: Vec<Dialogue> = traces.iter().flat_map(Trace::revised_dialogues).collect();
     let helpful = answer(&model, &benign, "helpful")?;
     lessons.extend_from_slice(&helpful);
-    let sl_cai = settings.sft.fit(helpful_only.clone(), &lessons, SEED, observe)?;
+    let sl_cai = settings.sft.fit(helpful_only.clone(), &lessons, SEED, observe, keep)?;
 
     // AI feedback: the helpful-only model compares replies of SL-CAI, and a preference model learns to agree with it, and
     // with people about what is helpful.

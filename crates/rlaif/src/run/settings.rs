@@ -216,6 +216,7 @@ impl Settings {
         }
         in_table("critique_revision", self.critique_revision.validate())?;
         in_table("sft", self.sft.validate())?;
+        in_table("sft", self.sft.validate_sources(&super::sft::SOURCES))?;
         in_table("red_team", self.red_team.validate())?;
         in_table("ai_feedback", self.ai_feedback.validate())?;
         in_table("preference_model", self.preference_model.validate())?;
@@ -306,5 +307,8 @@ mod tests {
         }
         let message = Settings::resolve(&[layer("[ppo]\nclip = 0.0")]).unwrap_err().to_string();
         assert!(message.contains("clip"), "{message}");
+        let weights = layer("[sft.weights]\nhelpfull = 2.0");
+        let message = Settings::resolve(&[weights]).unwrap_err().to_string();
+        assert!(message.contains("sft"), "{message}");
     }
 }
