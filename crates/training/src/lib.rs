@@ -24,6 +24,8 @@
 
 mod batches;
 mod checkpoint;
+mod checkpoint_config;
+mod durable;
 mod error;
 mod fingerprint;
 mod finite;
@@ -33,10 +35,13 @@ mod optimizer;
 mod overlong;
 mod progress;
 mod schedule;
+mod state_folder;
 mod steps;
+mod store;
 
 pub use batches::batches;
 pub use checkpoint::{Checkpoint, NoCheckpoints, Owner, State};
+pub use checkpoint_config::{CheckpointConfig, Every};
 pub use error::Error;
 pub use fingerprint::Fingerprint;
 pub use finite::finite;
@@ -47,3 +52,4 @@ pub use overlong::Overlong;
 pub use progress::Progress;
 pub use schedule::{Decay, Schedule, WarmUp};
 pub use steps::Steps;
+pub use store::Checkpoints;
