@@ -362,6 +362,12 @@ fn a_kill_at_any_moment_leaves_a_whole_state() {
             let before = steps.last().map(|&step| state(step));
             assert!(newest == before || newest.as_ref() == Some(&new), "{changes}: {newest:?}");
             assert_eq!(notes, Vec::<String>::new(), "{changes}");
+            for kept in states.list().unwrap().iter().filter(|kept| kept.kind == Kind::State) {
+                assert!(
+                    read(&states.path(kept), kept.step, &owner()).is_ok(),
+                    "{changes}: {kept:?}"
+                );
+            }
             outcomes.push(newest.as_ref() == Some(&new));
 
             states.save(&owner(), &state(9)).unwrap();
