@@ -1,6 +1,7 @@
 //! What every training stage shares, without a tensor: the shape of its loop ([`Steps`]), [`batches`], a learning-rate
 //! [`Schedule`], the settings of the optimiser ([`OptimizerConfig`]), [`finite`] checks, the [`Observe`] seam that metrics
-//! go through and the [`Checkpoint`] seam that lets a stage survive a crash.
+//! go through ([`Progress`], [`JsonLines`], [`TensorBoard`]) and the [`Checkpoint`] seam that lets a stage survive a crash
+//! ([`Checkpoints`]).
 //!
 //! ```
 //! use rand::SeedableRng;
