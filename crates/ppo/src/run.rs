@@ -81,7 +81,7 @@ impl PpoConfig {
         check_prompts(&policy.codec, prompts, self.max_tokens)?;
         let mut run = Run::new(self, &policy, reward, prompts, seed);
         let mut actor = ActorCritic::new(policy.decoder);
-        observe.start("ppo", self.iterations as u64);
+        observe.start("ppo", self.iterations as u64, 0)?;
         for number in 1..=self.iterations {
             let (replies, metrics);
             (actor, replies, metrics) = run.iterate(actor, number)?;

@@ -25,7 +25,7 @@ pub(crate) struct Round<'a> {
 /// The optimiser and how far it has come.
 pub(crate) struct Learner<'a, B: AutodiffBackend> {
     config: &'a PpoConfig,
-    optimizer: Optimizer<ActorCritic<B>, B>,
+    optimizer: Optimizer<B>,
     /// Optimiser steps taken.
     step: u64,
 }

@@ -1,7 +1,6 @@
 //! Fitting a preference model.
 
 use crate::pairs::{Pair, Pairs};
-use crate::scalar_model::ScalarModel;
 use crate::scores::final_scores;
 use crate::step::{StepGradients, gradients};
 use crate::{Error, Normalisation, PreferenceModel, PreferenceModelConfig, Report};
@@ -10,7 +9,7 @@ use burn::tensor::backend::AutodiffBackend;
 use dialogue::Preference;
 use language_model::{item_seed, stream};
 use training::{Observe, batches, finite};
-use transformer::{Optimizer, ScalarHead, Transformer};
+use transformer::{Optimizer, ScalarHead, ScalarModel, Transformer};
 
 /// The name of the stage in records, errors and random streams.
 pub(crate) const STAGE: &str = "preference_model";
@@ -59,7 +58,7 @@ impl PreferenceModelConfig {
         let order = self.order(&pairs, &training, seed);
         let steps = order.len() as u64;
         let mut normalisation = Normalisation::default();
-        observe.start(STAGE, steps);
+        observe.start(STAGE, steps, 0)?;
         for (step, batch) in (1..).zip(&order) {
             let found = gradients(&model, &pairs, batch, self.tokens_per_micro_batch, &mut rng);
             finite(STAGE, step, "loss", found.loss)?;

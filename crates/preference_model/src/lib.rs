@@ -37,7 +37,6 @@ mod model;
 mod normalisation;
 mod pairs;
 mod report;
-mod scalar_model;
 mod scores;
 mod step;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The preference model.
 
+use crate::pairs::check_tokens;
 use crate::pairs::{Pair, Pairs};
-use crate::scalar_model::{ScalarModel, check_tokens};
 use crate::scores::{SCORED_TOKENS, Scores, distinct};
 use crate::{Error, Normalisation, Report};
 use burn::module::Module;
@@ -12,7 +12,8 @@ use serde_json::json;
 use std::path::Path;
 use training::Overlong;
 use transformer::{
-    Architecture, Array, Codec, Decoder, ModelConfig, Precision, ScalarHead, Weights, write_folder,
+    Architecture, Array, Codec, Decoder, ModelConfig, Precision, ScalarHead, ScalarModel, Weights,
+    write_folder,
 };
 
 const CONFIG: &str = "config.json";

@@ -2,7 +2,6 @@
 
 use crate::Error;
 use crate::fit::STAGE;
-use crate::scalar_model::check_tokens;
 use dialogue::{Dialogue, Preference};
 use language_model::item_seed;
 use std::collections::{HashMap, HashSet};
@@ -117,6 +116,22 @@ impl Pairs {
         }
         let (tokens, context) = (self.padded_tokens(pair) / 2, model.max_position_embeddings);
         if tokens > context { Err(Error::Overlong { index, tokens, context }) } else { Ok(()) }
+    }
+}
+
+/// Says why a decoder cannot read the tokens of dialogue `index`, whatever their number.
+pub(crate) fn check_tokens(
+    config: &ModelConfig,
+    index: usize,
+    tokens: &[u32],
+) -> Result<(), transformer::Error> {
+    if tokens.is_empty() {
+        return Err(transformer::Error::NoTokens { what: "dialogue", index });
+    }
+    let vocabulary = config.vocab_size;
+    match tokens.iter().find(|&&token| token as usize >= vocabulary) {
+        Some(&token) => Err(transformer::Error::UnknownToken { index, token, vocabulary }),
+        None => Ok(()),
     }
 }
 

@@ -2,12 +2,12 @@
 
 use crate::fit::STAGE;
 use crate::pairs::{Pair, Pairs};
-use crate::scalar_model::ScalarModel;
 use crate::{Error, Report};
 use burn::tensor::backend::Backend;
 use language_model::{item_seed, stream};
 use rand::seq::SliceRandom;
 use std::collections::{HashMap, HashSet};
+use transformer::ScalarModel;
 
 /// Tokens that go through the model at once where no gradient is taken.
 pub(crate) const SCORED_TOKENS: usize = 4096;

@@ -2,12 +2,12 @@
 
 use crate::bradley_terry;
 use crate::pairs::{Pair, Pairs};
-use crate::scalar_model::ScalarModel;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{ElementConversion, Tensor};
 use rand::Rng;
 use training::batches;
+use transformer::ScalarModel;
 
 /// What an optimiser step computes before its update.
 pub(crate) struct StepGradients {

@@ -1,12 +1,12 @@
 //! What the tests of several files share.
 
-use crate::scalar_model::ScalarModel;
 use burn::backend::Autodiff;
 use burn_flex::{Flex, FlexDevice};
 use dialogue::{Comparison, Dialogue, Preference};
 use training::Observe;
 use transformer::{
-    ChatTemplate, Codec, Decoder, ModelConfig, ScalarHead, SpecialTokens, Tokenizer, Transformer,
+    ChatTemplate, Codec, Decoder, ModelConfig, ScalarHead, ScalarModel, SpecialTokens, Tokenizer,
+    Transformer,
 };
 
 pub(crate) type B = Autodiff<Flex>;
@@ -90,7 +90,7 @@ impl Records {
 }
 
 impl Observe for Records {
-    fn start(&mut self, stage: &str, steps: u64, _done: u64) -> Result<(), Error> {
+    fn start(&mut self, stage: &str, steps: u64, _done: u64) -> Result<(), training::Error> {
         self.started = Some((stage.to_owned(), steps));
         Ok(())
     }

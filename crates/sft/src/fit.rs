@@ -128,7 +128,7 @@ impl SftConfig {
     ) -> Result<Decoder<B>, Error> {
         let mut optimizer = Optimizer::new(&self.optimizer);
         let mut rng = stream(item_seed(seed, &[STAGE, "micro-batches"]));
-        observe.start(STAGE, steps);
+        observe.start(STAGE, steps, 0)?;
         for step in 0..steps {
             let Step { examples, overlong } = next(step)?;
             let rows: Vec<&Example> = examples.iter().map(Borrow::borrow).collect();

@@ -1,38 +1,43 @@
 //! A decoder that scores.
 
+use crate::batch::{pad_right, select_positions};
+use crate::config::Architecture;
+use crate::decoder::Decoder;
+use crate::scalar_head::ScalarHead;
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use language_model::stream;
 use training::batches;
-use transformer::{Architecture, Decoder, ModelConfig, ScalarHead, pad_right, select_positions};
 
 /// A decoder with a linear head instead of its output projection.
 ///
 /// The score of a row is read at its last token. Attention is causal and rows are padded on the right, so a score does not
 /// depend on what else is in the batch.
 #[derive(Module, Debug)]
-pub(crate) struct ScalarModel<B: Backend> {
+pub struct ScalarModel<B: Backend> {
     decoder: Decoder<B>,
     head: ScalarHead<B>,
 }
 
 impl<B: Backend> ScalarModel<B> {
     /// Puts `head` in place of the decoder's output projection.
-    pub(crate) fn new(decoder: Decoder<B>, head: ScalarHead<B>) -> Self {
+    pub fn new(decoder: Decoder<B>, head: ScalarHead<B>) -> Self {
         Self { decoder: decoder.with_architecture(Architecture::Score), head }
     }
 
-    pub(crate) fn decoder(&self) -> &Decoder<B> {
+    /// What reads the tokens.
+    pub fn decoder(&self) -> &Decoder<B> {
         &self.decoder
     }
 
-    pub(crate) fn head(&self) -> &ScalarHead<B> {
+    /// What makes a state a score.
+    pub fn head(&self) -> &ScalarHead<B> {
         &self.head
     }
 
     /// One score a row, `[rows]`; every row has at least one token.
-    pub(crate) fn forward(&self, rows: &[&[u32]]) -> Tensor<B, 1> {
+    pub fn forward(&self, rows: &[&[u32]]) -> Tensor<B, 1> {
         let tokens = pad_right(rows, &self.decoder.device());
         let [_, time] = tokens.dims();
         let last: Vec<usize> =
@@ -41,7 +46,7 @@ impl<B: Backend> ScalarModel<B> {
     }
 
     /// One score a row, in the order of the rows; at most `tokens_per_batch` tokens go through the model at once.
-    pub(crate) fn scores(&self, rows: &[&[u32]], tokens_per_batch: usize) -> Vec<f32> {
+    pub fn scores(&self, rows: &[&[u32]], tokens_per_batch: usize) -> Vec<f32> {
         let lengths: Vec<usize> = rows.iter().map(|row| row.len()).collect();
         let mut scores = vec![0.0; rows.len()];
         // The order of the batches has no say in the scores, so any stream will do.
@@ -56,26 +61,16 @@ impl<B: Backend> ScalarModel<B> {
     }
 }
 
-/// Says why a decoder cannot read the tokens of dialogue `index`, whatever their number.
-pub(crate) fn check_tokens(
-    config: &ModelConfig,
-    index: usize,
-    tokens: &[u32],
-) -> Result<(), transformer::Error> {
-    if tokens.is_empty() {
-        return Err(transformer::Error::NoTokens { what: "dialogue", index });
-    }
-    let vocabulary = config.vocab_size;
-    match tokens.iter().find(|&&token| token as usize >= vocabulary) {
-        Some(&token) => Err(transformer::Error::UnknownToken { index, token, vocabulary }),
-        None => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::scalar_model;
+    use burn_flex::{Flex, FlexDevice};
+
+    fn scalar_model(seed: u64) -> ScalarModel<Flex> {
+        let decoder = Decoder::init(&crate::decoder::tests::config(), seed, &FlexDevice);
+        let head = ScalarHead::init(decoder.config().hidden_size, seed, &FlexDevice);
+        ScalarModel::new(decoder, head)
+    }
 
     #[test]
     fn a_score_depends_on_neither_batch_nor_padding() {
