@@ -56,11 +56,6 @@ impl<B: Backend> Critic<B> {
         Self { trunk: Some(trunk), value_head, offset: mean / std }
     }
 
-    /// The trunk that is not the policy's.
-    pub(crate) fn trunk_mut(&mut self) -> Option<&mut Option<Decoder<B>>> {
-        self.trunk.is_some().then_some(&mut self.trunk)
-    }
-
     /// The values of all slots of a batch, `[slots]`; `policy` are its states as the policy sees them.
     pub(crate) fn values(
         &self,

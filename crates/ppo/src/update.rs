@@ -90,7 +90,7 @@ impl<'a, B: AutodiffBackend> Learner<'a, B> {
         minibatch: &Minibatch<'_>,
         ptx: &[&Example],
     ) -> Result<(ActorCritic<B>, Step), Error> {
-        let mut step = Step { tokens: minibatch.tokens, slots: minibatch.slots, ..Step::default() };
+        let mut step = Step { tokens: minibatch.tokens, ..Step::default() };
         let rate = self.config.schedule.rate(self.step, self.config.optimizer_steps());
         step.learning_rate = self.config.optimizer.learning_rate * rate;
         let iteration = minibatch.round.iteration as u64;
@@ -158,7 +158,6 @@ struct Minibatch<'a> {
     round: &'a Round<'a>,
     rows: &'a [usize],
     tokens: usize,
-    slots: usize,
     /// Of all replies of the round; those of the step are whitened, if they are by themselves.
     advantages: Vec<Vec<f32>>,
     /// What counts tokens and slots.
@@ -194,7 +193,6 @@ impl<'a> Minibatch<'a> {
             round,
             rows,
             tokens,
-            slots,
             advantages,
             token_counts: counts(tokens, round_tokens),
             slot_counts: counts(slots, round_slots),
@@ -386,8 +384,6 @@ fn gather(rows: &[usize], all: &[Vec<f32>]) -> Vec<f32> {
 struct Step {
     /// Reply tokens of the minibatch.
     tokens: usize,
-    /// Slots of the minibatch.
-    slots: usize,
     policy_loss: f64,
     value_loss: f64,
     kl_loss: f64,
