@@ -78,7 +78,7 @@ fn learns_to_reply_in_vowels() {
 #[test]
 fn learns_by_every_estimator_and_value_model() {
     type Change = fn(&mut PpoConfig);
-    let changes: [(&str, Change); 7] = [
+    let changes: [(&str, Change); 6] = [
         ("rloo", |c| c.advantage = Advantage::Rloo),
         ("group_normalised", |c| {
             c.advantage = Advantage::GroupNormalised;
@@ -90,12 +90,6 @@ fn learns_by_every_estimator_and_value_model() {
         ("separate", |c| c.value_model = ValueModel::Separate),
         ("after_last", |c| c.score_place = ScorePlace::AfterLast),
         ("cold", |c| c.temperature = 0.7),
-        ("lora", |c| {
-            c.lora = Some(LoraConfig {
-                target_modules: vec!["all-linear".to_owned()],
-                ..LoraConfig::default()
-            })
-        }),
     ];
     for (name, change) in changes {
         let mut config = learner(16);
@@ -108,11 +102,16 @@ fn learns_by_every_estimator_and_value_model() {
 
 #[test]
 fn an_adapter_leaves_the_weights_alone() {
-    let config = PpoConfig { lora: Some(LoraConfig::default()), ..small() };
+    let mut config = PpoConfig { lora: Some(LoraConfig::default()), ..small() };
+    config.optimizer.learning_rate = 1e-2;
     let prompts = prompts(3);
     let before = policy(1);
     let inputs = Inputs::<B>::new(before.clone(), &vowels, &prompts);
-    let after = config.run(inputs, 1, &mut Silent, &mut NoCheckpoints).unwrap();
+    let mut records = Records::default();
+    let after = config.run(inputs, 1, &mut records, &mut NoCheckpoints).unwrap();
+    // The policy without its adapter is the reference, which it has left.
+    let kl = records.values("kl_per_sequence");
+    assert!(kl[0].abs() < 1e-6 && kl[1].abs() > 1e-4, "{kl:?}");
     assert!(after.decoder.adapter().is_some());
     let base = fingerprint_of(&after.decoder.without_adapter());
     assert_eq!(base, fingerprint_of(&before.decoder));
