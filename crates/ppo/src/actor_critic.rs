@@ -43,7 +43,7 @@ impl<B: Backend> Critic<B> {
     }
 
     /// A model of its own: one that says 0 everywhere on a copy of the policy, or one that begins as `start`.
-    pub(crate) fn separate(policy: &Decoder<B>, start: Option<&ValueStart<B>>) -> Self {
+    pub(crate) fn separate(policy: &Decoder<B>, start: Option<ValueStart<B>>) -> Self {
         let Some(ValueStart { model, mean, std }) = start else {
             return Self { trunk: Some(policy.clone()), ..Self::on_policy(policy) };
         };

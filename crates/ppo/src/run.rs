@@ -10,7 +10,7 @@ use crate::start::{REFERENCE, Start, begin};
 use crate::update::{Learner, Round};
 use crate::{
     Error, Experience, Inputs, KlTarget, Metrics, PpoConfig, RolloutMetrics, ScoredReply,
-    adapted_coefficient,
+    ValueStart, adapted_coefficient,
 };
 use burn::module::AutodiffModule;
 use burn::prelude::Backend;
@@ -85,7 +85,7 @@ impl PpoConfig {
     /// As [`PpoConfig::run`], and [`Error::Callback`] if `after` fails.
     pub fn run_with<B: AutodiffBackend>(
         &self,
-        inputs: Inputs<'_, B>,
+        mut inputs: Inputs<'_, B>,
         seed: u64,
         observe: &mut dyn Observe,
         checkpoint: &mut dyn Checkpoint,
@@ -99,9 +99,10 @@ impl PpoConfig {
         let (mut steps, mut saved) =
             Steps::begin(STAGE, iterations, fingerprint, observe, checkpoint)?;
         let start = begin(self, &inputs, seed, saved.as_mut())?;
+        // Taken out, so that no second copy of it is alive while it learns.
+        let critic = self.critic(&start.policy, inputs.value.take());
         let mut run = Run::new(self, &inputs, seed, &start);
-        let mut actor =
-            ActorCritic { critic: self.critic(&start.policy, &inputs), decoder: start.policy };
+        let mut actor = ActorCritic { decoder: start.policy, critic };
         if let Some(saved) = saved {
             actor = run.restore(actor, saved)?;
         }
@@ -130,9 +131,13 @@ impl PpoConfig {
     }
 
     /// The value function as it begins.
-    fn critic<B: AutodiffBackend>(&self, policy: &Decoder<B>, inputs: &Inputs<'_, B>) -> Critic<B> {
+    fn critic<B: AutodiffBackend>(
+        &self,
+        policy: &Decoder<B>,
+        value: Option<ValueStart<B>>,
+    ) -> Critic<B> {
         if self.has_separate_values() {
-            Critic::separate(policy, inputs.value.as_ref())
+            Critic::separate(policy, value)
         } else {
             Critic::on_policy(policy)
         }

@@ -104,7 +104,7 @@ fn one_update(case: &str) {
 
     let policy = decoder(&folder.join("policy"));
     let model = value_model(&folder.join("value"));
-    let critic = Critic::separate(&policy, Some(&ValueStart { model, mean: 0.0, std: 1.0 }));
+    let critic = Critic::separate(&policy, Some(ValueStart { model, mean: 0.0, std: 1.0 }));
     let actor = ActorCritic { decoder: policy, critic };
     let reference = decoder(&folder.join("reference")).valid();
     let before = flat(&actor.valid());
@@ -146,7 +146,7 @@ fn one_update(case: &str) {
 
     let model = value_model(&folder.join("value_after"));
     let policy_after = decoder(&folder.join("policy_after"));
-    let critic = Critic::separate(&policy_after, Some(&ValueStart { model, mean: 0.0, std: 1.0 }));
+    let critic = Critic::separate(&policy_after, Some(ValueStart { model, mean: 0.0, std: 1.0 }));
     let expected = flat(&ActorCritic { decoder: policy_after, critic }.valid());
     let found = flat(&actor.valid());
     // The first step of AdamW moves every weight by about the learning rate, whatever the size of its gradient: only

@@ -638,7 +638,7 @@ mod tests {
         rollouts[0].reply_start = 1;
         rollouts[0].engine_log_probs = vec![0.0; 2];
         rollouts[0].slots_after = 1;
-        let critic = Critic::separate(&decoder, Some(&start));
+        let critic = Critic::separate(&decoder, Some(start));
         let batch = Batch::new(&rollouts, &[0]);
         let values = critic.values(&batch, || batch.hidden(&decoder), ValueModel::Separate);
         // The slot behind the last token has read the whole row, as the score has.

@@ -4,7 +4,6 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
 
 fn rlaif(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rlaif"));
@@ -26,11 +25,6 @@ fn refused(command: Command, expected: &[&str]) {
         assert!(message.contains(word), "`{word}` is missing in: {message}");
     }
     assert!(!message.contains("panicked"), "{message}");
-}
-
-fn read(path: impl AsRef<Path>) -> Vec<u8> {
-    let path = path.as_ref();
-    fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 #[test]
