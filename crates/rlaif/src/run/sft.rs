@@ -8,7 +8,7 @@ use critique_revision::Trace;
 use dataset::read_jsonl;
 use dialogue::Dialogue;
 use sft::Source;
-use training::{NoCheckpoints, Observe};
+use training::Observe;
 
 /// What fine-tuning learns from; `weights` in its settings may name them.
 pub(super) const SOURCES: [&str; 2] = ["revisions", "helpful"];
@@ -28,8 +28,9 @@ impl<B: AutodiffBackend> Session<B> {
         ];
         let base = self.policy::<B>(Checkpoint::HelpfulOnly, &self.device)?;
         let mut watched = self.watched(Stage::Sft, observe)?;
+        let mut states = self.checkpoints(Stage::Sft)?;
         let (config, seed) = (&self.settings.sft, self.settings.seed);
-        let model = config.fit_mixture(base, &sources, seed, &mut watched, &mut NoCheckpoints)?;
+        let model = config.fit_mixture(base, &sources, seed, &mut watched, &mut states)?;
         Ok(model.save(model_folder(self.folder.path(), Stage::Sft))?)
     }
 }
