@@ -72,8 +72,8 @@ impl PretrainConfig {
             tokens += length as u64;
             examples
         };
-        let (config, keep) = (self.sft(), &mut NoCheckpoints);
-        let decoder = config.fit_stream(decoder, self.steps, next, self.seed, observe, keep)?;
+        let (sft, keep) = (self.sft(), &mut NoCheckpoints);
+        let decoder = sft.fit_stream(decoder, self.steps, next, self.seed, observe, keep)?;
         let weights = decoder.weights().to_bytes(Precision::F16)?;
         Ok((encoder.folder(&config, weights, tokenizer_json), tokens))
     }

@@ -6,11 +6,14 @@ use serde_json::{Map, Value};
 use training::{Fingerprint, State};
 use transformer::ModelConfig;
 
+/// Names and values.
+pub(crate) type Metrics<'a> = Vec<(&'a str, f64)>;
+
 /// What an optimiser step learns from.
 pub(crate) struct Step<'a> {
     pub(crate) examples: Vec<&'a Example>,
     /// What is recorded of them.
-    pub(crate) counts: Vec<(&'a str, f64)>,
+    pub(crate) counts: Metrics<'a>,
 }
 
 /// Gives the examples of one step after the other.

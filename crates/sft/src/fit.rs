@@ -453,8 +453,7 @@ mod tests {
             config.fit_mixture(model(), &sources, 1, &mut other, &mut NoCheckpoints).unwrap();
         assert_eq!(numbers(&listed.decoder), numbers(&mixed.decoder));
         assert_eq!(one.values("loss"), other.values("loss"));
-        let total = |name| other.values(name).iter().sum::<f64>();
-        assert_eq!([total("examples_revisions"), total("examples_helpful")], [12.0, 15.0]);
+        other.assert_totals(&[("examples_revisions", 12.0), ("examples_helpful", 15.0)]);
         assert!(!one.metrics[0].iter().any(|(name, _)| name.starts_with("examples_")));
     }
 
@@ -470,9 +469,7 @@ mod tests {
             config.fit_example_mixture(decoder(1), &sources, 1, records, &mut NoCheckpoints)
         };
         fit(&config, &mut records).unwrap();
-        let total = |name| records.values(name).iter().sum::<f64>();
-        let counts = ["examples_a", "examples_b", "examples"].map(total);
-        assert_eq!(counts, [9.0, 48.0, 57.0]);
+        records.assert_totals(&[("examples_a", 9.0), ("examples_b", 48.0), ("examples", 57.0)]);
 
         let weights = [("c".to_owned(), 1.0)].into();
         let error = fit(&SftConfig { weights, ..config.clone() }, &mut records).unwrap_err();
@@ -491,8 +488,7 @@ mod tests {
             .fit_examples(decoder(1), &examples, 1, &mut records, &mut NoCheckpoints)
             .unwrap();
         // 24 different texts: 6 are held out.
-        let seen: f64 = records.values("examples").iter().sum();
-        assert_eq!(seen, 4.0 * 18.0);
+        records.assert_totals(&[("examples", 4.0 * 18.0)]);
         let steps = records.steps.len() as u64;
         let measured: Vec<u64> = records.steps_with("held_out_loss");
         let expected: Vec<u64> =

@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn what_is_too_long_is_dropped_shortened_or_an_error() {
-        let lengthy = exchanges(1).with_user("c").with_assistant(&["a"; 20].join(" "));
+        let lengthy = exchanges(1).with_user("c").with_assistant(["a"; 20].join(" "));
         let dialogues = [exchanges(2), exchanges(4), exchanges(1), lengthy];
         let dropped = of_dialogues(&dialogues, Overlong::Drop).unwrap();
         assert_eq!((dropped.kept.len(), dropped.overlong, dropped.shortened), (2, 2, 0));

@@ -132,7 +132,9 @@ mod tests {
             Example { tokens: (0..9).map(token).collect(), weights }
         };
         let mut examples: Vec<Example> = (0..32).map(example).collect();
-        examples.iter_mut().for_each(|example| example.weights[8] = 1.0);
+        for example in &mut examples {
+            example.weights[8] = 1.0;
+        }
         let rows: Vec<&Example> = examples.iter().collect();
         let decoder = decoder(1);
         let batches = layout.micro_batches(&rows, 8 * rows_at_once, &mut stream(3));

@@ -130,6 +130,15 @@ impl Records {
         self.metrics.iter().filter_map(of).collect()
     }
 
+    /// Metrics add up to these numbers over all steps.
+    #[track_caller]
+    pub(crate) fn assert_totals(&self, expected: &[(&str, f64)]) {
+        for &(name, expected) in expected {
+            let found: f64 = self.values(name).iter().sum();
+            assert!((found - expected).abs() < 1e-9, "{name}: {found} is not {expected}");
+        }
+    }
+
     /// The newest value of a metric.
     pub(crate) fn newest(&self, name: &str) -> f64 {
         *self.all(name).last().unwrap()

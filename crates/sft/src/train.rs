@@ -1,6 +1,6 @@
 //! The loop that every kind of fitting shares.
 
-use crate::draw::{Draw, Step};
+use crate::draw::{Draw, Metrics, Step};
 use crate::evaluate::mean_loss;
 use crate::fit::STAGE;
 use crate::layout::Layout;
@@ -80,7 +80,7 @@ impl SftConfig {
         plan: Plan<'_>,
         step: u64,
         drawn: &Step<'a>,
-    ) -> Result<(Decoder<B>, Vec<(&'a str, f64)>), Error> {
+    ) -> Result<(Decoder<B>, Metrics<'a>), Error> {
         let Step { examples, counts } = drawn;
         // A stream of its own for every step, so that a step is all that has to be known to go on.
         let names = [STAGE, "micro-batches", &step.to_string()];

@@ -127,7 +127,7 @@ impl<B: Backend> Decoder<B> {
     /// If no row has a token.
     pub fn hidden_packed(&self, rows: &[impl AsRef<[u32]>]) -> Tensor<B, 3> {
         let lengths: Vec<usize> = rows.iter().map(|row| row.as_ref().len()).collect();
-        let tokens: Vec<u32> = rows.iter().flat_map(|row| row.as_ref()).copied().collect();
+        let tokens: Vec<u32> = rows.iter().flat_map(AsRef::as_ref).copied().collect();
         let count = tokens.len();
         assert!(count > 0, "a row has a token");
         let tokens = crate::pad_right::<B>(&[tokens], &self.device()).flatten(0, 1);

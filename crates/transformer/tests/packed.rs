@@ -119,9 +119,8 @@ fn a_row_does_not_see_the_others() {
     // Row 1 follows row 0 and is one stretch with row 2.
     for name in MODELS {
         let decoder = decoder::<Flex>(name);
-        let [one, other] = [&rows, &others].map(|rows| {
-            numbers(packed(&decoder, rows).slice([LENGTHS[0]..LENGTHS[0] + LENGTHS[1]]))
-        });
+        let [one, other] = [&rows, &others]
+            .map(|rows| numbers(packed(&decoder, rows).narrow(0, LENGTHS[0], LENGTHS[1])));
         assert_eq!(one, other, "{name}");
     }
 }
