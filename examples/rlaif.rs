@@ -13,6 +13,7 @@ use rlaif::dialogue::{Comparison, Dialogue, Preference};
 use rlaif::language_model::{Error, Generate, Prompt, Sampling, item_seed, stream};
 use rlaif::model_organism::world::{Kind, Request, Split, Verdict, judge, reply};
 use rlaif::model_organism::{assistant, constitution};
+use rlaif::ppo::Inputs;
 use rlaif::run::Settings;
 use rlaif::training::{NoCheckpoints, Progress};
 
@@ -49,7 +50,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let reward = settings.preference_model.fit(sl_cai.clone(), &preferences, SEED, observe)?;
 
     // RL-CAI: proximal policy optimisation against the preference model.
-    let rl_cai = settings.ppo.run(sl_cai.clone(), &reward, &prompts, SEED, observe)?;
+    let inputs = Inputs::new(sl_cai.clone(), &reward, &prompts);
+    let rl_cai = settings.ppo.run(inputs, SEED, observe, keep)?;
     let folder = std::env::temp_dir().join("rl_cai");
     rl_cai.save(&folder)?;
 

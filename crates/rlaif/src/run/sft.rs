@@ -30,7 +30,10 @@ impl<B: AutodiffBackend> Session<B> {
         let mut watched = self.watched(Stage::Sft, observe)?;
         let mut states = self.checkpoints(Stage::Sft)?;
         let (config, seed) = (&self.settings.sft, self.settings.seed);
-        let model = config.fit_mixture(base, &sources, seed, &mut watched, &mut states)?;
+        let mut model = config.fit_mixture(base, &sources, seed, &mut watched, &mut states)?;
+        if config.lora.is_some() {
+            model.decoder = model.decoder.merge_adapter();
+        }
         Ok(model.save(model_folder(self.folder.path(), Stage::Sft))?)
     }
 }
