@@ -234,27 +234,33 @@ impl<B: Backend> Attention<B> {
         past: Past<'_, B>,
     ) -> Tensor<B, 5> {
         let [rows, heads, group, queries, _] = query.dims();
-        let slots = own.slots() + past.iter().map(|stretch| stretch.slots()).sum::<usize>();
+        let before: usize = past.iter().map(|stretch| stretch.slots()).sum();
+        if !is_flex::<B>() {
+            // One large product is faster on a card than several, and needs no softmax over pieces.
+            return self.attend_rows(query, &own.behind(past), pass, &[], before);
+        }
+        let slots = own.slots() + before;
         let scores = heads * group * queries.min(QUERIES_AT_ONCE) * slots;
-        let at_once = if is_flex::<B>() { (SCORES_AT_ONCE / scores.max(1)).max(1) } else { rows };
+        let at_once = (SCORES_AT_ONCE / scores.max(1)).max(1);
         let starts = (0..rows).step_by(at_once);
         let parts: Vec<Tensor<B, 5>> = starts
             .map(|row| {
                 let count = at_once.min(rows - row);
                 let own = own.rows(row, count);
-                self.attend_rows(query.clone().narrow(0, row, count), &own, pass, past)
+                self.attend_rows(query.clone().narrow(0, row, count), &own, pass, past, 0)
             })
             .collect();
         joined(parts, 0)
     }
 
-    /// As [`Attention::attend`], block by block of the queries.
+    /// As [`Attention::attend`], block by block of the queries; `before` slots of `own` come before the first query.
     fn attend_rows(
         &self,
         query: Tensor<B, 5>,
         own: &KeyValue<B>,
         pass: &Pass<B>,
         past: Past<'_, B>,
+        before: usize,
     ) -> Tensor<B, 5> {
         let [rows, _, _, queries, _] = query.dims();
         let starts = (0..queries).step_by(QUERIES_AT_ONCE);
@@ -262,7 +268,7 @@ impl<B: Backend> Attention<B> {
             .map(|from| {
                 let count = QUERIES_AT_ONCE.min(queries - from);
                 // Later tokens than the block's last are hidden from all of it.
-                let slots = if pass.time == 1 { 1 } else { from + count };
+                let slots = before + if pass.time == 1 { 1 } else { from + count };
                 let own = own.first(rows, slots);
                 self.attend_block(query.clone().narrow(3, from, count), &own, pass, past, from)
             })
