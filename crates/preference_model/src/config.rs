@@ -17,7 +17,7 @@ use transformer::LoraConfig;
 /// | `held_out` | 0.1 | share of the prompts, in \[0, 1), that are not trained on and measure the model at the end |
 /// | `held_out_every` | 0 | steps between two looks at the held-out pairs; at 0 only at the end |
 /// | `reference_dialogues` | 256 | dialogues whose scores get mean 0 and standard deviation 1, at least 2 |
-/// | `overlong` | `"drop"` | `"drop"` or `"error"`: what becomes of a pair longer than the context |
+/// | `overlong` | `"drop"` | `"drop"`, `"error"` or `"oldest_turns"`: what becomes of a pair longer than the context, see [`Overlong`] |
 /// | `labels` | `"soft"` | `"soft"`, `"hard"` or `{ clamped = [LOW, HIGH] }`, see [`Labels`] |
 /// | `label_smoothing` | 0 | probability, in \[0, 0.5), that a label is the wrong one, see [`smoothed`] |
 /// | `margin` | 0 | nats by which the better reply should win, at least 0, see [`crate::bradley_terry_with_margin`] |
@@ -157,6 +157,19 @@ impl PreferenceModelConfig {
         Ok(())
     }
 
+    /// Checks that `weights` name none but these sets.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSource`] names the first that is not among them.
+    pub fn validate_sources(&self, sources: &[&str]) -> Result<(), Error> {
+        match self.weights.keys().find(|name| !sources.contains(&name.as_str())) {
+            Some(name) => {
+                Err(Error::UnknownSource { name: name.clone(), sources: sources.join("`, `") })
+            }
+            None => Ok(()),
+        }
+    }
+
     /// What the loss takes for the probability that the chosen reply is better.
     pub(crate) fn target(&self, probability: f64) -> f64 {
         smoothed(self.labels.target(probability), self.label_smoothing)
@@ -192,7 +205,8 @@ mod tests {
     #[test]
     fn names_the_setting_out_of_range() {
         type Config = PreferenceModelConfig;
-        let cases: [(&str, fn(&mut Config)); 21] = [
+        type Change = fn(&mut Config);
+        let cases: [(&str, Change); 21] = [
             ("epochs", |config| config.epochs = 0),
             ("tokens_per_step", |config| config.tokens_per_step = 0),
             ("tokens_per_micro_batch", |config| config.tokens_per_micro_batch = 0),

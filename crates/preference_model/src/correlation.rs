@@ -50,7 +50,9 @@ fn ranks(values: &[f64]) -> Vec<f64> {
     #[expect(clippy::float_cmp, reason = "equal numbers share a rank, close ones do not")]
     for tied in order.chunk_by(|&a, &b| values[a] == values[b]) {
         let rank = before as f64 + f64::midpoint(1.0, tied.len() as f64);
-        tied.iter().for_each(|&index| ranks[index] = rank);
+        for &index in tied {
+            ranks[index] = rank;
+        }
         before += tied.len();
     }
     ranks

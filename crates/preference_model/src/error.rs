@@ -30,6 +30,14 @@ pub enum Error {
         /// The values allowed.
         expected: &'static str,
     },
+    /// The settings weigh a set that there is not.
+    #[error("`weights` names `{name}`, but the sources are `{sources}`")]
+    UnknownSource {
+        /// The name in the settings.
+        name: String,
+        /// The names of the sets.
+        sources: String,
+    },
     /// A soft label is not a probability.
     #[error(
         "preference {index} of `{set}`: `probability` is {found}, expected a number from 0 to 1"
@@ -44,8 +52,8 @@ pub enum Error {
     },
     /// A dialogue does not fit the context, and the settings want to know.
     #[error(
-        "preference {index} of `{set}` has a dialogue of {tokens} tokens, but the context holds {context}; shorten it or \
-         set `overlong = \"drop\"`"
+        "preference {index} of `{set}` has a dialogue of {tokens} tokens, but the context holds {context}; shorten it, or \
+         set `overlong` to \"drop\" or \"oldest_turns\""
     )]
     Overlong {
         /// The name of the set.

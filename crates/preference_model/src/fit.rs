@@ -32,8 +32,8 @@ impl PreferenceModelConfig {
     /// Every step records `loss` (nats a pair, before the update, with margin, smoothing and centring), `accuracy` (share of
     /// the pairs with a label other than 0.5 that the scores order as the label does, ties being wrong; absent if there is
     /// none), `margin`, `chosen_score` and `rejected_score` (means), `learning_rate`, `gradient_norm` (before clipping),
-    /// `pairs`, `tokens` (without padding), `padding` (share of what went through the model), `overlong` and `identical`
-    /// (pairs left out). The last step adds `score_mean` and `score_std`, and if pairs are held out `held_out_pairs`,
+    /// `pairs`, `tokens` (without padding), `padding` (share of what went through the model), `overlong`,
+    /// `shortened` and `identical` (pairs left out, without their oldest turns, and left out). The last step adds `score_mean` and `score_std`, and if pairs are held out `held_out_pairs`,
     /// `held_out_accuracy`, `held_out_log_loss`, `held_out_label_entropy`, `held_out_calibration_error`,
     /// `held_out_margin` and `held_out_length_correlation`, which `held_out_every` adds now and then before; see [`Report`].
     ///
@@ -141,11 +141,8 @@ impl PreferenceModelConfig {
                 return Err(Error::Source { name, key: "name", found, expected });
             }
         }
-        if let Some(unknown) = self.weights.keys().find(|name| !names.contains(name.as_str())) {
-            let (setting, found) = ("weights", format!("set for `{unknown}`"));
-            let expected = "names of the sets that are fitted";
-            return Err(training::Error::Setting { setting, found, expected }.into());
-        }
+        let all: Vec<&str> = sources.iter().map(|source| source.name).collect();
+        self.validate_sources(&all)?;
         let weight = |source: &Source<'_>| self.weights.get(source.name).copied();
         Ok(sources.iter().map(|source| weight(source).unwrap_or(source.weight)).collect())
     }
@@ -177,6 +174,7 @@ mod tests {
         B, Records, codec, config, different, preference, preferences, transformer,
     };
     use crate::{Combine, EnsembleConfig, Labels};
+    use burn_flex::FlexDevice;
     use dialogue::Dialogue;
     use language_model::Reward;
     use training::{NoCheckpoints, Silent};
@@ -411,7 +409,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model");
         model.save(&path).unwrap();
-        let read = PreferenceModel::<B>::from_folder(&path, &Default::default()).unwrap();
+        let read = PreferenceModel::<B>::from_folder(&path, &FlexDevice).unwrap();
         let replies = ["a good", "a bad"].map(|r| Dialogue::from_user("q").with_assistant(r));
         assert_eq!(read.reward(&replies).unwrap(), model.reward(&replies).unwrap());
         assert!(read.scalar_model().decoder().adapter().is_none());
@@ -499,7 +497,10 @@ mod tests {
         let mut config = config(1);
         config.weights.insert("sett".to_owned(), 2.0);
         let message = refused(&config, &[source]).to_string();
-        assert!(message.starts_with("`weights` is set for `sett`"), "{message}");
+        assert!(
+            message.starts_with("`weights` names `sett`, but the sources are `set`"),
+            "{message}"
+        );
         config.weights.clear();
         config.lora = Some(LoraConfig { rank: 0, ..LoraConfig::default() });
         let message = refused(&config, &[source]).to_string();

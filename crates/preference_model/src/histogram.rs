@@ -14,7 +14,7 @@ pub struct Interval {
 }
 
 /// Intervals on either side of 0 at most.
-const SIDE: f64 = 10.0;
+const SIDE: u8 = 10;
 
 /// Counts numbers in intervals of equal width, from the first that holds one to the last.
 ///
@@ -35,7 +35,7 @@ pub fn histogram(values: &[f64]) -> Vec<Interval> {
     else {
         return Vec::new();
     };
-    let edge = |index: usize| (index as f64 - SIDE) * width;
+    let edge = |index: usize| (index as f64 - f64::from(SIDE)) * width;
     (first..=last)
         .map(|index| Interval { low: edge(index), high: edge(index + 1), count: counts[index] })
         .collect()
@@ -43,7 +43,7 @@ pub fn histogram(values: &[f64]) -> Vec<Interval> {
 
 /// The width of intervals for numbers up to `largest`; none if they are all 0.
 fn width(largest: f64) -> Option<f64> {
-    let least = largest / SIDE;
+    let least = largest / f64::from(SIDE);
     let power = 10.0_f64.powf(least.log10().floor());
     // The last candidate is there for a power that rounding made too small.
     let widths = [1.0, 2.0, 5.0, 10.0, 20.0].map(|factor| factor * power);
@@ -56,7 +56,8 @@ fn width(largest: f64) -> Option<f64> {
     reason = "an index that is clamped to the intervals"
 )]
 fn place(value: f64, width: f64) -> usize {
-    ((value / width).floor() + SIDE).clamp(0.0, 2.0 * SIDE - 1.0) as usize
+    let side = f64::from(SIDE);
+    ((value / width).floor() + side).clamp(0.0, 2.0 * side - 1.0) as usize
 }
 
 #[cfg(test)]

@@ -37,10 +37,9 @@ impl Labels {
     /// ```
     pub fn target(self, probability: f64) -> f64 {
         match self {
-            Self::Soft => probability,
             Self::Hard if probability > 0.5 => 1.0,
             Self::Hard if probability < 0.5 => 0.0,
-            Self::Hard => probability,
+            Self::Soft | Self::Hard => probability,
             Self::Clamped([low, high]) => probability.max(low).min(high),
         }
     }

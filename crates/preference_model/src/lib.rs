@@ -55,6 +55,7 @@ mod report;
 mod robustness;
 mod run;
 mod scores;
+mod shorten;
 mod source;
 mod start;
 mod step;

@@ -35,7 +35,7 @@ pub fn bradley_terry<B: Backend>(
 /// ```
 ///
 /// Whichever reply is the better one is asked for the margin, so that swapping a pair changes nothing. At `p = 1` the
-/// loss is `-ln sigmoid(d - m)`, as in TRL and OpenRLHF. With a margin above 0 it is no longer least where the model's
+/// loss is `-ln sigmoid(d - m)`, as in TRL and `OpenRLHF`. With a margin above 0 it is no longer least where the model's
 /// probability is the label: the scores are spread on purpose.
 ///
 /// # Shapes

@@ -1,6 +1,7 @@
 //! Preferences as tokens.
 
 use crate::fit::STAGE;
+use crate::shorten::shortened;
 use crate::{Error, Source};
 use dialogue::{Dialogue, Preference};
 use language_model::item_seed;
@@ -20,7 +21,7 @@ pub(crate) struct Pair {
     pub(crate) margin: Option<f64>,
     /// The set it comes from, as a place in [`Pairs::names`].
     pub(crate) source: usize,
-    /// [`Dialogue::id`] of the prompt.
+    /// [`Dialogue::id`] of the prompt, as far as the model sees it, so that no dialogue is on two sides.
     prompt: String,
 }
 
@@ -41,6 +42,8 @@ pub(crate) struct Pairs {
     pub(crate) names: Vec<String>,
     /// Pairs left out since a dialogue is longer than the context.
     pub(crate) overlong: usize,
+    /// Pairs whose prompt lacks its oldest turns, since a dialogue is longer than the context.
+    pub(crate) shortened: usize,
     /// Pairs left out since both replies are the same: whatever the scores, their margin is 0.
     pub(crate) identical: usize,
 }
@@ -53,8 +56,8 @@ impl Pairs {
         sources: &[Source<'_>],
         overlong: Overlong,
     ) -> Result<Self, Error> {
+        let mut reader = Reader { codec, model, overlong, seen: HashMap::new() };
         let mut found = Self::default();
-        let mut seen = HashMap::new();
         for (place, source) in sources.iter().enumerate() {
             source.validate()?;
             found.names.push(source.name.to_owned());
@@ -64,15 +67,8 @@ impl Pairs {
                     let set = source.name.to_owned();
                     return Err(Error::Probability { set, index, found: probability });
                 }
-                let pair = Pair {
-                    chosen: found.tokenise(codec, &mut seen, preference.chosen_dialogue())?,
-                    rejected: found.tokenise(codec, &mut seen, preference.rejected_dialogue())?,
-                    probability,
-                    margin: source.margins.get(index).copied(),
-                    source: place,
-                    prompt: preference.prompt.id(),
-                };
-                found.admit(pair, index, model, overlong)?;
+                let margin = source.margins.get(index).copied();
+                found.admit(&mut reader, preference, Place { source: place, index, margin })?;
             }
         }
         Ok(found)
@@ -90,7 +86,12 @@ impl Pairs {
 
     /// What both dialogues of a pair take up in a padded batch.
     pub(crate) fn padded_tokens(&self, pair: &Pair) -> usize {
-        2 * self.row(pair.chosen).len().max(self.row(pair.rejected).len())
+        2 * self.longest(pair)
+    }
+
+    /// The tokens of the longer dialogue.
+    fn longest(&self, pair: &Pair) -> usize {
+        self.row(pair.chosen).len().max(self.row(pair.rejected).len())
     }
 
     /// The tokens of both dialogues of a pair.
@@ -108,7 +109,7 @@ impl Pairs {
             .iter()
             .fold(rows, |hash, pair| hash.with("pair", pair))
             .with("names", &self.names)
-            .with("left_out", &(self.overlong, self.identical))
+            .with("left_out", &(self.overlong, self.shortened, self.identical))
             .finish()
     }
 
@@ -133,47 +134,89 @@ impl Pairs {
         all.into_iter().partition(|pair| !held_out.contains(pair.prompt.as_str()))
     }
 
-    fn tokenise(
-        &mut self,
-        codec: &Codec,
-        seen: &mut HashMap<Dialogue, usize>,
-        dialogue: Dialogue,
-    ) -> Result<usize, Error> {
-        if let Some(&row) = seen.get(&dialogue) {
-            return Ok(row);
-        }
-        let found = codec.encode_dialogue(&dialogue)?;
-        let reply = last_reply(&found);
-        self.rows.push(Row { tokens: found.tokens, reply });
-        seen.insert(dialogue, self.rows.len() - 1);
-        Ok(self.rows.len() - 1)
-    }
-
     /// Keeps a pair, or counts why not.
     fn admit(
         &mut self,
-        pair: Pair,
-        index: usize,
-        model: &ModelConfig,
-        overlong: Overlong,
+        reader: &mut Reader<'_>,
+        preference: &Preference,
+        place: Place,
     ) -> Result<(), Error> {
-        for row in [pair.chosen, pair.rejected] {
-            check_tokens(model, index, self.row(row))?;
-        }
-        let (tokens, context) = (self.padded_tokens(&pair) / 2, model.max_position_embeddings);
-        if tokens > context && overlong == Overlong::Error {
-            let set = self.names[pair.source].clone();
-            return Err(Error::Overlong { set, index, tokens, context });
-        }
+        let context = reader.model.max_position_embeddings;
+        let mut pair = self.pair(reader, preference, place)?;
+        let tokens = self.longest(&pair);
         if tokens > context {
-            self.overlong += 1;
-        } else if self.row(pair.chosen) == self.row(pair.rejected) {
+            match reader.overlong {
+                Overlong::Error => {
+                    let (set, index) = (self.names[place.source].clone(), place.index);
+                    return Err(Error::Overlong { set, index, tokens, context });
+                }
+                Overlong::OldestTurns => {
+                    let Some(shorter) = shortened(reader.codec, preference, context)? else {
+                        self.overlong += 1;
+                        return Ok(());
+                    };
+                    self.shortened += 1;
+                    pair = self.pair(reader, &shorter, place)?;
+                }
+                Overlong::Drop => {
+                    self.overlong += 1;
+                    return Ok(());
+                }
+            }
+        }
+        if self.row(pair.chosen) == self.row(pair.rejected) {
             self.identical += 1;
         } else {
             self.kept.push(pair);
         }
         Ok(())
     }
+
+    /// A preference with its dialogues as rows.
+    fn pair(
+        &mut self,
+        reader: &mut Reader<'_>,
+        preference: &Preference,
+        Place { source, index, margin }: Place,
+    ) -> Result<Pair, Error> {
+        let dialogues = [preference.chosen_dialogue(), preference.rejected_dialogue()];
+        let [mut chosen, mut rejected] = [0; 2];
+        for (row, dialogue) in [&mut chosen, &mut rejected].into_iter().zip(dialogues) {
+            *row = self.tokenise(reader, dialogue)?;
+            check_tokens(reader.model, index, self.row(*row))?;
+        }
+        let prompt = preference.prompt.id();
+        Ok(Pair { chosen, rejected, probability: preference.probability, margin, source, prompt })
+    }
+
+    fn tokenise(&mut self, reader: &mut Reader<'_>, dialogue: Dialogue) -> Result<usize, Error> {
+        if let Some(&row) = reader.seen.get(&dialogue) {
+            return Ok(row);
+        }
+        let found = reader.codec.encode_dialogue(&dialogue)?;
+        let reply = last_reply(&found);
+        self.rows.push(Row { tokens: found.tokens, reply });
+        reader.seen.insert(dialogue, self.rows.len() - 1);
+        Ok(self.rows.len() - 1)
+    }
+}
+
+/// What reads dialogues.
+struct Reader<'a> {
+    codec: &'a Codec,
+    model: &'a ModelConfig,
+    overlong: Overlong,
+    /// The rows of dialogues that were read before.
+    seen: HashMap<Dialogue, usize>,
+}
+
+/// Where a preference comes from.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    source: usize,
+    /// In its set.
+    index: usize,
+    margin: Option<f64>,
 }
 
 /// Two halves of some pairs, of as equal numbers of prompts as can be and with no prompt in both. Which half a prompt is in
@@ -272,6 +315,20 @@ mod tests {
             matches!(&error, Error::Overlong { set, index: 1, tokens: 25, context: 16 } if set == "set"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn long_prompts_lose_their_oldest_turns() {
+        let short = preference("q", "a", "b", 0.9);
+        let prompt = Dialogue::from_user("a").with_assistant("b c d a b").with_user("q");
+        let long = Preference { prompt, ..short.clone() };
+        let hopeless = preference("q", &["a"; 20].join(" "), "b", 0.9);
+        let preferences = [long, hopeless, short];
+        let found = pairs(&preferences, Overlong::OldestTurns).unwrap();
+        assert_eq!((found.kept.len(), found.shortened, found.overlong), (2, 1, 1));
+        // What is left is what the short one is.
+        assert_eq!(found.kept[0], found.kept[1]);
+        assert_eq!(pairs(&preferences, Overlong::Drop).unwrap().kept.len(), 1);
     }
 
     #[test]

@@ -99,6 +99,7 @@ fn metrics(pairs: &Pairs, batch: &[&Pair], found: &StepGradients) -> Vec<Metric>
         ("tokens", tokens as f64),
         ("padding", 1.0 - tokens as f64 / found.padded_tokens as f64),
         ("overlong", pairs.overlong as f64),
+        ("shortened", pairs.shortened as f64),
         ("identical", pairs.identical as f64),
     ];
     let right = found.pairs.iter().filter_map(is_right);

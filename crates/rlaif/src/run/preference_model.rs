@@ -6,11 +6,10 @@ use burn::tensor::backend::AutodiffBackend;
 use dataset::{read_jsonl, read_preferences, write_atomic};
 use dialogue::Preference;
 use preference_model::Source;
-use training::{NoCheckpoints, Observe};
+use training::Observe;
 
-/// What `weights` of the settings and the report call the two sets.
-const HARMLESSNESS: &str = "harmlessness";
-const HELPFULNESS: &str = "helpfulness";
+/// What the preference model learns from; `weights` in its settings may name them.
+pub(super) const SOURCES: [&str; 2] = ["harmlessness", "helpfulness"];
 
 impl<B: AutodiffBackend> Session<B> {
     /// Writes the preference model, which begins as SL-CAI, and what is measured of it.
@@ -19,15 +18,13 @@ impl<B: AutodiffBackend> Session<B> {
         let harmlessness = read_preferences(self.folder.file(source, "preferences.jsonl")?)?;
         let helpfulness: Vec<Preference> =
             read_jsonl(self.folder.file(source, "helpfulness.jsonl")?)?;
-        let sources = [
-            Source::new(HARMLESSNESS, &harmlessness),
-            Source::new(HELPFULNESS, &helpfulness),
-        ];
+        let [by_ai, by_people] = SOURCES;
+        let sources = [Source::new(by_ai, &harmlessness), Source::new(by_people, &helpfulness)];
         let base = self.policy::<B>(Checkpoint::SlCai, &self.device)?;
         let mut watched = self.watched(stage, observe)?;
         let (config, seed) = (&self.settings.preference_model, self.settings.seed);
-        let fitted =
-            config.fit_ensemble(base, &sources, seed, &mut watched, &mut NoCheckpoints)?;
+        let mut states = self.checkpoints(stage)?;
+        let fitted = config.fit_ensemble(base, &sources, seed, &mut watched, &mut states)?;
         if let Some(report) = &fitted.report {
             let text = format!("{:#}\n", serde_json::json!(report));
             write_atomic(self.folder.file(stage, "report.json")?, text.as_bytes())?;
