@@ -19,13 +19,6 @@ from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassifi
 
 import workloads
 
-# Parameters, and the width, the inner width, layers and heads that make them.
-SHAPES = {
-    "2M": (128, 344, 8, 4),
-    "7M": (256, 688, 8, 8),
-    "20M": (384, 1032, 10, 6),
-}
-
 # Every token ends up as its number, and a dialogue as the numbers of all its turns.
 CHAT_TEMPLATE = "{% for message in messages %}{{ message.content }} {% endfor %}"
 
@@ -50,7 +43,7 @@ LAYER = {
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--size", choices=SHAPES, default="7M")
+    parser.add_argument("--size", choices=workloads.SHAPES, default="7M")
     parser.add_argument("--training", action="store_true", help="what the training workloads need")
     arguments = parser.parse_args()
     config = make_config(arguments.size)
@@ -65,7 +58,7 @@ def main():
 
 
 def make_config(size):
-    hidden, intermediate, layers, heads = SHAPES[size]
+    hidden, intermediate, layers, heads = workloads.SHAPES[size]
     return LlamaConfig(
         vocab_size=4096,
         hidden_size=hidden,

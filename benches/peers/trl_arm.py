@@ -121,6 +121,7 @@ def reward_model(arguments, folder):
 
 def ppo(arguments, folder):
     model = causal_model(arguments.model)
+    parameters = model.num_parameters()
     adapter, reference = None, None
     if arguments.only == "ppo/lora":
         adapter = lora()
@@ -157,10 +158,10 @@ def ppo(arguments, folder):
     logged = trainer.state.log_history[-1]
     return dict(
         per_second=1 / seconds,
+        unit="iterations/s",
         seconds=seconds,
-        unit="s/iteration",
-        parameters=count(trainer.policy_model),
-        learning=count(trainer.model, learning=True),
+        steps=arguments.iterations,
+        parameters=parameters,
         loss=logged["loss/policy_avg"],
         value_loss=logged["loss/value_avg"],
     )
@@ -248,10 +249,10 @@ def steps(trainer, tokens_not_read=0):
     seconds = ends[-1] - ends[warm]
     return dict(
         per_second=tokens / seconds,
-        seconds=seconds / count_of_steps,
         unit="tok/s",
-        parameters=count(trainer.model),
-        learning=count(trainer.model, learning=True),
+        seconds=seconds / count_of_steps,
+        steps=count_of_steps,
+        parameters=trainer.model.num_parameters(),
         loss=seen[-1][1],
     )
 
@@ -287,11 +288,6 @@ def lora():
         target_modules="all-linear",
         task_type="CAUSAL_LM",
     )
-
-
-def count(model, learning=False):
-    """The model's numbers, tied ones once."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad or not learning)
 
 
 def resident_bytes():

@@ -32,6 +32,7 @@ Training, on the rows of `write_rows`, which all arms read from the folder of th
   of a reward model, all of one size, and then 4 epochs of one step on all 64 replies. s/iteration.
 - `ppo/lora` learns adapters of rank 16 on all linear maps of the policy. `ppo/shared`, of this project
   alone, has a value head on the policy's trunk instead of a value model.
+- `memory`, of this project alone, is not for comparison; see benches/training.rs.
 - AdamW has the learning rate `LEARNING_RATE`, in `ppo` `PPO_LEARNING_RATE`, without decay or warm-up.
 - The first `WARM_UP_STEPS` steps, or the first iteration, are not timed; what comes after is, as a whole.
 """
@@ -68,6 +69,13 @@ TRAINING_WORKLOADS = [
     "ppo/shared",
     "ppo/lora",
 ]
+
+# Parameters, and the width, the inner width, layers and heads that make them.
+SHAPES = {
+    "2M": (128, 344, 8, 4),
+    "7M": (256, 688, 8, 8),
+    "20M": (384, 1032, 10, 6),
+}
 
 ROWS, REWARD_MODEL = "rows", "reward_model"
 ROWS_PER_STEP, MOST_STEPS, WARM_UP_STEPS = 16, 32, 2
