@@ -1,39 +1,80 @@
-//! The policy with its value head, and what a padded forward pass needs.
+//! The policy with its value function, and what a padded forward pass needs.
 
-use crate::ValueTrunk;
+use crate::config::ValueModel;
 use crate::rollout::Rollout;
 use burn::module::Module;
 use burn::prelude::{Backend, Tensor};
 use language_model::stream;
 use training::batches;
-use transformer::{Decoder, ScalarHead, Targets, pad_right, select_positions};
+use transformer::{Decoder, ScalarHead, ScalarModel, Targets, pad_right, select_positions};
 
-/// A policy and a value head on its trunk.
+/// A policy and what estimates the value of its states.
 #[derive(Module, Debug)]
 pub(crate) struct ActorCritic<B: Backend> {
     pub(crate) decoder: Decoder<B>,
-    pub(crate) value_head: ScalarHead<B>,
+    pub(crate) critic: Critic<B>,
 }
 
-impl<B: Backend> ActorCritic<B> {
-    /// The policy with a value head that says 0 everywhere.
-    pub(crate) fn new(decoder: Decoder<B>) -> Self {
-        let value_head = ScalarHead::zeros(decoder.config().hidden_size, &decoder.device());
-        Self { decoder, value_head }
+/// A value function: `head(state) - offset`, of states of the policy or of a trunk of its own.
+#[derive(Module, Debug)]
+pub(crate) struct Critic<B: Backend> {
+    trunk: Option<Decoder<B>>,
+    value_head: ScalarHead<B>,
+    #[module(skip)]
+    offset: f64,
+}
+
+/// A model whose scores, turned into rewards, begin as the values.
+#[derive(Debug, Clone)]
+pub struct ValueStart<B: Backend> {
+    /// Trunk and head, such as those of a preference model.
+    pub model: ScalarModel<B>,
+    /// What is taken from a score to make it a reward.
+    pub mean: f64,
+    /// What is left is divided by this, above 0.
+    pub std: f64,
+}
+
+impl<B: Backend> Critic<B> {
+    /// A head that says 0 everywhere, on the states of the policy.
+    pub(crate) fn on_policy(policy: &Decoder<B>) -> Self {
+        let value_head = ScalarHead::zeros(policy.config().hidden_size, &policy.device());
+        Self { trunk: None, value_head, offset: 0.0 }
     }
 
-    /// The values before each target is drawn: `[rows, time, model]` to `[targets]`.
+    /// A model of its own: one that says 0 everywhere on a copy of the policy, or one that begins as `start`.
+    pub(crate) fn separate(policy: &Decoder<B>, start: Option<&ValueStart<B>>) -> Self {
+        let Some(ValueStart { model, mean, std }) = start else {
+            return Self { trunk: Some(policy.clone()), ..Self::on_policy(policy) };
+        };
+        // (head(state) - mean) / std, with the division taken into the weights.
+        let weights = model.head().weight().into_data();
+        #[expect(clippy::cast_possible_truncation, reason = "weights have 32 bits")]
+        let scaled = weights.iter::<f32>().map(|weight| (f64::from(weight) / std) as f32).collect();
+        let trunk = model.decoder().clone().unfrozen();
+        let value_head = ScalarHead::from_weight(scaled, &trunk.device());
+        Self { trunk: Some(trunk), value_head, offset: mean / std }
+    }
+
+    /// The trunk that is not the policy's.
+    pub(crate) fn trunk_mut(&mut self) -> Option<&mut Option<Decoder<B>>> {
+        self.trunk.is_some().then_some(&mut self.trunk)
+    }
+
+    /// The values of all slots of a batch, `[slots]`; `policy` are its states as the policy sees them.
     pub(crate) fn values(
         &self,
-        hidden: Tensor<B, 3>,
-        targets: &Targets,
-        trunk: ValueTrunk,
+        batch: &Batch<'_>,
+        policy: impl FnOnce() -> Tensor<B, 3>,
+        model: ValueModel,
     ) -> Tensor<B, 1> {
-        let states = select_positions(hidden, &targets.positions);
-        self.value_head.forward(match trunk {
-            ValueTrunk::Shared => states,
-            ValueTrunk::Detached => states.detach(),
-        })
+        let hidden = match &self.trunk {
+            Some(trunk) => batch.hidden(trunk),
+            None => policy(),
+        };
+        let states = select_positions(hidden, &batch.slots);
+        let states = if model == ValueModel::Detached { states.detach() } else { states };
+        self.value_head.forward(states) - self.offset
     }
 }
 
@@ -56,23 +97,26 @@ pub(crate) struct Batch<'a> {
     inputs: Vec<&'a [u32]>,
     /// The reply tokens of all rows, row by row.
     pub(crate) targets: Targets,
+    /// Places of the states whose values count, row by row: those that predict a reply token and, for a slot behind the
+    /// last token, the one that has read it.
+    pub(crate) slots: Vec<usize>,
 }
 
 impl<'a> Batch<'a> {
-    /// The replies at `rows`. The last token of a row predicts nothing and is left out of the input.
+    /// The replies at `rows`. The last token of a row predicts nothing and is left out, unless a slot is behind it.
     pub(crate) fn new(rollouts: &'a [Rollout], rows: &[usize]) -> Self {
         let inputs: Vec<&[u32]> = rows.iter().map(|&row| rollouts[row].input()).collect();
         let time = inputs.iter().map(|input| input.len()).max().unwrap_or(0);
-        let mut targets = Targets::default();
+        let (mut targets, mut slots) = (Targets::default(), Vec::new());
         for (place, &row) in rows.iter().enumerate() {
             let rollout = &rollouts[row];
             // The state at `t` predicts token `t + 1`.
-            targets.positions.extend(
-                (rollout.reply_start..rollout.tokens.len()).map(|token| place * time + token - 1),
-            );
+            let first = place * time + rollout.reply_start - 1;
+            targets.positions.extend(first..first + rollout.reply_tokens().len());
             targets.tokens.extend(rollout.reply_tokens());
+            slots.extend(first..first + rollout.slots());
         }
-        Self { inputs, targets }
+        Self { inputs, targets, slots }
     }
 
     /// Hidden states of the batch: `[rows, time, model]`.
@@ -94,6 +138,8 @@ mod tests {
             reply: String::new(),
             tokens: tokens.to_vec(),
             reply_start,
+            engine_log_probs: vec![0.0; tokens.len() - reply_start],
+            slots_after: 0,
             stopped: StopReason::Stop,
         };
         let rollouts = [rollout(&[1, 2, 3, 4, 5], 3), rollout(&[9], 1), rollout(&[6, 7], 1)];
@@ -102,5 +148,13 @@ mod tests {
         // Rows of time 4: token 7 after state 0; tokens 4 and 5 after states 2 and 3 of the second row.
         assert_eq!(batch.targets.positions, [0, 6, 7]);
         assert_eq!(batch.targets.tokens, [7, 4, 5]);
+        assert_eq!(batch.slots, batch.targets.positions);
+
+        let mut rollouts = rollouts;
+        rollouts[2].slots_after = 1;
+        let batch = Batch::new(&rollouts, &[2, 0]);
+        assert_eq!(batch.inputs, [&[6, 7][..], &[1, 2, 3, 4]]);
+        assert_eq!(batch.slots, [0, 1, 6, 7]);
+        assert_eq!(batch.targets.positions, [0, 6, 7]);
     }
 }

@@ -33,6 +33,46 @@ pub enum Error {
         /// The score.
         score: f32,
     },
+    /// Every reply of a round is empty: there is nothing to score.
+    #[error(
+        "all {replies} replies of iteration {iteration} are empty: the policy ends its turn at once; check that its chat \
+         template opens the reply as in training, and that ending at once does not score best; if it came to this during \
+         the run, lower the learning rate or raise `kl_coefficient`"
+    )]
+    EmptyReplies {
+        /// The iteration, counted from 1.
+        iteration: usize,
+        /// Its replies.
+        replies: usize,
+    },
+    /// The policy has left its reference far behind.
+    #[error(
+        "the KL of a reply is {kl:.1} nats in iteration {iteration}, above `max_kl_per_sequence` = {limit}: the policy has \
+         left its reference; lower the learning rate or `epochs`, raise `kl_coefficient` or set a `kl_target`, and go on \
+         from an earlier state"
+    )]
+    KlExploded {
+        /// The iteration, counted from 1.
+        iteration: usize,
+        /// Mean over replies, in nats.
+        kl: f64,
+        /// The setting.
+        limit: f32,
+    },
+    /// A setting asks for something that was not given.
+    #[error("`{setting}` is set, but {lacking}")]
+    Lacking {
+        /// The setting.
+        setting: &'static str,
+        /// What is missing.
+        lacking: &'static str,
+    },
+    /// The policy or the value model cannot be changed as the settings want.
+    #[error(transparent)]
+    Transformer(#[from] transformer::Error),
+    /// The fine-tuning before the first round failed.
+    #[error("fine-tuning on the best of several replies failed: {0}")]
+    BestOfN(#[from] sft::Error),
     /// The caller's own code between two iterations failed.
     #[error("the callback after iteration {iteration} failed: {source}")]
     Callback {

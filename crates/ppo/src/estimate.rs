@@ -2,7 +2,7 @@
 
 use crate::actor_critic::{ActorCritic, Batch, micro_batches};
 use crate::rollout::Rollout;
-use crate::{Error, Estimates, ValueTrunk};
+use crate::{Error, Estimates, PpoConfig};
 use burn::prelude::{Backend, Tensor};
 use transformer::{Decoder, token_log_probs, token_log_probs_and_entropy};
 
@@ -14,28 +14,39 @@ pub(crate) fn estimate<B: Backend>(
     actor: &ActorCritic<B>,
     reference: &Decoder<B>,
     rollouts: &[Rollout],
-    tokens_per_micro_batch: usize,
+    config: &PpoConfig,
 ) -> Result<Estimates, Error> {
     let all: Vec<usize> = (0..rollouts.len()).collect();
-    let mut estimates = Estimates::empty(rollouts.len());
-    for rows in micro_batches(rollouts, &all, tokens_per_micro_batch) {
+    let mut estimates = Estimates::empty(rollouts);
+    for rows in micro_batches(rollouts, &all, config.tokens_per_micro_batch) {
         let batch = Batch::new(rollouts, &rows);
         let hidden = batch.hidden(&actor.decoder);
-        let values = actor.values(hidden.clone(), &batch.targets, ValueTrunk::Shared);
-        let (log_probs, entropies) =
-            token_log_probs_and_entropy(&actor.decoder, hidden, &batch.targets);
-        let reference = token_log_probs(reference, batch.hidden(reference), &batch.targets);
+        if config.has_values() {
+            let values = actor.critic.values(&batch, || hidden.clone(), config.value_model);
+            scatter(&numbers(values), &rows, rollouts, Rollout::slots, &mut estimates.values);
+        }
+        let (log_probs, entropies) = token_log_probs_and_entropy(
+            &actor.decoder,
+            at_temperature(hidden, config.temperature),
+            &batch.targets,
+        );
+        let hidden = at_temperature(batch.hidden(reference), config.temperature);
+        let reference = token_log_probs(reference, hidden, &batch.targets);
         for (into, flat) in [
             (&mut estimates.log_probs, log_probs),
             (&mut estimates.reference_log_probs, reference),
-            (&mut estimates.values, values),
             (&mut estimates.entropies, entropies),
         ] {
-            scatter(&numbers(flat), &rows, rollouts, into);
+            scatter(&numbers(flat), &rows, rollouts, Rollout::reply_tokens_len, into);
         }
     }
     finite(&estimates, rollouts)?;
     Ok(estimates)
+}
+
+/// States whose logits are those at a temperature: the output projection is linear and has no constant.
+pub(crate) fn at_temperature<B: Backend>(hidden: Tensor<B, 3>, temperature: f32) -> Tensor<B, 3> {
+    if temperature.to_bits() == 1.0_f32.to_bits() { hidden } else { hidden / temperature }
 }
 
 /// The numbers of a tensor.
@@ -43,11 +54,17 @@ pub(crate) fn numbers<B: Backend>(tensor: Tensor<B, 1>) -> Vec<f32> {
     tensor.into_data().iter::<f32>().collect()
 }
 
-/// Cuts the numbers of a batch into rows, one a reply, and puts each in its place.
-fn scatter(flat: &[f32], rows: &[usize], rollouts: &[Rollout], into: &mut [Vec<f32>]) {
+/// Cuts the numbers of a batch into rows, one a reply and `count` numbers each, and puts each in its place.
+fn scatter(
+    flat: &[f32],
+    rows: &[usize],
+    rollouts: &[Rollout],
+    count: impl Fn(&Rollout) -> usize,
+    into: &mut [Vec<f32>],
+) {
     let mut rest = flat;
     for &row in rows {
-        let (own, others) = rest.split_at(rollouts[row].reply_tokens().len());
+        let (own, others) = rest.split_at(count(&rollouts[row]));
         into[row] = own.to_vec();
         rest = others;
     }
@@ -74,6 +91,7 @@ fn finite(estimates: &Estimates, rollouts: &[Rollout]) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::actor_critic::Critic;
     use crate::test_support::{assert_close, policy};
     use dialogue::Dialogue;
     use language_model::StopReason;
@@ -84,6 +102,8 @@ mod tests {
             reply: "a".to_owned(),
             tokens: tokens.to_vec(),
             reply_start,
+            engine_log_probs: vec![0.0; tokens.len() - reply_start],
+            slots_after: 0,
             stopped: StopReason::Stop,
         }
     }
@@ -96,11 +116,17 @@ mod tests {
             rollout(&[9, 10, 11, 12], 3),
             rollout(&[13, 14, 15], 1),
         ];
-        let actor = ActorCritic::new(policy(1).valid().decoder);
+        let decoder = policy(1).valid().decoder;
+        let critic = Critic::on_policy(&decoder);
+        let actor = ActorCritic { decoder, critic };
         let reference = policy(2).valid().decoder;
-        let together = estimate(&actor, &reference, &rollouts, 1000).unwrap();
+        let within = |tokens_per_micro_batch| {
+            let config = PpoConfig { tokens_per_micro_batch, ..PpoConfig::default() };
+            estimate(&actor, &reference, &rollouts, &config).unwrap()
+        };
+        let together = within(1000);
         for limit in [1, 6] {
-            let apart = estimate(&actor, &reference, &rollouts, limit).unwrap();
+            let apart = within(limit);
             for (one, other) in [
                 (&together.log_probs, &apart.log_probs),
                 (&together.reference_log_probs, &apart.reference_log_probs),
@@ -119,7 +145,7 @@ mod tests {
     fn names_the_dialogue_whose_numbers_are_not_finite() {
         let mut rollouts = [rollout(&[1, 2], 1), rollout(&[1, 2], 1)];
         rollouts[1].reply = "b".to_owned();
-        let mut estimates = Estimates::empty(2);
+        let mut estimates = Estimates::empty(&rollouts);
         estimates.values = vec![vec![1.0], vec![f32::NAN]];
         let message = finite(&estimates, &rollouts).unwrap_err().to_string();
         assert!(

@@ -8,8 +8,8 @@
 //! ```
 //! use burn::tensor::backend::AutodiffBackend;
 //! use dialogue::Dialogue;
-//! use ppo::{Error, PpoConfig};
-//! use training::Silent;
+//! use ppo::{Error, Inputs, PpoConfig};
+//! use training::{NoCheckpoints, Silent};
 //! use transformer::Transformer;
 //!
 //! /// Makes replies short.
@@ -19,47 +19,67 @@
 //! ) -> Result<Transformer<B>, Error> {
 //!     let brevity = |dialogue: &Dialogue| -(dialogue.last_reply().unwrap_or("").len() as f32);
 //!     let config = PpoConfig { kl_coefficient: 0.1, ..PpoConfig::default() };
-//!     config.run(policy, &brevity, prompts, 7, &mut Silent)
+//!     config.run(Inputs::new(policy, &brevity, prompts), 7, &mut Silent, &mut NoCheckpoints)
 //! }
 //! ```
 //!
 //! The numerics work on ragged rows, one a reply and one number a token, without padding and hence without masks:
-//! [`kl_per_token`], [`token_rewards`], [`generalised_advantages`], [`returns`], [`whiten`], and on flat tensors of
-//! tokens [`policy_loss`] and [`value_loss`]. What implementations differ in is settled here as follows:
+//! [`kl_per_token`], [`token_rewards`], [`generalised_advantages`], [`returns`], [`whiten`], [`leave_one_out`] and the
+//! other baselines of groups, and on flat tensors of tokens [`policy_loss`], [`value_loss`] and [`kl_loss`]. What
+//! implementations differ in is a named setting of [`PpoConfig`]; [`Preset`] sets them as known systems do. The same
+//! everywhere:
 //!
-//! - The score goes to the last token of the reply, which is its end-of-turn token unless the reply was cut.
-//! - The value after the last token is 0.
-//! - Advantages are whitened over all reply tokens of a round, returns are not.
-//! - A loss is the sum over tokens divided by the number of reply tokens of the whole optimiser step.
-//! - Log-probs come from [`transformer::token_log_probs`] alone, at temperature 1, those of the rollout too.
+//! - A score stands where a token was drawn, or behind it, never on padding; the value behind the last slot is 0.
+//! - A loss counts the tokens of the whole optimiser step, so that the cut into micro-batches leaves it unchanged.
+//! - Log-probs come from [`transformer::token_log_probs`] alone; what the engine that drew the tokens had instead is
+//!   measured and may be corrected for.
+//! - Metrics are means over real tokens and replies.
 
 mod actor_critic;
 mod advantage;
+mod aggregation;
+mod alarm;
 mod config;
+mod cursor;
 mod error;
 mod estimate;
 mod experience;
-mod kl_reward;
+mod group_advantage;
+mod inputs;
+mod kl;
+mod kl_controller;
 mod loss;
 mod metrics;
 mod precision;
-mod prompt_cursor;
+mod ptx;
+mod repetition;
 mod rollout;
 mod run;
+mod start;
 #[cfg(test)]
 mod test_support;
+mod token_rewards;
 mod update;
 mod whiten;
 
+pub use actor_critic::ValueStart;
 pub use advantage::{generalised_advantages, returns};
-pub use config::{PpoConfig, ValueTrunk};
+pub use aggregation::{Aggregation, Counts};
+pub use config::{BestOfN, KlPlace, PpoConfig, Preset, ValueModel};
 pub use error::Error;
 pub use experience::{Estimates, Experience};
-pub use kl_reward::{KlEstimator, kl_per_token, token_rewards};
-pub use loss::{mean_entropy, policy_loss, value_loss};
+pub use group_advantage::{
+    Advantage, group_centred, group_normalised, leave_one_out, reward_to_go,
+};
+pub use inputs::Inputs;
+pub use kl::{KlEstimator, kl_per_token};
+pub use kl_controller::{KlTarget, adapted_coefficient};
+pub use loss::{Clip, importance_weights, kl_loss, mean_entropy, policy_loss, value_loss};
 pub use metrics::{
     Metrics, RolloutMetrics, UpdateMetrics, approximate_kl, clip_fraction, explained_variance,
 };
+pub use repetition::repeated_ngrams;
 pub use rollout::ScoredReply;
 pub use run::{AfterIteration, CallbackError, Iteration};
-pub use whiten::{Variance, whiten};
+pub use token_rewards::{ScorePlace, token_rewards};
+pub use whiten::{Over, Variance, Whitening, whiten};

@@ -1,60 +1,127 @@
-//! The clipped objectives on flat tensors of reply tokens.
+//! The objectives on flat tensors of reply tokens.
 //!
-//! Every loss is a sum over the tokens given, divided by `tokens`, the number of reply tokens of the whole optimiser
-//! step. Losses of the parts of a minibatch thus add up to the loss of the whole, however it is cut.
+//! Every loss is a sum over the tokens given, each with its weight ([`crate::Aggregation`]), which counts the tokens of the
+//! whole optimiser step. Losses of the parts of a minibatch thus add up to the loss of the whole, however it is cut.
 //!
 //! # Shapes
-//! All tensors are `[tokens of this part]`; every loss is `[1]`.
+//! All tensors are `[tokens of this part]`; every loss is `[1]`. `new` and `values` carry the gradient, all others are
+//! constants.
 
+use crate::KlEstimator;
+use crate::precision::narrow;
 use burn::prelude::{Backend, Tensor};
+
+/// Log-ratios are kept within this, so that no ratio overflows; beyond it nothing is learned from a token.
+const LARGEST_LOG_RATIO: f64 = 20.0;
+
+/// How far a probability ratio may move before its token stops teaching.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Clip {
+    /// Below 1.
+    pub low: f32,
+    /// Above 1.
+    pub high: f32,
+    /// Times the advantage, the most that a token with a negative advantage may cost.
+    pub dual: Option<f32>,
+}
 
 /// The clipped policy loss.
 ///
 /// ```text
-/// ratio = exp(new - old)
-/// loss  = sum max(-A ratio, -A clip(ratio, 1 - clip, 1 + clip)) / tokens
+/// ratio = exp(new - old), the exponent within [-20, 20]
+/// cost  = max(-A ratio, -A clip(ratio, 1 - low, 1 + high))
+/// cost  = min(cost, -dual A)  where A < 0, with a dual clip
+/// loss  = sum weight cost
 /// ```
 ///
-/// `new` carries the gradient; `old` and `advantages` are constants.
-///
 /// # References
-/// arXiv 1707.06347, equation 7.
+/// arXiv 1707.06347, equation 7; separate bounds: arXiv 2503.14476; dual clip: arXiv 1912.09729.
 pub fn policy_loss<B: Backend>(
     new: Tensor<B, 1>,
     old: Tensor<B, 1>,
     advantages: Tensor<B, 1>,
-    clip: f32,
-    tokens: usize,
+    weights: Tensor<B, 1>,
+    clip: Clip,
 ) -> Tensor<B, 1> {
-    let ratio = (new - old).exp();
+    let ratio = (new - old).clamp(-LARGEST_LOG_RATIO, LARGEST_LOG_RATIO).exp();
     let costs = -advantages;
-    let clipped = costs.clone() * ratio.clone().clamp(1.0 - clip, 1.0 + clip);
-    (costs * ratio).max_pair(clipped).sum() / tokens as f64
+    let clipped = costs.clone() * ratio.clone().clamp(1.0 - clip.low, 1.0 + clip.high);
+    let mut cost = (costs.clone() * ratio).max_pair(clipped);
+    if let Some(dual) = clip.dual {
+        let bounded = cost.clone().min_pair(costs.clone() * dual);
+        cost = cost.mask_where(costs.greater_elem(0.0), bounded);
+    }
+    (cost * weights).sum()
 }
 
 /// The clipped value loss.
 ///
 /// ```text
-/// clipped = old + clip(new - old, -value_clip, value_clip)
-/// loss    = 1/2 sum max((new - return)^2, (clipped - return)^2) / tokens
+/// clipped = old + clip(values - old, -value_clip, value_clip)
+/// loss    = 1/2 sum weight max((values - return)^2, (clipped - return)^2)
 /// ```
 ///
-/// `new` carries the gradient; `old` and `returns` are constants, in units of the score.
+/// `old` and `returns` in units of the score.
 pub fn value_loss<B: Backend>(
-    new: Tensor<B, 1>,
+    values: Tensor<B, 1>,
     old: Tensor<B, 1>,
     returns: Tensor<B, 1>,
+    weights: Tensor<B, 1>,
     value_clip: f32,
-    tokens: usize,
 ) -> Tensor<B, 1> {
-    let clipped = old.clone() + (new.clone() - old).clamp(-value_clip, value_clip);
-    let squares = (new - returns.clone()).square();
-    squares.max_pair((clipped - returns).square()).sum() * 0.5 / tokens as f64
+    let clipped = old.clone() + (values.clone() - old).clamp(-value_clip, value_clip);
+    let squares = (values - returns.clone()).square();
+    (squares.max_pair((clipped - returns).square()) * weights).sum() * 0.5
 }
 
-/// The mean entropy of the next-token distributions, in nats: subtracted from the loss with its coefficient.
-pub fn mean_entropy<B: Backend>(entropies: Tensor<B, 1>, tokens: usize) -> Tensor<B, 1> {
-    entropies.sum() / tokens as f64
+/// The KL penalty with a gradient of its own: `sum weight kl`, each within `[-clamp, clamp]` if `clamp` is set.
+///
+/// With `d = new - reference` the gradient of `k2` is `d` times that of `new`, whose expectation is the gradient of the
+/// divergence; that of `k3` is `(1 - exp(-d))` times it.
+pub fn kl_loss<B: Backend>(
+    new: Tensor<B, 1>,
+    reference: Tensor<B, 1>,
+    weights: Tensor<B, 1>,
+    estimator: KlEstimator,
+    clamp: Option<f32>,
+) -> Tensor<B, 1> {
+    let log_ratio = (new - reference).clamp(-LARGEST_LOG_RATIO, LARGEST_LOG_RATIO);
+    let kl = match estimator {
+        KlEstimator::K1 => log_ratio,
+        KlEstimator::K2 => log_ratio.square() * 0.5,
+        KlEstimator::K3 => (-log_ratio.clone()).exp() - 1.0 + log_ratio,
+    };
+    let kl = match clamp {
+        Some(limit) => kl.clamp(-limit, limit),
+        None => kl,
+    };
+    (kl * weights).sum()
+}
+
+/// The weighted entropy of the next-token distributions, in nats: subtracted from the loss with its coefficient.
+pub fn mean_entropy<B: Backend>(entropies: Tensor<B, 1>, weights: Tensor<B, 1>) -> Tensor<B, 1> {
+    (entropies * weights).sum()
+}
+
+/// What a token weighs since it was drawn by a slightly different policy: `min(exp(trainer - engine), cap)`.
+///
+/// The engine that drew a token and the trainer that learns from it round differently (another order of sums, another type
+/// of numbers); the truncated ratio takes the bias away that this brings.
+///
+/// # Shapes
+/// Log-probs of the same policy at drawing time, one a token, as the trainer and as the engine computed them.
+///
+/// # Panics
+/// If the rows differ in length.
+///
+/// # References
+/// Truncated importance sampling: Ionides, 2008.
+pub fn importance_weights(trainer: &[f32], engine: &[f32], cap: f32) -> Vec<f32> {
+    assert_eq!(trainer.len(), engine.len(), "one log-prob a token from each");
+    let weight = |(trainer, engine): (&f32, &f32)| {
+        narrow((f64::from(*trainer) - f64::from(*engine)).exp().min(f64::from(cap)))
+    };
+    trainer.iter().zip(engine).map(weight).collect()
 }
 
 #[cfg(test)]
@@ -74,12 +141,74 @@ mod tests {
         loss.into_scalar()
     }
 
-    fn policy(new: &[f32], old: &[f32], advantages: &[f32], clip: f32, tokens: usize) -> f32 {
-        number(policy_loss(tensor(new), tensor(old), tensor(advantages), clip, tokens))
+    fn even(count: usize, tokens: usize) -> Vec<f32> {
+        vec![1.0 / tokens as f32; count]
     }
 
-    fn value(new: &[f32], old: &[f32], returns: &[f32], clip: f32, tokens: usize) -> f32 {
-        number(value_loss(tensor(new), tensor(old), tensor(returns), clip, tokens))
+    fn clip(clip: f32) -> Clip {
+        Clip { low: clip, high: clip, dual: None }
+    }
+
+    fn policy_with(new: &[f32], old: &[f32], advantages: &[f32], clip: Clip) -> f32 {
+        let weights = tensor(&even(new.len(), new.len()));
+        number(policy_loss(tensor(new), tensor(old), tensor(advantages), weights, clip))
+    }
+
+    fn policy(new: &[f32], old: &[f32], advantages: &[f32], range: f32, tokens: usize) -> f32 {
+        let weights = tensor(&even(new.len(), tokens));
+        number(policy_loss(tensor(new), tensor(old), tensor(advantages), weights, clip(range)))
+    }
+
+    fn value(new: &[f32], old: &[f32], returns: &[f32], range: f32, tokens: usize) -> f32 {
+        let weights = tensor(&even(new.len(), tokens));
+        number(value_loss(tensor(new), tensor(old), tensor(returns), weights, range))
+    }
+
+    #[test]
+    fn the_sides_may_be_clipped_apart() {
+        let ratios = [1.5_f32, 0.5].map(f32::ln);
+        let sides = Clip { low: 0.1, high: 0.3, dual: None };
+        // -1.3 and 0.9, both clipped.
+        let found = policy_with(&ratios, &[0.0; 2], &[1.0, -1.0], sides);
+        assert_close(&[found], &[(-1.3 + 0.9) / 2.0], 1e-6);
+    }
+
+    #[test]
+    fn a_dual_clip_bounds_the_cost_of_bad_tokens_alone() {
+        let ratios = [5.0_f32, 5.0, 2.0].map(f32::ln);
+        let dual = Clip { dual: Some(3.0), ..clip(0.2) };
+        // 5 is cut to 3; a good token stays at -1.2; 2 is below 3.
+        let found = policy_with(&ratios, &[0.0; 3], &[-1.0, 1.0, -1.0], dual);
+        assert_close(&[found], &[(3.0 - 1.2 + 2.0) / 3.0], 1e-6);
+    }
+
+    #[test]
+    fn ratios_do_not_overflow() {
+        let found = policy_with(&[0.0], &[-500.0], &[-1.0], clip(0.2));
+        assert!(found.is_finite() && found > 1e8, "{found}");
+    }
+
+    #[test]
+    fn kl_by_hand() {
+        let kl = |estimator, clamp| {
+            let weights = tensor(&[0.5, 0.5]);
+            number(kl_loss(tensor(&[-1.0, -1.0]), tensor(&[-1.5, -0.5]), weights, estimator, clamp))
+        };
+        assert_close(&[kl(KlEstimator::K1, None)], &[0.0], 1e-6);
+        assert_close(&[kl(KlEstimator::K2, None)], &[0.125], 1e-6);
+        assert_close(
+            &[kl(KlEstimator::K3, None)],
+            &[f32::midpoint(0.106_530_66, 0.148_721_27)],
+            1e-6,
+        );
+        assert_close(&[kl(KlEstimator::K1, Some(0.1))], &[0.0], 1e-6);
+        assert_close(&[kl(KlEstimator::K2, Some(0.1))], &[0.1], 1e-6);
+    }
+
+    #[test]
+    fn importance_weights_by_hand() {
+        let found = importance_weights(&[-1.0, -1.0, 0.0], &[-1.0, -1.5, -9.0], 2.0);
+        assert_close(&found, &[1.0, 0.5_f32.exp(), 2.0], 1e-6);
     }
 
     #[test]
@@ -101,7 +230,11 @@ mod tests {
 
     #[test]
     fn entropy_by_hand() {
-        assert_close(&[number(mean_entropy(tensor(&[0.5, 1.5]), 4))], &[0.5], 1e-6);
+        assert_close(
+            &[number(mean_entropy(tensor(&[0.5, 1.5]), tensor(&[0.25; 2])))],
+            &[0.5],
+            1e-6,
+        );
     }
 
     #[test]
@@ -117,7 +250,8 @@ mod tests {
         type B = Autodiff<Flex>;
         let new = tensor::<B>(&[0.5, 0.5, -0.5, 0.0]).require_grad();
         let old = tensor(&[0.0; 4]);
-        let loss = policy_loss(new.clone(), old, tensor(&[1.0, -1.0, -1.0, 3.0]), 0.2, 4);
+        let advantages = tensor(&[1.0, -1.0, -1.0, 3.0]);
+        let loss = policy_loss(new.clone(), old, advantages, tensor(&[0.25; 4]), clip(0.2));
         let gradient = new.grad(&loss.backward()).unwrap().into_data().to_vec::<f32>().unwrap();
         // d(-A ratio)/d new = -A ratio.
         assert_close(&gradient, &[0.0, 0.5_f32.exp() / 4.0, 0.0, -0.75], 1e-6);
@@ -127,7 +261,8 @@ mod tests {
     fn no_gradient_where_the_value_has_moved_far_enough() {
         type B = Autodiff<Flex>;
         let new = tensor::<B>(&[0.5, 0.1, 0.5]).require_grad();
-        let loss = value_loss(new.clone(), tensor(&[0.0; 3]), tensor(&[1.0, 1.0, -1.0]), 0.2, 3);
+        let (returns, weights) = (tensor(&[1.0, 1.0, -1.0]), tensor(&even(3, 3)));
+        let loss = value_loss(new.clone(), tensor(&[0.0; 3]), returns, weights, 0.2);
         let gradient = new.grad(&loss.backward()).unwrap().into_data().to_vec::<f32>().unwrap();
         assert_close(&gradient, &[0.0, -0.9 / 3.0, 1.5 / 3.0], 1e-6);
     }

@@ -1,6 +1,7 @@
 //! What is reported of every iteration.
 
-use crate::{Estimates, Experience, KlEstimator, ScoredReply};
+use crate::repetition::repeated_ngrams;
+use crate::{Clip, Estimates, Experience, KlEstimator, ScoredReply};
 use language_model::StopReason;
 
 /// The numbers of one iteration, under the names that go to [`training::Observe`].
@@ -11,24 +12,39 @@ use language_model::StopReason;
 /// |---|---|---|
 /// | `score_mean` | score | mean of the reward's scores over replies, before any penalty |
 /// | `score_std` | score | their standard deviation (divisor `n`) |
+/// | `reward_mean` | score | mean over replies of the sum of their tokens' rewards: score, penalties and KL, before whitening |
+/// | `held_out_score_mean` | score | the same as `score_mean` by [`crate::Inputs::held_out_reward`], if there is one |
 /// | `kl_per_sequence` | nats | mean over replies of `sum over tokens of (policy - reference)`, log-probs at drawing time |
 /// | `kl_per_token` | nats | the same sum over all replies, divided by all reply tokens |
+/// | `sqrt_kl` | nats^1/2 | square root of `kl_per_sequence`, 0 where that is below 0; scores grow about in proportion to it (arXiv 2204.05862, section 4.3) |
+/// | `kl_coefficient` | score/nat | what one nat of KL cost in this round |
 /// | `entropy` | nats | mean entropy of the distributions that the tokens were drawn from |
 /// | `reply_tokens` | tokens | mean length of a reply, its end-of-turn token included |
 /// | `ended_share` | | share of replies that ended by themselves |
-/// | `explained_variance` | | `1 - var(return - value) / var(return)` over tokens, values at drawing time; 0 if all returns are equal |
+/// | `repeated_4grams` | | share of the runs of 4 tokens in a reply that stood in it before, mean over replies |
+/// | `engine_gap_mean` | nats | mean absolute difference of the log-probs of trainer and engine |
+/// | `engine_gap_max` | nats | the largest |
+/// | `engine_kl` | nats | KL of the engine's policy from the trainer's, by `k3`, mean over tokens |
+/// | `explained_variance` | | `1 - var(return - value) / var(return)` over slots, values at drawing time; 0 if all returns are equal |
 /// | `policy_loss` | | clipped policy loss, mean over optimiser steps |
 /// | `value_loss` | score^2 | clipped value loss without its coefficient, mean over optimiser steps |
+/// | `kl_loss` | nats | KL in the loss without its coefficient, mean over optimiser steps |
+/// | `ptx_loss` | nats | loss on the other data without its coefficient, mean over optimiser steps |
 /// | `approx_kl` | nats | mean over tokens and epochs of `(new - old)^2 / 2`, before the step that each token goes into |
+/// | `ratio_mean`, `ratio_max` | | mean and largest probability ratio of new and old policy over tokens and epochs |
 /// | `clip_fraction` | | share of tokens, over epochs, where the clipped term is the larger one and stops the gradient |
 /// | `gradient_norm` | | norm of all gradients before clipping, mean over optimiser steps |
-/// | `learning_rate` | | at the last optimiser step |
+/// | `value_gradient_norm` | | that of a separate value model; 0 without one |
+/// | `learning_rate` | | of the policy, at the last optimiser step |
 ///
-/// KL is estimated by `k1` whatever the reward uses; it is not clamped, and noise may take it below 0.
+/// KL is estimated by `k1` whatever the reward uses; it is not clamped, and noise may take it below 0. From
+/// `policy_loss` on, a number is absent if the run ended before it learned.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Metrics {
     /// What was drawn.
     pub rollout: RolloutMetrics,
+    /// The mean score of a reward that nothing is learned from.
+    pub held_out_score_mean: Option<f64>,
     /// What was learned; none if the run ended before.
     pub update: Option<UpdateMetrics>,
 }
@@ -40,20 +56,35 @@ impl Metrics {
         let mut named = vec![
             ("score_mean", rollout.score_mean),
             ("score_std", rollout.score_std),
+            ("reward_mean", rollout.reward_mean),
+        ];
+        named.extend(self.held_out_score_mean.map(|mean| ("held_out_score_mean", mean)));
+        named.extend([
             ("kl_per_sequence", rollout.kl_per_sequence),
             ("kl_per_token", rollout.kl_per_token),
+            ("sqrt_kl", rollout.kl_per_sequence.max(0.0).sqrt()),
+            ("kl_coefficient", rollout.kl_coefficient),
             ("entropy", rollout.entropy),
             ("reply_tokens", rollout.reply_tokens),
             ("ended_share", rollout.ended_share),
+            ("repeated_4grams", rollout.repeated_4grams),
+            ("engine_gap_mean", rollout.engine_gap_mean),
+            ("engine_gap_max", rollout.engine_gap_max),
+            ("engine_kl", rollout.engine_kl),
             ("explained_variance", rollout.explained_variance),
-        ];
+        ]);
         if let Some(update) = &self.update {
             named.extend([
                 ("policy_loss", update.policy_loss),
                 ("value_loss", update.value_loss),
+                ("kl_loss", update.kl_loss),
+                ("ptx_loss", update.ptx_loss),
                 ("approx_kl", update.approx_kl),
+                ("ratio_mean", update.ratio_mean),
+                ("ratio_max", update.ratio_max),
                 ("clip_fraction", update.clip_fraction),
                 ("gradient_norm", update.gradient_norm),
+                ("value_gradient_norm", update.value_gradient_norm),
                 ("learning_rate", update.learning_rate),
             ]);
         }
@@ -67,11 +98,17 @@ impl Metrics {
 pub struct RolloutMetrics {
     pub score_mean: f64,
     pub score_std: f64,
+    pub reward_mean: f64,
     pub kl_per_sequence: f64,
     pub kl_per_token: f64,
+    pub kl_coefficient: f64,
     pub entropy: f64,
     pub reply_tokens: f64,
     pub ended_share: f64,
+    pub repeated_4grams: f64,
+    pub engine_gap_mean: f64,
+    pub engine_gap_max: f64,
+    pub engine_kl: f64,
     pub explained_variance: f64,
 }
 
@@ -79,8 +116,10 @@ impl RolloutMetrics {
     /// The metrics of at least one reply.
     pub(crate) fn new(
         replies: &[ScoredReply],
+        tokens_of: &[&[u32]],
         estimates: &Estimates,
         experience: &Experience,
+        kl_coefficient: f64,
     ) -> Self {
         let count = replies.len() as f64;
         let tokens: f64 = replies.iter().map(|reply| reply.tokens as f64).sum();
@@ -88,16 +127,48 @@ impl RolloutMetrics {
         let scores: Vec<f64> = replies.iter().map(|reply| f64::from(reply.score)).collect();
         let (score_mean, score_variance) = moments(&scores);
         let ended = replies.iter().filter(|reply| reply.stopped == StopReason::Stop).count();
-        let entropies: f64 = estimates.entropies.iter().flatten().copied().map(f64::from).sum();
+        let sum = |rows: &[Vec<f32>]| rows.iter().flatten().copied().map(f64::from).sum::<f64>();
+        let repeated: f64 = tokens_of.iter().map(|tokens| repeated_ngrams(tokens, 4)).sum();
+        let gap = EngineGap::of(&estimates.log_probs, &estimates.engine_log_probs);
         Self {
             score_mean,
             score_std: score_variance.sqrt(),
+            reward_mean: sum(&experience.rewards) / count,
             kl_per_sequence: kl / count,
             kl_per_token: kl / tokens,
-            entropy: entropies / tokens,
+            kl_coefficient,
+            entropy: sum(&estimates.entropies) / tokens,
             reply_tokens: tokens / count,
             ended_share: ended as f64 / count,
+            repeated_4grams: repeated / count,
+            engine_gap_mean: gap.mean,
+            engine_gap_max: gap.max,
+            engine_kl: gap.kl,
             explained_variance: explained_variance(&estimates.values, &experience.returns),
+        }
+    }
+}
+
+/// How far the log-probs of the engine that drew the tokens are from those of the trainer.
+struct EngineGap {
+    mean: f64,
+    max: f64,
+    kl: f64,
+}
+
+impl EngineGap {
+    fn of(trainer: &[Vec<f32>], engine: &[Vec<f32>]) -> Self {
+        let pairs = || trainer.iter().flatten().zip(engine.iter().flatten());
+        let gaps =
+            || pairs().map(|(trainer, engine)| (f64::from(*trainer) - f64::from(*engine)).abs());
+        let count = pairs().count().max(1) as f64;
+        let kl = |(trainer, engine): (&f32, &f32)| {
+            f64::from(KlEstimator::K3.estimate(*engine, *trainer))
+        };
+        Self {
+            mean: gaps().sum::<f64>() / count,
+            max: gaps().fold(0.0, f64::max),
+            kl: pairs().map(kl).sum::<f64>() / count,
         }
     }
 }
@@ -108,9 +179,14 @@ impl RolloutMetrics {
 pub struct UpdateMetrics {
     pub policy_loss: f64,
     pub value_loss: f64,
+    pub kl_loss: f64,
+    pub ptx_loss: f64,
     pub approx_kl: f64,
+    pub ratio_mean: f64,
+    pub ratio_max: f64,
     pub clip_fraction: f64,
     pub gradient_norm: f64,
+    pub value_gradient_norm: f64,
     pub learning_rate: f64,
 }
 
@@ -143,15 +219,16 @@ pub fn approximate_kl(new: &[f32], old: &[f32]) -> f64 {
 }
 
 /// The share of tokens where the clipped term of the policy loss is the larger one, so that no gradient flows: the
-/// ratio has left `[1 - clip, 1 + clip]` on the side that the advantage favours.
-pub fn clip_fraction(new: &[f32], old: &[f32], advantages: &[f32], clip: f32) -> f64 {
+/// ratio has left `[1 - low, 1 + high]` on the side that the advantage favours.
+pub fn clip_fraction(new: &[f32], old: &[f32], advantages: &[f32], clip: Clip) -> f64 {
     let clipped = new
         .iter()
         .zip(old)
         .zip(advantages)
         .filter(|&((new, old), &advantage)| {
             let ratio = (new - old).exp();
-            (advantage > 0.0 && ratio > 1.0 + clip) || (advantage < 0.0 && ratio < 1.0 - clip)
+            (advantage > 0.0 && ratio > 1.0 + clip.high)
+                || (advantage < 0.0 && ratio < 1.0 - clip.low)
         })
         .count();
     clipped as f64 / new.len().max(1) as f64
@@ -195,7 +272,8 @@ mod tests {
     fn only_favoured_moves_count_as_clipped() {
         let new = [1.5_f32, 1.5, 0.5, 0.5, 1.1].map(f32::ln);
         let advantages = [1.0, -1.0, 1.0, -1.0, 1.0];
-        assert_near(clip_fraction(&new, &[0.0; 5], &advantages, 0.2), 0.4);
+        let clip = Clip { low: 0.2, high: 0.2, dual: None };
+        assert_near(clip_fraction(&new, &[0.0; 5], &advantages, clip), 0.4);
     }
 
     #[test]
@@ -213,18 +291,32 @@ mod tests {
         let estimates = Estimates {
             values: vec![vec![0.0; 3], vec![0.0]],
             entropies: vec![vec![1.0, 2.0, 3.0], vec![4.0]],
+            log_probs: vec![vec![-1.0, -1.0, -1.0], vec![-2.0]],
+            engine_log_probs: vec![vec![-1.0, -1.0, -1.0], vec![-1.5]],
             ..Estimates::default()
         };
-        let experience = Experience { returns: vec![vec![1.0; 3], vec![0.0]], advantages: vec![] };
-        let found = RolloutMetrics::new(&replies, &estimates, &experience);
+        let experience = Experience {
+            rewards: vec![vec![0.0, 0.5, 1.0], vec![-2.0]],
+            returns: vec![vec![1.0; 3], vec![0.0]],
+            advantages: vec![],
+        };
+        let found =
+            RolloutMetrics::new(&replies, &[&[1, 2, 3], &[4]], &estimates, &experience, 0.1);
         let expected = RolloutMetrics {
             score_mean: 0.0,
             score_std: 1.0,
+            reward_mean: -0.25,
             kl_per_sequence: 1.0,
             kl_per_token: 0.5,
+            kl_coefficient: 0.1,
             entropy: 2.5,
             reply_tokens: 2.0,
             ended_share: 0.5,
+            repeated_4grams: 0.0,
+            engine_gap_mean: 0.125,
+            engine_gap_max: 0.5,
+            // d = engine - trainer = 0.5: exp(-0.5) - 1 + 0.5, over four tokens.
+            engine_kl: f64::from((-0.5_f32).exp_m1() + 0.5) / 4.0,
             explained_variance: 0.0,
         };
         assert_eq!(found, expected);

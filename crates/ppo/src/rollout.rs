@@ -1,6 +1,6 @@
 //! Replies of the policy, as text and as tokens.
 
-use crate::Error;
+use crate::{Error, PpoConfig};
 use burn::prelude::Backend;
 use dialogue::{Dialogue, Message, Role};
 use language_model::{Prompt, Reward, Sampling, StopReason};
@@ -18,6 +18,10 @@ pub(crate) struct Rollout {
     pub(crate) tokens: Vec<u32>,
     /// Where the reply begins.
     pub(crate) reply_start: usize,
+    /// The log-prob of every reply token, as the engine had it that drew it.
+    pub(crate) engine_log_probs: Vec<f32>,
+    /// Slots behind the last token that rewards and values have: 0 or 1.
+    pub(crate) slots_after: usize,
     pub(crate) stopped: StopReason,
 }
 
@@ -27,9 +31,24 @@ impl Rollout {
         &self.tokens[self.reply_start..]
     }
 
-    /// The tokens whose hidden states predict something: all but the last.
+    /// The number of tokens that were drawn.
+    pub(crate) fn reply_tokens_len(&self) -> usize {
+        self.reply_tokens().len()
+    }
+
+    /// The numbers of rewards and values: one a reply token, and those behind.
+    pub(crate) fn slots(&self) -> usize {
+        self.reply_tokens().len() + self.slots_after
+    }
+
+    /// The tokens whose hidden states are looked at: all, or all but the last.
     pub(crate) fn input(&self) -> &[u32] {
-        &self.tokens[..self.tokens.len().saturating_sub(1)]
+        &self.tokens[..(self.tokens.len() + self.slots_after).saturating_sub(1)]
+    }
+
+    /// True if nothing was said: there is no token but the one that ends the turn.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.reply.trim().is_empty()
     }
 
     /// What the reward sees: the prompt with the reply, or with its unfinished assistant turn continued by it.
@@ -99,25 +118,30 @@ pub(crate) fn check_prompts(
     Ok(())
 }
 
-/// A reply of the policy to every prompt, at temperature 1.
+/// A reply of the policy to every prompt, from the whole distribution.
 pub(crate) fn draw<B: Backend>(
     policy: &Transformer<B>,
     prompts: Vec<Prompt>,
-    max_tokens: usize,
+    config: &PpoConfig,
 ) -> Result<Vec<Rollout>, Error> {
-    let sampling = Sampling::default().with_temperature(1.0).with_max_tokens(max_tokens);
+    let sampling =
+        Sampling::default().with_temperature(config.temperature).with_max_tokens(config.max_tokens);
     let replies = policy.draw(&prompts, &sampling)?;
-    Ok(prompts.into_iter().zip(replies).map(|(prompt, reply)| rollout(prompt, reply)).collect())
+    let rollouts = prompts.into_iter().zip(replies);
+    Ok(rollouts.map(|(prompt, reply)| rollout(prompt, reply, config)).collect())
 }
 
 /// The row keeps the tokens as they were drawn: the same text may also be written with other tokens.
-fn rollout(prompt: Prompt, reply: Reply) -> Rollout {
+fn rollout(prompt: Prompt, reply: Reply, config: &PpoConfig) -> Rollout {
     let drawn = reply.tokens();
+    let slots_after = config.score_place.slots_after(drawn.len(), config.max_tokens);
+    let engine_log_probs = reply.drawn.iter().map(|drawn| drawn.untruncated_log_prob).collect();
     let mut tokens = reply.prompt;
     let reply_start = tokens.len();
     tokens.extend(drawn);
     let (text, stopped) = (reply.completion.text, reply.completion.stopped);
-    Rollout { prompt: prompt.dialogue, reply: text, tokens, reply_start, stopped }
+    let prompt = prompt.dialogue;
+    Rollout { prompt, reply: text, tokens, reply_start, engine_log_probs, slots_after, stopped }
 }
 
 /// One finite score a reply.
@@ -172,7 +196,8 @@ mod tests {
         let prompts: Vec<Prompt> =
             (0..40).map(|seed| Prompt { dialogue: Dialogue::from_user("ab"), seed }).collect();
         let asked = policy.codec.encode_prompt(&prompts[0].dialogue).unwrap();
-        let rollouts = draw(&policy, prompts, 20).unwrap();
+        let config = PpoConfig { max_tokens: 20, ..PpoConfig::default() };
+        let rollouts = draw(&policy, prompts, &config).unwrap();
         for rollout in &rollouts {
             assert_eq!(rollout.tokens[..rollout.reply_start], asked);
             assert_eq!(rollout.input().len() + 1, rollout.tokens.len());
@@ -194,6 +219,8 @@ mod tests {
             reply: "a".to_owned(),
             tokens: vec![1, 2],
             reply_start: 1,
+            engine_log_probs: vec![0.0],
+            slots_after: 0,
             stopped,
         };
         let rollouts = [rollout(StopReason::Stop), rollout(StopReason::Length)];

@@ -1,20 +1,31 @@
 //! The loop: draw, score, learn.
 
-use crate::actor_critic::ActorCritic;
+use crate::actor_critic::{ActorCritic, Critic};
+use crate::alarm::Alarm;
+use crate::cursor::Cursor;
 use crate::estimate::estimate;
 use crate::metrics::sequence_kl;
-use crate::prompt_cursor::PromptCursor;
-use crate::rollout::{check_prompts, draw, penalised, score};
+use crate::rollout::{Rollout, check_prompts, draw, penalised, score};
+use crate::start::{REFERENCE, Start, begin};
 use crate::update::{Learner, Round};
-use crate::{Error, Experience, Metrics, PpoConfig, RolloutMetrics, ScoredReply};
+use crate::{
+    Error, Experience, Inputs, KlTarget, Metrics, PpoConfig, RolloutMetrics, ScoredReply,
+    adapted_coefficient,
+};
 use burn::module::AutodiffModule;
 use burn::prelude::Backend;
 use burn::tensor::backend::AutodiffBackend;
-use dialogue::Dialogue;
-use language_model::{Prompt, Reward, item_seed, stream};
+use language_model::{Prompt, item_seed, stream};
+use sft::Example;
 use std::ops::ControlFlow;
-use training::Observe;
-use transformer::{Codec, Engine, Transformer};
+use training::{Checkpoint, Observe, State, Steps};
+use transformer::{Codec, Decoder, Engine, Transformer};
+
+/// The name of the stage in records, errors and random streams.
+pub(crate) const STAGE: &str = "ppo";
+
+/// Replies of a round that are shown as samples.
+const SAMPLES: usize = 4;
 
 /// What a caller sees after each iteration.
 #[derive(Debug)]
@@ -38,102 +49,133 @@ pub type AfterIteration<'a, B> =
     dyn FnMut(&Iteration<'_, B>) -> Result<ControlFlow<()>, CallbackError> + 'a;
 
 impl PpoConfig {
-    /// Optimises `policy` against `reward` on `prompts` and gives it back.
+    /// Optimises a policy against a reward and gives it back.
     ///
-    /// The reference of the KL penalty is a copy of `policy` as it comes in. The value head starts at 0 and is dropped
-    /// at the end. Metrics go to `observe` under the names of [`Metrics`], one record an iteration.
+    /// The reference of the KL penalty is a copy of the policy as it comes in, or as [`PpoConfig::best_of_n_start`] makes
+    /// it; with [`PpoConfig::lora`] the policy learns an adapter, which the result still carries, and the reference is the
+    /// policy without it. The value function is dropped at the end. Metrics go to `observe` under the names of
+    /// [`Metrics`], one record an iteration.
     ///
-    /// The same `seed`, settings and inputs give the same policy; `tokens_per_micro_batch` changes rounding alone.
+    /// The same `seed`, settings and inputs give the same policy; `tokens_per_micro_batch` changes rounding alone. Whoever
+    /// is interrupted goes on after the newest state that `checkpoint` kept, given the same inputs, and ends at the same.
     ///
     /// # Errors
-    /// Before anything is drawn: settings out of range, no prompts, or a prompt that leaves no room for `max_tokens`.
-    /// Later: a score, a loss or a gradient that is not finite, or an error of the reward or of `observe`.
+    /// Before anything is drawn: settings out of range or without the input that they need, no prompts, or a prompt that
+    /// leaves no room for `max_tokens`. Later: a score, a loss or a gradient that is not finite, a KL above
+    /// `max_kl_per_sequence`, a round of empty replies, or an error of the reward, of `observe` or of `checkpoint`.
     ///
     /// # References
     /// arXiv 2212.08073, section 4; arXiv 2204.05862, section 4; arXiv 1707.06347.
     pub fn run<B: AutodiffBackend>(
         &self,
-        policy: Transformer<B>,
-        reward: &dyn Reward,
-        prompts: &[Dialogue],
+        inputs: Inputs<'_, B>,
         seed: u64,
         observe: &mut dyn Observe,
+        checkpoint: &mut dyn Checkpoint,
     ) -> Result<Transformer<B>, Error> {
         let go_on = &mut |_: &Iteration<'_, B::InnerBackend>| Ok(ControlFlow::Continue(()));
-        self.run_with(policy, reward, prompts, seed, observe, go_on)
+        self.run_with(inputs, seed, observe, checkpoint, go_on)
     }
 
     /// As [`PpoConfig::run`]; calls `after` at the end of every iteration, which may evaluate or save the policy, write
-    /// the replies, or end the run by [`ControlFlow::Break`].
+    /// the replies, or end the run by [`ControlFlow::Break`]. An iteration whose state was kept is not repeated, so that
+    /// `after` sees it once.
     ///
     /// # Errors
     /// As [`PpoConfig::run`], and [`Error::Callback`] if `after` fails.
     pub fn run_with<B: AutodiffBackend>(
         &self,
-        policy: Transformer<B>,
-        reward: &dyn Reward,
-        prompts: &[Dialogue],
+        inputs: Inputs<'_, B>,
         seed: u64,
         observe: &mut dyn Observe,
+        checkpoint: &mut dyn Checkpoint,
         after: &mut AfterIteration<'_, B::InnerBackend>,
     ) -> Result<Transformer<B>, Error> {
         self.validate()?;
-        check_prompts(&policy.codec, prompts, self.max_tokens)?;
-        let mut run = Run::new(self, &policy, reward, prompts, seed);
-        let mut actor = ActorCritic::new(policy.decoder);
-        observe.start("ppo", self.iterations as u64, 0)?;
-        for number in 1..=self.iterations {
+        inputs.check(self)?;
+        check_prompts(&inputs.policy.codec, inputs.prompts, self.max_tokens)?;
+        let fingerprint = || inputs.fingerprint(self, seed);
+        let iterations = self.iterations as u64;
+        let (mut steps, mut saved) =
+            Steps::begin(STAGE, iterations, fingerprint, observe, checkpoint)?;
+        let start = begin(self, &inputs, seed, saved.as_mut())?;
+        let mut run = Run::new(self, &inputs, seed, &start);
+        let mut actor =
+            ActorCritic { critic: self.critic(&start.policy, &inputs), decoder: start.policy };
+        if let Some(saved) = saved {
+            actor = run.restore(actor, saved)?;
+        }
+        for number in steps.left() {
             let (replies, metrics);
-            (actor, replies, metrics) = run.iterate(actor, number)?;
-            observe.record(number as u64, &metrics.named())?;
+            (actor, replies, metrics) = run.iterate(actor, number, steps.observe())?;
+            steps.record(number, &metrics.named())?;
             let policy = run.policy(&actor);
-            let iteration =
-                Iteration { number, policy: &policy, replies: &replies, metrics: &metrics };
-            let source = |source| Error::Callback { iteration: number, source };
-            if after(&iteration).map_err(source)?.is_break() || metrics.update.is_none() {
+            #[expect(clippy::cast_possible_truncation, reason = "counted by a `usize`")]
+            let number_of = number as usize;
+            let iteration = Iteration {
+                number: number_of,
+                policy: &policy,
+                replies: &replies,
+                metrics: &metrics,
+            };
+            let source = |source| Error::Callback { iteration: number_of, source };
+            if after(&iteration).map_err(source)?.is_break() {
                 break;
             }
+            steps.save(number, || run.save(&actor))?;
         }
-        observe.finish()?;
-        Ok(Transformer { decoder: actor.decoder, codec: policy.codec, engine: policy.engine })
+        steps.finish()?;
+        let Transformer { codec, engine, .. } = inputs.policy;
+        Ok(Transformer { decoder: actor.decoder, codec, engine })
+    }
+
+    /// The value function as it begins.
+    fn critic<B: AutodiffBackend>(&self, policy: &Decoder<B>, inputs: &Inputs<'_, B>) -> Critic<B> {
+        if self.has_separate_values() {
+            Critic::separate(policy, inputs.value.as_ref())
+        } else {
+            Critic::on_policy(policy)
+        }
     }
 }
 
 /// Everything that lives as long as the run.
 struct Run<'a, B: AutodiffBackend> {
     config: &'a PpoConfig,
-    reward: &'a dyn Reward,
-    prompts: &'a [Dialogue],
+    inputs: &'a Inputs<'a, B>,
     seed: u64,
-    cursor: PromptCursor,
     codec: Codec,
     engine: Engine,
-    reference: transformer::Decoder<B::InnerBackend>,
+    reference: Decoder<B::InnerBackend>,
+    /// True if the reference is not one of the inputs, so that a state has to hold it.
+    reference_is_made: bool,
     learner: Learner<'a, B>,
+    kl_coefficient: f64,
+    alarm: Alarm,
 }
 
+/// Names of what a state holds beside what learning has made.
+const KL_COEFFICIENT: &str = "kl_coefficient";
+const OPTIMIZER_STEPS: &str = "optimizer_steps";
+const ALARM: &str = "alarm";
+
 impl<'a, B: AutodiffBackend> Run<'a, B> {
-    fn new(
-        config: &'a PpoConfig,
-        policy: &Transformer<B>,
-        reward: &'a dyn Reward,
-        prompts: &'a [Dialogue],
-        seed: u64,
-    ) -> Self {
+    fn new(config: &'a PpoConfig, inputs: &'a Inputs<'a, B>, seed: u64, start: &Start<B>) -> Self {
         Self {
             config,
-            reward,
-            prompts,
+            inputs,
             seed,
-            cursor: PromptCursor::new(prompts.len(), seed),
-            codec: policy.codec.clone(),
-            engine: policy.engine.clone(),
-            reference: policy.decoder.valid(),
+            codec: inputs.policy.codec.clone(),
+            engine: inputs.policy.engine.clone(),
+            reference: start.reference.clone(),
+            reference_is_made: config.best_of_n_start.is_some(),
             learner: Learner::new(config),
+            kl_coefficient: f64::from(config.kl_coefficient),
+            alarm: Alarm::default(),
         }
     }
 
-    /// The policy without its value head, for anything but learning.
+    /// The policy without its value function, for anything but learning.
     fn policy(&self, actor: &ActorCritic<B>) -> Transformer<B::InnerBackend> {
         Transformer {
             decoder: actor.decoder.valid(),
@@ -142,22 +184,27 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
         }
     }
 
-    /// One round of drawing and learning. The policy is left as it was, and no update reported, if it has strayed
-    /// beyond `max_kl_per_sequence`.
+    /// One round of drawing and learning.
     ///
     /// The policy is taken and given back, so that no second copy of its weights is alive while it learns.
     fn iterate(
         &mut self,
         actor: ActorCritic<B>,
-        number: usize,
+        iteration: u64,
+        observe: &mut dyn Observe,
     ) -> Result<(ActorCritic<B>, Vec<ScoredReply>, Metrics), Error> {
-        let prompts = self.next_prompts(number);
-        let rollouts = draw(&self.policy(&actor), prompts, self.config.max_tokens)?;
-        let scores = score(self.reward, &rollouts, number)?;
-        let limit = self.config.tokens_per_micro_batch;
-        let estimates = estimate(&actor.valid(), &self.reference, &rollouts, limit)?;
+        #[expect(clippy::cast_possible_truncation, reason = "counted by a `usize`")]
+        let number = iteration as usize;
+        let rollouts = draw(&self.policy(&actor), self.next_prompts(iteration), self.config)?;
+        if rollouts.iter().all(Rollout::is_empty) {
+            return Err(Error::EmptyReplies { iteration: number, replies: rollouts.len() });
+        }
+        let scores = score(self.inputs.reward, &rollouts, number)?;
+        let estimates = estimate(&actor.valid(), &self.reference, &rollouts, self.config)?;
         let penalised = penalised(&rollouts, &scores, self.config.missing_end_penalty);
-        let experience = Experience::new(self.config, &estimates, &penalised);
+        #[expect(clippy::cast_possible_truncation, reason = "rewards have 32 bits")]
+        let kl_coefficient = self.kl_coefficient as f32;
+        let experience = Experience::new(self.config, kl_coefficient, &estimates, &penalised);
         let replies: Vec<ScoredReply> = (0..rollouts.len())
             .map(|reply| {
                 let reference = &estimates.reference_log_probs[reply];
@@ -165,37 +212,148 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
                 ScoredReply::new(&rollouts[reply], scores[reply], kl)
             })
             .collect();
-        let rollout = RolloutMetrics::new(&replies, &estimates, &experience);
-        let limit = self.config.max_kl_per_sequence.map_or(f64::INFINITY, f64::from);
-        if rollout.kl_per_sequence > limit {
-            return Ok((actor, replies, Metrics { rollout, update: None }));
+        let tokens: Vec<&[u32]> = rollouts.iter().map(Rollout::reply_tokens).collect();
+        let rollout =
+            RolloutMetrics::new(&replies, &tokens, &estimates, &experience, self.kl_coefficient);
+        let limit = self.config.max_kl_per_sequence;
+        if rollout.kl_per_sequence > f64::from(limit) {
+            let kl = rollout.kl_per_sequence;
+            return Err(Error::KlExploded { iteration: number, kl, limit });
         }
+        let held_out_score_mean = self.held_out(&rollouts, number)?;
+        self.watch(&rollout, held_out_score_mean, number, observe);
+        self.show(&replies, iteration, observe)?;
         let round = Round {
             iteration: number,
             rollouts: &rollouts,
             estimates: &estimates,
             experience: &experience,
+            kl_coefficient,
+            ptx: self.next_ptx(iteration),
         };
-        let mut rng = stream(item_seed(self.seed, &["ppo", "minibatches", &number.to_string()]));
+        let mut rng = stream(item_seed(self.seed, &[STAGE, "minibatches", &number.to_string()]));
         let (actor, update) = self.learner.learn(actor, &round, &mut rng)?;
-        Ok((actor, replies, Metrics { rollout, update: Some(update) }))
+        self.adapt(&rollout, rollouts.len());
+        Ok((actor, replies, Metrics { rollout, held_out_score_mean, update: Some(update) }))
+    }
+
+    /// The mean score of the same replies by the reward that nothing is learned from.
+    fn held_out(&self, rollouts: &[Rollout], number: usize) -> Result<Option<f64>, Error> {
+        let Some(reward) = self.inputs.held_out_reward else { return Ok(None) };
+        let scores = score(reward, rollouts, number)?;
+        let sum: f64 = scores.iter().copied().map(f64::from).sum();
+        Ok(Some(sum / scores.len().max(1) as f64))
+    }
+
+    /// Says so when the reward is being over-optimised.
+    fn watch(
+        &mut self,
+        rollout: &RolloutMetrics,
+        held_out: Option<f64>,
+        number: usize,
+        observe: &mut dyn Observe,
+    ) {
+        let Some(held_out) = held_out else { return };
+        if self.alarm.rings(rollout.score_mean, held_out) {
+            observe.note(&format!(
+                "ppo: over the last rounds before iteration {number} the score rose while the held-out score fell: the \
+                 policy begins to exploit its reward; stop here, raise `kl_coefficient`, or train the preference model on \
+                 replies of this policy"
+            ));
+        }
+    }
+
+    /// Hands some replies over to be looked at, every few rounds.
+    fn show(
+        &self,
+        replies: &[ScoredReply],
+        iteration: u64,
+        observe: &mut dyn Observe,
+    ) -> Result<(), Error> {
+        if (iteration - 1) % self.config.samples_every as u64 != 0 {
+            return Ok(());
+        }
+        let apart = self.config.samples_per_prompt;
+        for reply in replies.iter().step_by(apart).take(SAMPLES) {
+            let asked = reply.prompt.messages.last().map_or("", |message| message.content.as_str());
+            let text = format!("{asked}\n\n{}\n\nscore {:.3}", reply.reply, reply.score);
+            observe.text(iteration, "sample", &text)?;
+        }
+        Ok(())
+    }
+
+    /// Moves the KL coefficient, if it has a target.
+    fn adapt(&mut self, rollout: &RolloutMetrics, replies: usize) {
+        let Some(target) = self.config.kl_target else { return };
+        let kl = match target {
+            KlTarget::NatsPerSequence(_) => rollout.kl_per_sequence,
+            KlTarget::NatsPerToken(_) => rollout.kl_per_token,
+        };
+        self.kl_coefficient = adapted_coefficient(
+            self.kl_coefficient,
+            kl,
+            target.nats(),
+            replies as f64,
+            self.config.kl_horizon,
+        );
     }
 
     /// Every prompt of the round `samples_per_prompt` times, each with a stream of its own.
-    fn next_prompts(&mut self, iteration: usize) -> Vec<Prompt> {
+    fn next_prompts(&self, iteration: u64) -> Vec<Prompt> {
+        let round = self.config.prompts_per_iteration;
+        let taken = (iteration - 1) * round as u64;
+        let mut cursor = Cursor::new("prompts", self.inputs.prompts.len(), self.seed, taken);
         let iteration = iteration.to_string();
         let mut prompts = Vec::with_capacity(self.config.replies_per_iteration());
-        for _ in 0..self.config.prompts_per_iteration {
-            let dialogue = &self.prompts[self.cursor.advance()];
+        for _ in 0..round {
+            let dialogue = &self.inputs.prompts[cursor.advance()];
             let id = dialogue.id();
             for _ in 0..self.config.samples_per_prompt {
                 // The place in the round keeps streams apart if a prompt comes twice.
                 let place = prompts.len().to_string();
-                let seed = item_seed(self.seed, &["ppo", &id, &iteration, &place]);
+                let seed = item_seed(self.seed, &[STAGE, &id, &iteration, &place]);
                 prompts.push(Prompt { dialogue: dialogue.clone(), seed });
             }
         }
         prompts
+    }
+
+    /// Other data for every optimiser step of the round: as many rows as the step has replies.
+    fn next_ptx(&self, iteration: u64) -> Vec<Vec<&'a Example>> {
+        let examples = self.inputs.ptx;
+        if self.config.ptx_coefficient <= 0.0 || examples.is_empty() {
+            return Vec::new();
+        }
+        let steps = self.config.epochs * self.config.minibatches;
+        let rows = self.config.replies_per_iteration().div_ceil(self.config.minibatches);
+        let taken = (iteration - 1) * (steps * rows) as u64;
+        let mut cursor = Cursor::new("ptx", examples.len(), self.seed, taken);
+        (0..steps).map(|_| (0..rows).map(|_| &examples[cursor.advance()]).collect()).collect()
+    }
+
+    /// Everything that the next iteration needs.
+    fn save(&self, actor: &ActorCritic<B>) -> Result<State, Error> {
+        let mut state = self.learner.save(actor)?;
+        let alarm = serde_json::to_value(&self.alarm).unwrap_or_default();
+        state.values.insert(KL_COEFFICIENT.to_owned(), self.kl_coefficient.into());
+        state.values.insert(OPTIMIZER_STEPS.to_owned(), self.learner.steps_taken().into());
+        state.values.insert(ALARM.to_owned(), alarm);
+        if self.reference_is_made {
+            let bytes = self.reference.weights().to_bytes(transformer::Precision::F32)?;
+            state.files.push((REFERENCE.to_owned(), bytes));
+        }
+        Ok(state)
+    }
+
+    fn restore(
+        &mut self,
+        actor: ActorCritic<B>,
+        mut state: State,
+    ) -> Result<ActorCritic<B>, Error> {
+        self.kl_coefficient = state.value(KL_COEFFICIENT)?;
+        self.alarm = state.value(ALARM)?;
+        let steps = state.value(OPTIMIZER_STEPS)?;
+        self.learner.restore(actor, &mut state, steps)
     }
 }
 

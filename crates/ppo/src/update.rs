@@ -1,18 +1,25 @@
 //! Learning from a round of replies.
 
-use crate::actor_critic::{ActorCritic, Batch, micro_batches};
-use crate::estimate::numbers;
+use crate::actor_critic::{ActorCritic, Batch, Critic, micro_batches};
+use crate::config::KlPlace;
+use crate::estimate::{at_temperature, numbers};
 use crate::metrics::{UpdateMetrics, approximate_kl, clip_fraction};
+use crate::ptx::ptx_loss;
 use crate::rollout::Rollout;
-use crate::{Error, Estimates, Experience, PpoConfig};
-use crate::{mean_entropy, policy_loss, value_loss};
+use crate::{Clip, Counts, Error, Estimates, Experience, Over, PpoConfig};
+use crate::{importance_weights, kl_loss, mean_entropy, policy_loss, value_loss};
+use burn::module::AutodiffModule;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::prelude::{Backend, Tensor, TensorData};
 use burn::tensor::backend::AutodiffBackend;
 use rand::Rng;
 use rand::seq::SliceRandom;
-use training::finite;
-use transformer::{Optimizer, token_log_probs, token_log_probs_and_entropy};
+use sft::Example;
+use training::{State, finite};
+use transformer::{Decoder, Optimizer, token_log_probs, token_log_probs_and_entropy};
+
+/// What the files of a separate value model begin with in a state.
+const VALUE_PREFIX: &str = "value_";
 
 /// A round of replies with all that the losses need.
 pub(crate) struct Round<'a> {
@@ -20,19 +27,36 @@ pub(crate) struct Round<'a> {
     pub(crate) rollouts: &'a [Rollout],
     pub(crate) estimates: &'a Estimates,
     pub(crate) experience: &'a Experience,
+    pub(crate) kl_coefficient: f32,
+    /// Rows of other data for every optimiser step of the round; none without them.
+    pub(crate) ptx: Vec<Vec<&'a Example>>,
 }
 
-/// The optimiser and how far it has come.
+impl Round<'_> {
+    fn tokens(&self, rows: &[usize]) -> usize {
+        rows.iter().map(|&row| self.rollouts[row].reply_tokens().len()).sum()
+    }
+
+    fn slots(&self, rows: &[usize]) -> usize {
+        rows.iter().map(|&row| self.rollouts[row].slots()).sum()
+    }
+}
+
+/// The optimisers and how far they have come.
 pub(crate) struct Learner<'a, B: AutodiffBackend> {
     config: &'a PpoConfig,
-    optimizer: Optimizer<B>,
+    /// Of the policy, with the value head if it sits on its trunk.
+    policy: Optimizer<B>,
+    /// Of a separate value model.
+    value: Option<Optimizer<B>>,
     /// Optimiser steps taken.
     step: u64,
 }
 
 impl<'a, B: AutodiffBackend> Learner<'a, B> {
     pub(crate) fn new(config: &'a PpoConfig) -> Self {
-        Self { config, optimizer: Optimizer::new(&config.optimizer), step: 0 }
+        let value = config.has_separate_values().then(|| Optimizer::new(config.value_optimizer()));
+        Self { config, policy: Optimizer::new(&config.optimizer), value, step: 0 }
     }
 
     /// Goes over the replies `epochs` times, in minibatches shuffled anew each time.
@@ -42,13 +66,17 @@ impl<'a, B: AutodiffBackend> Learner<'a, B> {
         round: &Round<'_>,
         rng: &mut impl Rng,
     ) -> Result<(ActorCritic<B>, UpdateMetrics), Error> {
+        let all: Vec<usize> = (0..round.rollouts.len()).collect();
         let mut steps = Vec::new();
         for _ in 0..self.config.epochs {
-            let mut replies: Vec<usize> = (0..round.rollouts.len()).collect();
+            let mut replies = all.clone();
             replies.shuffle(rng);
-            for minibatch in minibatches(&replies, self.config.minibatches) {
+            for rows in minibatches(&replies, self.config.minibatches) {
+                let minibatch =
+                    Minibatch::new(self.config, round, rows, round.tokens(&all), round.slots(&all));
+                let ptx = round.ptx.get(steps.len()).map_or(&[][..], Vec::as_slice);
                 let step;
-                (actor, step) = self.step(actor, round, minibatch)?;
+                (actor, step) = self.step(actor, &minibatch, ptx)?;
                 steps.push(step);
             }
         }
@@ -59,77 +87,298 @@ impl<'a, B: AutodiffBackend> Learner<'a, B> {
     fn step(
         &mut self,
         actor: ActorCritic<B>,
-        round: &Round<'_>,
-        minibatch: &[usize],
+        minibatch: &Minibatch<'_>,
+        ptx: &[&Example],
     ) -> Result<(ActorCritic<B>, Step), Error> {
-        let count = |&row: &usize| round.rollouts[row].reply_tokens().len();
-        let tokens: usize = minibatch.iter().map(count).sum();
-        let mut gradients = GradientsAccumulator::new();
-        let mut step = Step { tokens, ..Step::default() };
-        for rows in micro_batches(round.rollouts, minibatch, self.config.tokens_per_micro_batch) {
-            let loss = self.loss(&actor, round, &rows, &mut step)?;
-            let part = GradientsParams::from_grads(loss.backward(), &actor);
-            gradients.accumulate(&actor, part);
-        }
-        let steps = self.config.iterations * self.config.epochs * self.config.minibatches;
-        let rate = self.config.schedule.rate(self.step, steps as u64);
+        let mut step = Step { tokens: minibatch.tokens, slots: minibatch.slots, ..Step::default() };
+        let rate = self.config.schedule.rate(self.step, self.config.optimizer_steps());
         step.learning_rate = self.config.optimizer.learning_rate * rate;
-        let (actor, norm) = self.optimizer.step(step.learning_rate, actor, gradients.grads());
-        step.gradient_norm = finite("ppo", round.iteration as u64, "gradient_norm", norm)?;
+        let iteration = minibatch.round.iteration as u64;
+        let (actor, norms) = match &mut self.value {
+            Some(value) => {
+                let (policy_part, value_part) = minibatch.apart(&actor, ptx, &mut step)?;
+                let ActorCritic { decoder, critic } = actor;
+                let (decoder, norm) = self.policy.step(step.learning_rate, decoder, policy_part);
+                let value_rate = self.config.value_optimizer().learning_rate * rate;
+                let (critic, value_norm) = value.step(value_rate, critic, value_part);
+                (ActorCritic { decoder, critic }, [norm, value_norm])
+            }
+            None => {
+                let gradients = minibatch.together(&actor, ptx, &mut step)?;
+                let (actor, norm) = self.policy.step(step.learning_rate, actor, gradients);
+                (actor, [norm, 0.0])
+            }
+        };
+        step.gradient_norm = finite("ppo", iteration, "gradient_norm", norms[0])?;
+        step.value_gradient_norm = finite("ppo", iteration, "value_gradient_norm", norms[1])?;
         self.step += 1;
         Ok((actor, step))
     }
 
-    /// The part of a minibatch's loss that `rows` contribute; what it is made of is added to `step`.
-    fn loss(
+    /// Everything that learning has made.
+    pub(crate) fn save(&self, actor: &ActorCritic<B>) -> Result<State, Error> {
+        let Some(value) = &self.value else { return Ok(self.policy.save(actor)?) };
+        let mut state = self.policy.save(&actor.decoder)?;
+        let files = value.save(&actor.critic)?.files.into_iter();
+        state.files.extend(files.map(|(name, bytes)| (format!("{VALUE_PREFIX}{name}"), bytes)));
+        Ok(state)
+    }
+
+    /// The inverse of [`Learner::save`], after `step` optimiser steps.
+    pub(crate) fn restore(
+        &mut self,
+        actor: ActorCritic<B>,
+        state: &mut State,
+        step: u64,
+    ) -> Result<ActorCritic<B>, Error> {
+        self.step = step;
+        let Some(value) = &mut self.value else { return Ok(self.policy.restore(actor, state)?) };
+        let (mut of_value, mut of_policy) = (State::default(), State::default());
+        for (name, bytes) in state.files.drain(..) {
+            match name.strip_prefix(VALUE_PREFIX) {
+                Some(name) => of_value.files.push((name.to_owned(), bytes)),
+                None => of_policy.files.push((name, bytes)),
+            }
+        }
+        let decoder = self.policy.restore(actor.decoder, &mut of_policy)?;
+        let critic = value.restore(actor.critic, &mut of_value)?;
+        state.files = of_policy.files;
+        Ok(ActorCritic { decoder, critic })
+    }
+
+    /// Optimiser steps taken.
+    pub(crate) fn steps_taken(&self) -> u64 {
+        self.step
+    }
+}
+
+/// The replies of one optimiser step.
+struct Minibatch<'a> {
+    config: &'a PpoConfig,
+    round: &'a Round<'a>,
+    rows: &'a [usize],
+    tokens: usize,
+    slots: usize,
+    /// Of all replies of the round; those of the step are whitened, if they are by themselves.
+    advantages: Vec<Vec<f32>>,
+    /// What counts tokens and slots.
+    token_counts: Counts,
+    slot_counts: Counts,
+}
+
+impl<'a> Minibatch<'a> {
+    fn new(
+        config: &'a PpoConfig,
+        round: &'a Round<'a>,
+        rows: &'a [usize],
+        round_tokens: usize,
+        round_slots: usize,
+    ) -> Self {
+        let (tokens, slots) = (round.tokens(rows), round.slots(rows));
+        let counts = |tokens, round_tokens| Counts {
+            replies: rows.len(),
+            tokens,
+            round_tokens,
+            minibatches: config.minibatches,
+            max_tokens: config.max_tokens,
+        };
+        let mut own: Vec<Vec<f32>> =
+            rows.iter().map(|&row| round.experience.advantages[row].clone()).collect();
+        config.whiten_advantages.apply(Over::Minibatch, &mut own);
+        let mut advantages = vec![Vec::new(); round.rollouts.len()];
+        for (&row, own) in rows.iter().zip(own) {
+            advantages[row] = own;
+        }
+        Self {
+            config,
+            round,
+            rows,
+            tokens,
+            slots,
+            advantages,
+            token_counts: counts(tokens, round_tokens),
+            slot_counts: counts(slots, round_slots),
+        }
+    }
+
+    fn micro_batches(&self) -> Vec<Vec<usize>> {
+        micro_batches(self.round.rollouts, self.rows, self.config.tokens_per_micro_batch)
+    }
+
+    /// The gradients of a policy whose value head sits on its own trunk, or that has none.
+    fn together<B: AutodiffBackend>(
         &self,
         actor: &ActorCritic<B>,
-        round: &Round<'_>,
+        ptx: &[&Example],
+        step: &mut Step,
+    ) -> Result<GradientsParams, Error> {
+        let mut gradients = GradientsAccumulator::new();
+        for rows in self.micro_batches() {
+            let batch = Batch::new(self.round.rollouts, &rows);
+            let hidden = batch.hidden(&actor.decoder);
+            let mut loss = self.policy_part(&actor.decoder, hidden.clone(), &batch, &rows, step)?;
+            if self.config.has_values() {
+                loss = loss + self.value_part(&actor.critic, || hidden, &batch, &rows, step)?;
+            }
+            accumulate(&mut gradients, actor, loss);
+        }
+        if let Some(loss) = self.ptx_part(&actor.decoder, ptx, step)? {
+            accumulate(&mut gradients, actor, loss);
+        }
+        Ok(gradients.grads())
+    }
+
+    /// The gradients of a policy and of a value model beside it. One graph is gone before the other begins.
+    fn apart<B: AutodiffBackend>(
+        &self,
+        actor: &ActorCritic<B>,
+        ptx: &[&Example],
+        step: &mut Step,
+    ) -> Result<(GradientsParams, GradientsParams), Error> {
+        let (mut policy, mut value) = (GradientsAccumulator::new(), GradientsAccumulator::new());
+        for rows in self.micro_batches() {
+            let batch = Batch::new(self.round.rollouts, &rows);
+            let hidden = batch.hidden(&actor.decoder);
+            let loss = self.policy_part(&actor.decoder, hidden, &batch, &rows, step)?;
+            accumulate(&mut policy, &actor.decoder, loss);
+            let none = || batch.hidden(&actor.decoder);
+            let loss = self.value_part(&actor.critic, none, &batch, &rows, step)?;
+            accumulate(&mut value, &actor.critic, loss);
+        }
+        if let Some(loss) = self.ptx_part(&actor.decoder, ptx, step)? {
+            accumulate(&mut policy, &actor.decoder, loss);
+        }
+        Ok((policy.grads(), value.grads()))
+    }
+
+    /// The part of the policy's loss that `rows` contribute; what it is made of is added to `step`.
+    fn policy_part<B: AutodiffBackend>(
+        &self,
+        decoder: &Decoder<B>,
+        hidden: Tensor<B, 3>,
+        batch: &Batch<'_>,
+        rows: &[usize],
+        step: &mut Step,
+    ) -> Result<Tensor<B, 1>, Error> {
+        let (config, estimates) = (self.config, self.round.estimates);
+        let device = decoder.device();
+        let old = gather(rows, &estimates.log_probs);
+        let advantages = gather(rows, &self.advantages);
+        let mean_weights = self.weights(rows, Rollout::reply_tokens_len, &self.token_counts);
+        let mut weights = mean_weights.clone();
+        if let Some(cap) = config.rollout_correction {
+            let engine = gather(rows, &estimates.engine_log_probs);
+            let corrections = importance_weights(&old, &engine, cap);
+            weights.iter_mut().zip(corrections).for_each(|(weight, by)| *weight *= by);
+        }
+        let hidden = at_temperature(hidden, config.temperature);
+        // The entropy takes another gradient of the size of all logits: only where it is wanted.
+        let (new, entropies) = if config.entropy_coefficient > 0.0 {
+            let (new, entropies) = token_log_probs_and_entropy(decoder, hidden, &batch.targets);
+            (new, Some(entropies))
+        } else {
+            (token_log_probs(decoder, hidden, &batch.targets), None)
+        };
+        step.look(&numbers(new.clone().inner()), &old, &advantages, self.clip());
+
+        let constant = |row: Vec<f32>| constant::<B>(row, &device);
+        let mean_weights = constant(mean_weights);
+        let loss = policy_loss(
+            new.clone(),
+            constant(old),
+            constant(advantages),
+            constant(weights),
+            self.clip(),
+        );
+        step.policy_loss += self.finite("policy_loss", &loss)?;
+        let mut loss = loss;
+        if config.kl_place == KlPlace::Loss {
+            let reference = constant(gather(rows, &estimates.reference_log_probs));
+            let (estimator, clamp) = (config.kl_estimator, config.kl_clamp);
+            let kl = kl_loss(new, reference, mean_weights.clone(), estimator, clamp);
+            step.kl_loss += self.finite("kl_loss", &kl)?;
+            loss = loss + kl * self.round.kl_coefficient;
+        }
+        if let Some(entropies) = entropies {
+            loss = loss - mean_entropy(entropies, mean_weights) * config.entropy_coefficient;
+        }
+        Ok(loss)
+    }
+
+    /// The part of the value loss that `rows` contribute, with its coefficient.
+    fn value_part<B: AutodiffBackend>(
+        &self,
+        critic: &Critic<B>,
+        policy: impl FnOnce() -> Tensor<B, 3>,
+        batch: &Batch<'_>,
         rows: &[usize],
         step: &mut Step,
     ) -> Result<Tensor<B, 1>, Error> {
         let config = self.config;
-        let device = actor.decoder.device();
-        let gather = |all: &[Vec<f32>]| rows.iter().flat_map(|&row| &all[row]).copied().collect();
-        let old: Vec<f32> = gather(&round.estimates.log_probs);
-        let advantages: Vec<f32> = gather(&round.experience.advantages);
-        let [old_tensor, advantages_tensor, old_values, returns] = [
-            old.clone(),
-            advantages.clone(),
-            gather(&round.estimates.values),
-            gather(&round.experience.returns),
+        let values = critic.values(batch, policy, config.value_model);
+        let device = values.device();
+        let weights = self.weights(rows, Rollout::slots, &self.slot_counts);
+        let [old, returns, weights] = [
+            gather(rows, &self.round.estimates.values),
+            gather(rows, &self.round.experience.returns),
+            weights,
         ]
-        .map(|row: Vec<f32>| constant::<B>(row, &device));
-
-        let batch = Batch::new(round.rollouts, rows);
-        let hidden = batch.hidden(&actor.decoder);
-        let values = actor.values(hidden.clone(), &batch.targets, config.value_trunk);
-        // The entropy takes another gradient of the size of all logits: only where it is wanted.
-        let (new, entropies) = if config.entropy_coefficient > 0.0 {
-            let (new, entropies) =
-                token_log_probs_and_entropy(&actor.decoder, hidden, &batch.targets);
-            (new, Some(entropies))
-        } else {
-            (token_log_probs(&actor.decoder, hidden, &batch.targets), None)
-        };
-
-        let new_numbers = numbers(new.clone().inner());
-        let count = new_numbers.len() as f64;
-        step.approx_kl += approximate_kl(&new_numbers, &old) * count;
-        step.clipped += clip_fraction(&new_numbers, &old, &advantages, config.clip) * count;
-
-        let tokens = step.tokens;
-        let policy = policy_loss(new, old_tensor, advantages_tensor, config.clip, tokens);
-        let value = value_loss(values, old_values, returns, config.value_clip, tokens);
-        let iteration = round.iteration as u64;
-        step.policy_loss += finite("ppo", iteration, "policy_loss", number(&policy))?;
-        step.value_loss += finite("ppo", iteration, "value_loss", number(&value))?;
-        let mut loss = policy + value * config.value_coefficient;
-        if let Some(entropies) = entropies {
-            loss = loss - mean_entropy(entropies, tokens) * config.entropy_coefficient;
-        }
-        Ok(loss)
+        .map(|row| constant::<B>(row, &device));
+        let loss = value_loss(values, old, returns, weights, config.value_clip);
+        step.value_loss += self.finite("value_loss", &loss)?;
+        Ok(loss * config.value_coefficient)
     }
+
+    /// The loss on other data, with its coefficient.
+    fn ptx_part<B: AutodiffBackend>(
+        &self,
+        decoder: &Decoder<B>,
+        rows: &[&Example],
+        step: &mut Step,
+    ) -> Result<Option<Tensor<B, 1>>, Error> {
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let loss = ptx_loss(decoder, rows);
+        step.ptx_loss += self.finite("ptx_loss", &loss)?;
+        Ok(Some(loss * self.config.ptx_coefficient))
+    }
+
+    /// The weights of the numbers of `rows`, of which each has `count`.
+    fn weights(
+        &self,
+        rows: &[usize],
+        count: impl Fn(&Rollout) -> usize,
+        counts: &Counts,
+    ) -> Vec<f32> {
+        let of = |&row: &usize| {
+            let length = count(&self.round.rollouts[row]);
+            vec![self.config.aggregation.weight(length, counts); length]
+        };
+        rows.iter().flat_map(of).collect()
+    }
+
+    fn clip(&self) -> Clip {
+        let PpoConfig { clip_low: low, clip_high: high, dual_clip: dual, .. } = *self.config;
+        Clip { low, high, dual }
+    }
+
+    fn finite<B: AutodiffBackend>(&self, name: &str, loss: &Tensor<B, 1>) -> Result<f64, Error> {
+        Ok(finite("ppo", self.round.iteration as u64, name, number(loss))?)
+    }
+}
+
+/// Backward consumes the graph, so that no more than one micro-batch is held.
+fn accumulate<B: AutodiffBackend, M: AutodiffModule<B>>(
+    gradients: &mut GradientsAccumulator<M>,
+    module: &M,
+    loss: Tensor<B, 1>,
+) {
+    gradients.accumulate(module, GradientsParams::from_grads(loss.backward(), module));
+}
+
+fn gather(rows: &[usize], all: &[Vec<f32>]) -> Vec<f32> {
+    rows.iter().flat_map(|&row| &all[row]).copied().collect()
 }
 
 /// What one optimiser step saw.
@@ -137,14 +386,36 @@ impl<'a, B: AutodiffBackend> Learner<'a, B> {
 struct Step {
     /// Reply tokens of the minibatch.
     tokens: usize,
+    /// Slots of the minibatch.
+    slots: usize,
     policy_loss: f64,
     value_loss: f64,
+    kl_loss: f64,
+    ptx_loss: f64,
     /// Sum over tokens.
     approx_kl: f64,
     /// Sum over tokens.
     clipped: f64,
+    /// Sum over tokens.
+    ratio: f64,
+    ratio_max: f64,
     gradient_norm: f64,
+    value_gradient_norm: f64,
     learning_rate: f64,
+}
+
+impl Step {
+    /// Takes in how far the tokens of a micro-batch have moved.
+    fn look(&mut self, new: &[f32], old: &[f32], advantages: &[f32], clip: Clip) {
+        let count = new.len() as f64;
+        self.approx_kl += approximate_kl(new, old) * count;
+        self.clipped += clip_fraction(new, old, advantages, clip) * count;
+        for (new, old) in new.iter().zip(old) {
+            let ratio = (f64::from(*new) - f64::from(*old)).exp();
+            self.ratio += ratio;
+            self.ratio_max = self.ratio_max.max(ratio);
+        }
+    }
 }
 
 /// The metrics of at least one step.
@@ -155,9 +426,14 @@ fn summary(steps: &[Step]) -> UpdateMetrics {
     UpdateMetrics {
         policy_loss: sum(|step| step.policy_loss) / count,
         value_loss: sum(|step| step.value_loss) / count,
+        kl_loss: sum(|step| step.kl_loss) / count,
+        ptx_loss: sum(|step| step.ptx_loss) / count,
         approx_kl: sum(|step| step.approx_kl) / tokens,
         clip_fraction: sum(|step| step.clipped) / tokens,
+        ratio_mean: sum(|step| step.ratio) / tokens,
+        ratio_max: steps.iter().map(|step| step.ratio_max).fold(0.0, f64::max),
         gradient_norm: sum(|step| step.gradient_norm) / count,
+        value_gradient_norm: sum(|step| step.value_gradient_norm) / count,
         learning_rate: steps.last().map_or(0.0, |step| step.learning_rate),
     }
 }

@@ -1,17 +1,66 @@
 //! Whitening over all tokens of a set of replies.
 
 use crate::precision::narrow;
+use serde::{Deserialize, Serialize};
 
 /// Added to the variance, so that equal numbers do not divide by 0.
 const EPSILON: f64 = 1e-8;
 
 /// The divisor of the variance of `n` numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Variance {
     /// `n`.
     Biased,
     /// `n - 1`; one number alone has variance 0.
+    #[default]
     Unbiased,
+}
+
+/// The numbers that mean and variance are taken of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Over {
+    /// None: nothing is whitened.
+    Nothing,
+    /// Those of each optimiser step by themselves.
+    Minibatch,
+    /// All of the round.
+    #[default]
+    Round,
+}
+
+/// How numbers are whitened.
+///
+/// | setting | default | meaning |
+/// |---|---|---|
+/// | `over` | `"round"` | `"nothing"`, `"minibatch"` or `"round"`, see [`Over`]; rewards are whitened over rounds alone |
+/// | `variance` | `"unbiased"` | `"biased"` or `"unbiased"`, see [`Variance`] |
+/// | `shift_mean` | true | to mean 0; without, the mean stays where it is |
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Whitening {
+    /// The numbers that mean and variance are taken of.
+    pub over: Over,
+    /// The divisor.
+    pub variance: Variance,
+    /// To mean 0.
+    pub shift_mean: bool,
+}
+
+impl Default for Whitening {
+    fn default() -> Self {
+        Self { over: Over::Round, variance: Variance::Unbiased, shift_mean: true }
+    }
+}
+
+impl Whitening {
+    /// Whitens the rows, if this is what mean and variance are taken of.
+    pub(crate) fn apply(self, over: Over, rows: &mut [Vec<f32>]) {
+        if self.over == over {
+            whiten(rows, self.variance, self.shift_mean);
+        }
+    }
 }
 
 /// Mean and variance of all numbers of all rows.

@@ -35,12 +35,12 @@ impl Example {
     }
 
     /// Places of the tokens that carry a loss.
-    fn targets(&self) -> impl DoubleEndedIterator<Item = usize> {
+    pub fn targets(&self) -> impl DoubleEndedIterator<Item = usize> {
         (1..self.tokens.len()).filter(|&place| self.weights[place] > 0.0)
     }
 
     /// What the model has to read: everything before the last token that carries a loss.
-    pub(crate) fn inputs(&self) -> &[u32] {
+    pub fn inputs(&self) -> &[u32] {
         &self.tokens[..self.targets().next_back().unwrap_or(0)]
     }
 
@@ -55,7 +55,10 @@ impl Example {
     }
 
     /// Names what contradicts itself or the model; `index` is the place of the example in its list.
-    pub(crate) fn check(&self, index: usize, model: &ModelConfig) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// [`Error::Example`] or [`Error::Overlong`].
+    pub fn check(&self, index: usize, model: &ModelConfig) -> Result<(), Error> {
         let wrong = |what, found: String, expected: String| {
             Err(Error::Example { index, what, found, expected })
         };

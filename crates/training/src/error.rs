@@ -42,10 +42,66 @@ pub enum Error {
         /// The part.
         what: String,
     },
-    /// A metrics file cannot be written.
+    /// A file of a state has a name that is not plain.
+    #[error(
+        "`{name}` cannot name a file of a state: expected letters, digits, `_`, `-` and `.`, not `.` first, once each"
+    )]
+    FileName {
+        /// The name.
+        name: String,
+    },
+    /// A folder of states belongs to something else.
+    #[error(
+        "{path} belongs to another run of `{found}`, not to this run of `{expected}`: its settings, data, seed or initial \
+         weights are others (which of them is not recorded); give another folder, or remove this one to begin anew"
+    )]
+    OtherRun {
+        /// The folder of the state.
+        path: PathBuf,
+        /// The stage it belongs to.
+        found: String,
+        /// The stage that was begun.
+        expected: String,
+    },
+    /// The metrics of steps that are done are not all there.
+    #[error(
+        "{path}, line {line}: {problem}, where the record of step {line} should be; remove the states that were kept of \
+         this stage to begin it anew"
+    )]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// What is there instead.
+        problem: String,
+    },
+    /// A step was recorded before its stage began.
+    #[error("nothing can be recorded in {path} before a stage begins: call `Observe::start` first")]
+    NotStarted {
+        /// The file or folder.
+        path: PathBuf,
+    },
+    /// A file or folder cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A file or folder cannot be written.
     #[error("cannot write {path}")]
     Write {
-        /// The file.
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A state that is no longer needed cannot be removed.
+    #[error("cannot remove {path}")]
+    Remove {
+        /// The folder.
         path: PathBuf,
         /// What the system says.
         source: std::io::Error,

@@ -1,6 +1,7 @@
 //! What every training stage shares, without a tensor: the shape of its loop ([`Steps`]), [`batches`], a learning-rate
 //! [`Schedule`], the settings of the optimiser ([`OptimizerConfig`]), [`finite`] checks, the [`Observe`] seam that metrics
-//! go through and the [`Checkpoint`] seam that lets a stage survive a crash.
+//! go through ([`Progress`], [`JsonLines`], [`TensorBoard`]) and the [`Checkpoint`] seam that lets a stage survive a crash
+//! ([`Checkpoints`]).
 //!
 //! ```
 //! use rand::SeedableRng;
@@ -24,7 +25,10 @@
 
 mod batches;
 mod checkpoint;
+mod checkpoint_config;
+mod durable;
 mod error;
+mod events;
 mod fingerprint;
 mod finite;
 mod json_lines;
@@ -33,10 +37,14 @@ mod optimizer;
 mod overlong;
 mod progress;
 mod schedule;
+mod state_folder;
 mod steps;
+mod store;
+mod tensor_board;
 
 pub use batches::batches;
 pub use checkpoint::{Checkpoint, NoCheckpoints, Owner, State};
+pub use checkpoint_config::{CheckpointConfig, Every};
 pub use error::Error;
 pub use fingerprint::Fingerprint;
 pub use finite::finite;
@@ -47,3 +55,5 @@ pub use overlong::Overlong;
 pub use progress::Progress;
 pub use schedule::{Decay, Schedule, WarmUp};
 pub use steps::Steps;
+pub use store::Checkpoints;
+pub use tensor_board::TensorBoard;

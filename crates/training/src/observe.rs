@@ -138,7 +138,9 @@ impl<O: Observe> Observe for Vec<O> {
     }
 
     fn note(&mut self, message: &str) {
-        self.iter_mut().for_each(|observer| observer.note(message));
+        for observer in self {
+            observer.note(message);
+        }
     }
 
     fn sync(&mut self) -> Result<(), Error> {

@@ -4,15 +4,16 @@ use crate::{Error, Observe};
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 use std::fmt;
 use std::io::{IsTerminal, Stderr, Write, stderr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const TEMPLATE: &str =
     "{prefix} [{bar:24}] {human_pos}/{human_len}, {per_sec}, {eta} left {wide_msg}";
 
-/// Shows stage, bar, rate, time left and the newest metrics on standard error.
+/// Shows stage, bar, rate, time left and the newest metrics on standard error; notes above the bar.
 ///
 /// Where standard error is not a terminal, it prints plain lines instead: at the start, at every fifth of the steps
-/// and at the end of each stage. A line that cannot be printed is dropped: that is no reason to stop training.
+/// and at the end of each stage. A stage that goes on begins where it stands, and only the steps of this process count
+/// for rate and time left. A line that cannot be printed is dropped: that is no reason to stop training.
 #[derive(Debug)]
 pub struct Progress(Display);
 
@@ -40,10 +41,12 @@ impl Default for Progress {
 }
 
 impl Observe for Progress {
-    fn start(&mut self, stage: &str, steps: u64, _done: u64) -> Result<(), Error> {
+    fn start(&mut self, stage: &str, steps: u64, done: u64) -> Result<(), Error> {
         match &mut self.0 {
-            Display::Bar(shown) => *shown = Some(bar(stage, steps, ProgressDrawTarget::stderr())),
-            Display::Lines(lines) => lines.start(stage, steps),
+            Display::Bar(shown) => {
+                *shown = Some(bar(stage, steps, done, ProgressDrawTarget::stderr()));
+            }
+            Display::Lines(lines) => lines.start(stage, steps, done),
         }
         Ok(())
     }
@@ -57,6 +60,15 @@ impl Observe for Progress {
         Ok(())
     }
 
+    fn note(&mut self, message: &str) {
+        match &mut self.0 {
+            Display::Bar(Some(bar)) => bar.println(message),
+            // There is no bar to print it above.
+            Display::Bar(None) => note(&mut stderr(), message),
+            Display::Lines(lines) => note(&mut lines.out, message),
+        }
+    }
+
     fn finish(&mut self) -> Result<(), Error> {
         match &mut self.0 {
             // Dropped, the bar stays on the screen as it stands.
@@ -67,12 +79,24 @@ impl Observe for Progress {
     }
 }
 
-fn bar(stage: &str, steps: u64, target: ProgressDrawTarget) -> ProgressBar {
+fn bar(stage: &str, steps: u64, done: u64, target: ProgressDrawTarget) -> ProgressBar {
     let style = ProgressStyle::with_template(TEMPLATE).expect("the template is well formed");
-    ProgressBar::with_draw_target(Some(steps), target)
+    let bar = ProgressBar::with_draw_target(Some(steps), target)
         .with_style(style.progress_chars("=> "))
         .with_prefix(stage.to_owned())
-        .with_finish(ProgressFinish::Abandon)
+        .with_finish(ProgressFinish::Abandon);
+    if done > 0 {
+        bar.set_position(done);
+        // The bar has taken the steps that are done for a leap; with that forgotten, the rate is that of those to come.
+        bar.tick();
+        bar.reset_eta();
+    }
+    bar
+}
+
+/// Prints a note, or drops it like any line that cannot be printed.
+fn note(out: &mut impl Write, message: &str) {
+    let _ = writeln!(out, "{message}");
 }
 
 fn advance(bar: &ProgressBar, step: u64, metrics: &[(&str, f64)]) {
@@ -86,6 +110,8 @@ struct Lines<W> {
     out: W,
     stage: String,
     steps: u64,
+    /// Steps taken by processes that have ended.
+    done: u64,
     started: Instant,
     last: String,
     fifths: u64,
@@ -94,27 +120,32 @@ struct Lines<W> {
 impl<W: Write> Lines<W> {
     fn new(out: W) -> Self {
         let (stage, last) = (String::new(), String::new());
-        Self { out, stage, steps: 0, started: Instant::now(), last, fifths: 0 }
+        Self { out, stage, steps: 0, done: 0, started: Instant::now(), last, fifths: 0 }
     }
 
-    fn start(&mut self, stage: &str, steps: u64) {
+    fn start(&mut self, stage: &str, steps: u64, done: u64) {
         stage.clone_into(&mut self.stage);
-        self.steps = steps;
+        (self.steps, self.done) = (steps, done);
         self.started = Instant::now();
         self.last.clear();
-        self.fifths = 0;
-        self.print(format_args!("{steps} steps"));
+        self.fifths = self.fifths(done);
+        if done == 0 {
+            self.print(format_args!("{steps} steps"));
+        } else {
+            self.print(format_args!("{steps} steps, goes on after step {done}"));
+        }
     }
 
     fn record(&mut self, step: u64, metrics: &[(&str, f64)]) {
         self.last = Metrics(metrics).to_string();
-        let fifths = (step.saturating_mul(5)).checked_div(self.steps).unwrap_or(0);
+        let fifths = self.fifths(step);
         // The last fifth is reported by `finish`.
         if fifths > self.fifths && step < self.steps {
             self.fifths = fifths;
-            let left = self.started.elapsed().mul_f64((self.steps - step) as f64 / step as f64);
             let (steps, last) = (self.steps, self.last.clone());
-            self.print(format_args!("{step}/{steps}, {} left{last}", HumanDuration(left)));
+            let taken = step.saturating_sub(self.done);
+            let pace = Pace { taken, left: steps - step, elapsed: self.started.elapsed() };
+            self.print(format_args!("{step}/{steps}, {pace}{last}"));
         }
     }
 
@@ -123,8 +154,35 @@ impl<W: Write> Lines<W> {
         self.print(format_args!("done in {took}{last}"));
     }
 
+    /// The fifths of all steps that have been taken after `step`.
+    fn fifths(&self, step: u64) -> u64 {
+        step.saturating_mul(5).checked_div(self.steps).unwrap_or(0)
+    }
+
     fn print(&mut self, line: fmt::Arguments<'_>) {
         let _ = writeln!(self.out, "{}: {line}", self.stage);
+    }
+}
+
+/// `2.5/s, 3 minutes left`, or for slow steps `12.0 s a step, 3 minutes left`.
+struct Pace {
+    /// Steps that this process has taken, at least one.
+    taken: u64,
+    left: u64,
+    elapsed: Duration,
+}
+
+impl fmt::Display for Pace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.elapsed.as_secs_f64() / self.taken.max(1) as f64;
+        if seconds > 1.0 {
+            write!(f, "{seconds:.1} s a step")?;
+        } else {
+            // A clock may not have moved.
+            write!(f, "{:.1}/s", seconds.max(1e-9).recip())?;
+        }
+        let left = Duration::try_from_secs_f64(seconds * self.left as f64);
+        write!(f, ", {} left", HumanDuration(left.unwrap_or(Duration::MAX)))
     }
 }
 
@@ -149,10 +207,10 @@ impl fmt::Display for Metrics<'_> {
 mod tests {
     use super::*;
 
-    fn lines(steps: u64) -> Vec<String> {
+    fn lines(steps: u64, done: u64) -> Vec<String> {
         let mut lines = Lines::new(Vec::new());
-        lines.start("sft", steps);
-        for step in 1..=steps {
+        lines.start("sft", steps, done);
+        for step in done + 1..=steps {
             lines.record(step, &[("loss", 1.0 / step as f64), ("rate", 3e-5)]);
         }
         lines.finish();
@@ -162,11 +220,12 @@ mod tests {
 
     #[test]
     fn prints_the_start_each_fifth_and_the_end() {
-        let lines = lines(100);
+        let lines = lines(100, 0);
         assert_eq!(lines.len(), 6, "{lines:?}");
         assert_eq!(lines[0], "sft: 100 steps");
         for (line, step) in lines[1..5].iter().zip([20, 40, 60, 80]) {
             assert!(line.starts_with(&format!("sft: {step}/100, ")), "{line}");
+            assert!(line.contains("/s, "), "{line}");
         }
         assert!(lines[1].ends_with(" left, loss 0.0500, rate 3.00e-5"), "{}", lines[1]);
         assert!(lines[5].starts_with("sft: done in "), "{}", lines[5]);
@@ -174,18 +233,59 @@ mod tests {
     }
 
     #[test]
+    fn a_stage_that_goes_on_says_where() {
+        let lines = lines(100, 60);
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert_eq!(lines[0], "sft: 100 steps, goes on after step 60");
+        assert!(lines[1].starts_with("sft: 80/100, "), "{}", lines[1]);
+    }
+
+    #[test]
+    fn rate_and_time_left_are_those_of_this_process() {
+        let pace = |taken, left, seconds| {
+            Pace { taken, left, elapsed: Duration::from_secs(seconds) }.to_string()
+        };
+        // 20 steps in 8 seconds: 2.5 a second, 300 more take 120 seconds.
+        assert_eq!(pace(20, 300, 8), "2.5/s, 2 minutes left");
+        assert_eq!(pace(5, 10, 60), "12.0 s a step, 2 minutes left");
+        assert_eq!(pace(0, 1, 3), "3.0 s a step, 3 seconds left");
+        assert!(pace(1, 1, 0).ends_with("/s, 0 seconds left"), "{}", pace(1, 1, 0));
+    }
+
+    #[test]
     fn prints_few_lines_for_few_steps() {
-        assert_eq!(lines(0).len(), 2);
-        assert_eq!(lines(1).len(), 2);
-        assert_eq!(lines(3).len(), 4);
+        assert_eq!(lines(0, 0).len(), 2);
+        assert_eq!(lines(1, 0).len(), 2);
+        assert_eq!(lines(3, 0).len(), 4);
     }
 
     #[test]
     fn the_bar_stands_at_the_newest_step() {
-        let bar = bar("ppo", 10, ProgressDrawTarget::hidden());
+        let bar = bar("ppo", 10, 0, ProgressDrawTarget::hidden());
         advance(&bar, 3, &[("loss", 0.5)]);
         assert_eq!((bar.prefix(), bar.position()), ("ppo".to_owned(), 3));
         assert_eq!(bar.message(), ", loss 0.5000");
+    }
+
+    #[test]
+    fn the_bar_of_a_stage_that_goes_on_begins_where_it_stands() {
+        let bar = bar("ppo", 2_000_000, 1_000_000, ProgressDrawTarget::hidden());
+        assert_eq!(bar.position(), 1_000_000);
+        std::thread::sleep(Duration::from_millis(20));
+        advance(&bar, 1_000_001, &[]);
+        // One step in at least 20 milliseconds: at most 50 a second.
+        assert!((0.0..=50.0).contains(&bar.per_sec()), "{}", bar.per_sec());
+    }
+
+    #[test]
+    fn prints_notes_as_they_are() {
+        let mut lines = Lines::new(Vec::new());
+        note(&mut lines.out, "step-000000009 is damaged");
+        lines.start("sft", 1, 0);
+        assert_eq!(lines.out, b"step-000000009 is damaged\nsft: 1 steps\n");
+        let mut progress =
+            Progress(Display::Bar(Some(bar("ppo", 10, 0, ProgressDrawTarget::hidden()))));
+        progress.note("above the bar");
     }
 
     #[test]

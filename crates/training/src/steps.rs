@@ -33,7 +33,7 @@ use std::ops::Range;
 /// ```
 pub struct Steps<'a> {
     owner: Owner,
-    steps: u64,
+    all: u64,
     done: u64,
     observe: &'a mut dyn Observe,
     checkpoint: &'a mut dyn Checkpoint,
@@ -58,17 +58,17 @@ impl<'a> Steps<'a> {
         let saved = checkpoint.load(&owner, observe)?;
         let done = saved.as_ref().map_or(0, |state| state.step);
         observe.start(stage, steps, done)?;
-        Ok((Self { owner, steps, done, observe, checkpoint }, saved))
+        Ok((Self { owner, all: steps, done, observe, checkpoint }, saved))
     }
 
     /// All steps of the stage.
     pub fn all(&self) -> u64 {
-        self.steps
+        self.all
     }
 
     /// The steps that are left, counted from 1.
     pub fn left(&self) -> Range<u64> {
-        self.done + 1..self.steps + 1
+        self.done + 1..self.all + 1
     }
 
     /// Records a step.
@@ -94,7 +94,7 @@ impl<'a> Steps<'a> {
         state: impl FnOnce() -> Result<State, E>,
     ) -> Result<(), E> {
         // What follows the last step is not repeated by keeping its state: the stage is about to give its result.
-        if step < self.steps && self.checkpoint.is_due(step) {
+        if step < self.all && self.checkpoint.is_due(step) {
             self.observe.sync()?;
             let state = State { step, ..state()? };
             self.checkpoint.save(&self.owner, &state)?;
@@ -115,7 +115,7 @@ impl std::fmt::Debug for Steps<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Steps")
             .field("owner", &self.owner)
-            .field("steps", &self.steps)
+            .field("all", &self.all)
             .field("done", &self.done)
             .finish_non_exhaustive()
     }

@@ -1,4 +1,4 @@
-//! The per-token reward: a penalty for leaving the reference, and the score at the end.
+//! How far the policy is from the reference.
 
 use serde::{Deserialize, Serialize};
 
@@ -66,20 +66,6 @@ pub fn kl_per_token(
         .collect()
 }
 
-/// The reward of every token of a reply: `-coefficient * kl_t`, plus `score` at the last token.
-///
-/// The last token is the end-of-turn token if the reply was finished, so that no score lands on padding.
-///
-/// # References
-/// arXiv 2204.05862, section 4.1; the penalty is spread over the tokens as in arXiv 1909.08593.
-pub fn token_rewards(kl: &[f32], coefficient: f32, score: f32) -> Vec<f32> {
-    let mut rewards: Vec<f32> = kl.iter().map(|kl| -coefficient * kl).collect();
-    if let Some(last) = rewards.last_mut() {
-        *last += score;
-    }
-    rewards
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,13 +92,6 @@ mod tests {
         assert_close(&found, &[10.0, -10.0, 0.5], 1e-6);
         let found = kl_per_token(&policy, &reference, KlEstimator::K1, None);
         assert_close(&found, &[29.0, -29.0, 0.5], 1e-6);
-    }
-
-    #[test]
-    fn the_score_joins_the_penalty_at_the_last_token() {
-        assert_close(&token_rewards(&[1.0, -2.0, 4.0], 0.1, 3.0), &[-0.1, 0.2, 2.6], 1e-6);
-        assert_close(&token_rewards(&[2.0], 0.5, -1.0), &[-2.0], 1e-6);
-        assert!(token_rewards(&[], 0.5, 1.0).is_empty());
     }
 
     #[test]

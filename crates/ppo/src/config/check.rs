@@ -1,0 +1,188 @@
+//! Which settings make sense.
+
+use super::{BestOfN, KlPlace, PpoConfig};
+use crate::{Advantage, Error, KlEstimator};
+
+impl PpoConfig {
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`training::Error::Setting`] names the first setting out of range.
+    pub fn validate(&self) -> Result<(), Error> {
+        self.validate_drawing()?;
+        self.validate_rewards()?;
+        self.validate_learning()
+    }
+
+    fn validate_drawing(&self) -> Result<(), Error> {
+        for (setting, count) in [
+            ("iterations", self.iterations),
+            ("prompts_per_iteration", self.prompts_per_iteration),
+            ("samples_per_prompt", self.samples_per_prompt),
+            ("max_tokens", self.max_tokens),
+            ("epochs", self.epochs),
+            ("tokens_per_micro_batch", self.tokens_per_micro_batch),
+            ("samples_every", self.samples_every),
+        ] {
+            check(setting, count, count >= 1, "a whole number of at least 1")?;
+        }
+        check(
+            "minibatches",
+            self.minibatches,
+            (1..=self.replies_per_iteration()).contains(&self.minibatches),
+            "a whole number from 1 to prompts_per_iteration x samples_per_prompt",
+        )?;
+        if self.advantage != Advantage::Gae {
+            let expected =
+                "a whole number of at least 2, since `advantage` compares replies to a prompt";
+            check(
+                "samples_per_prompt",
+                self.samples_per_prompt,
+                self.samples_per_prompt >= 2,
+                expected,
+            )?;
+        }
+        positive("temperature", self.temperature)?;
+        let Some(BestOfN { samples, prompts, sft }) = &self.best_of_n_start else { return Ok(()) };
+        let expected = "a whole number of at least 2";
+        check("best_of_n_start.samples", samples, *samples >= 2, expected)?;
+        check("best_of_n_start.prompts", prompts, *prompts >= 1, "a whole number of at least 1")?;
+        Ok(sft.validate()?)
+    }
+
+    fn validate_rewards(&self) -> Result<(), Error> {
+        for (setting, number) in [
+            ("kl_coefficient", self.kl_coefficient),
+            ("missing_end_penalty", self.missing_end_penalty),
+        ] {
+            not_negative(setting, number)?;
+        }
+        for (setting, number) in [("gamma", self.gamma), ("lambda", self.lambda)] {
+            check(setting, number, (0.0..=1.0).contains(&number), "a number from 0 to 1")?;
+        }
+        for (setting, number) in [
+            ("kl_clamp", self.kl_clamp),
+            ("score_clip", self.score_clip),
+            ("max_kl_per_sequence", Some(self.max_kl_per_sequence)),
+        ] {
+            number.map_or(Ok(()), |number| positive(setting, number))?;
+        }
+        if let Some(target) = self.kl_target {
+            let nats = target.nats();
+            check("kl_target", nats, nats.is_finite() && nats > 0.0, "a number of nats above 0")?;
+        }
+        let horizon = self.kl_horizon;
+        check("kl_horizon", horizon, horizon.is_finite() && horizon > 0.0, "a number above 0")?;
+        let expected = "\"k2\" or \"k3\": in the loss the gradient of \"k1\" has expectation 0";
+        let useless = self.kl_place == KlPlace::Loss && self.kl_estimator == KlEstimator::K1;
+        check("kl_estimator", "k1", !useless, expected)
+    }
+
+    fn validate_learning(&self) -> Result<(), Error> {
+        self.optimizer.validate()?;
+        self.value_optimizer().validate()?;
+        self.schedule.validate()?;
+        for (setting, number) in [
+            ("value_coefficient", self.value_coefficient),
+            ("entropy_coefficient", self.entropy_coefficient),
+            ("ptx_coefficient", self.ptx_coefficient),
+        ] {
+            not_negative(setting, number)?;
+        }
+        let below_one = self.clip_low > 0.0 && self.clip_low < 1.0;
+        check("clip_low", self.clip_low, below_one, "a number above 0 and below 1")?;
+        for (setting, number) in [
+            ("clip_high", Some(self.clip_high)),
+            ("value_clip", Some(self.value_clip)),
+            ("rollout_correction", self.rollout_correction),
+        ] {
+            number.map_or(Ok(()), |number| positive(setting, number))?;
+        }
+        self.dual_clip.map_or(Ok(()), |number| {
+            check("dual_clip", number, number.is_finite() && number > 1.0, "a number above 1")
+        })
+    }
+}
+
+fn positive(setting: &'static str, number: f32) -> Result<(), Error> {
+    check(setting, number, number.is_finite() && number > 0.0, "a number above 0")
+}
+
+fn not_negative(setting: &'static str, number: f32) -> Result<(), Error> {
+    check(setting, number, number.is_finite() && number >= 0.0, "a number of at least 0")
+}
+
+fn check(
+    setting: &'static str,
+    found: impl ToString,
+    in_range: bool,
+    expected: &'static str,
+) -> Result<(), Error> {
+    if in_range {
+        return Ok(());
+    }
+    Err(training::Error::Setting { setting, found: found.to_string(), expected }.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{KlTarget, Preset};
+
+    #[test]
+    fn names_the_setting_out_of_range() {
+        type Break = fn(&mut PpoConfig);
+        let cases: [(&str, Break); 31] = [
+            ("iterations", |c| c.iterations = 0),
+            ("prompts_per_iteration", |c| c.prompts_per_iteration = 0),
+            ("samples_per_prompt", |c| c.samples_per_prompt = 0),
+            ("samples_per_prompt", |c| {
+                c.samples_per_prompt = 1;
+                c.advantage = Advantage::Rloo;
+            }),
+            ("max_tokens", |c| c.max_tokens = 0),
+            ("temperature", |c| c.temperature = 0.0),
+            ("best_of_n_start.samples", |c| {
+                c.best_of_n_start = Some(BestOfN { samples: 1, ..BestOfN::default() });
+            }),
+            ("epochs", |c| c.epochs = 0),
+            ("minibatches", |c| c.minibatches = 0),
+            ("minibatches", |c| c.minibatches = 65),
+            ("tokens_per_micro_batch", |c| c.tokens_per_micro_batch = 0),
+            ("samples_every", |c| c.samples_every = 0),
+            ("learning_rate", |c| c.optimizer.learning_rate = -1.0),
+            ("floor", |c| c.schedule.floor = 2.0),
+            ("kl_coefficient", |c| c.kl_coefficient = -0.1),
+            ("kl_clamp", |c| c.kl_clamp = Some(0.0)),
+            ("kl_target", |c| c.kl_target = Some(KlTarget::NatsPerToken(f64::NAN))),
+            ("kl_horizon", |c| c.kl_horizon = 0.0),
+            ("kl_estimator", |c| c.kl_place = KlPlace::Loss),
+            ("score_clip", |c| c.score_clip = Some(-1.0)),
+            ("missing_end_penalty", |c| c.missing_end_penalty = f32::NAN),
+            ("gamma", |c| c.gamma = 1.01),
+            ("lambda", |c| c.lambda = f32::NAN),
+            ("clip_low", |c| c.clip_low = 1.0),
+            ("clip_high", |c| c.clip_high = 0.0),
+            ("dual_clip", |c| c.dual_clip = Some(1.0)),
+            ("rollout_correction", |c| c.rollout_correction = Some(0.0)),
+            ("value_clip", |c| c.value_clip = 0.0),
+            ("value_coefficient", |c| c.value_coefficient = f32::INFINITY),
+            ("entropy_coefficient", |c| c.entropy_coefficient = -1.0),
+            ("max_kl_per_sequence", |c| c.max_kl_per_sequence = -2.0),
+        ];
+        PpoConfig::default().validate().unwrap();
+        for (name, spoil) in cases {
+            let mut config = PpoConfig::default();
+            spoil(&mut config);
+            let message = config.validate().unwrap_err().to_string();
+            assert!(message.starts_with(&format!("`{name}` is ")), "{message}");
+        }
+    }
+
+    #[test]
+    fn presets_are_valid() {
+        for preset in Preset::ALL {
+            PpoConfig::preset(preset).validate().unwrap();
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The settings of other systems.
+
+use super::{PpoConfig, ValueModel};
+use crate::{Over, ScorePlace, Variance, Whitening};
+use serde::{Deserialize, Serialize};
+use training::{OptimizerConfig, Schedule, WarmUp};
+
+/// A system, or a paper, whose conventions are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Preset {
+    /// TRL 1.12.0, `trl.experimental.ppo`, the last release that has it.
+    Trl,
+    /// `OpenRLHF`, its PPO on a critic.
+    OpenRlhf,
+    /// verl, its GAE.
+    Verl,
+    /// What arXiv 2204.05862, section 4, says of the procedure that arXiv 2212.08073 uses.
+    Paper,
+}
+
+impl Preset {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Trl, Self::OpenRlhf, Self::Verl, Self::Paper];
+}
+
+impl PpoConfig {
+    /// The numerics of another system by its own defaults; the number of prompts, replies and rounds stays ours.
+    ///
+    /// | | `trl` | `openrlhf` | `verl` | `paper` |
+    /// |---|---|---|---|---|
+    /// | temperature | 0.7 | 1 | 1 | 1 |
+    /// | KL in the reward | 0.05 k1 | 0.01 k1, clamped to 10 | none | 0.001 k1 |
+    /// | score at | the token after the last | the last, clipped to 10 | the last | the last |
+    /// | penalty of a cut reply | none | none | none | none |
+    /// | gamma, lambda | 1, 0.95 | 1, 1 | 1, 1 | 1, 1 |
+    /// | whitening of advantages | round, unbiased | round, biased | round, unbiased | none |
+    /// | epochs x optimiser steps | 4 x 1 | 1 x 8 | 1 x 4 | 4 x 1 |
+    /// | clip, dual clip | 0.2 | 0.2 | 0.2, 3 | 0.2 |
+    /// | value model | separate | separate | separate | separate |
+    /// | value clip, coefficient | 0.2, 0.1 | 0.5, 1 | 0.5, 1 | off, 1 |
+    /// | learning rates | 3e-6 both, falling to 0 | 1e-6, 9e-6 | 1e-6, 1e-5 | ours |
+    /// | clipping of gradients | none | norm 1 | norm 1 | ours |
+    ///
+    /// What a paper does not say is left at our default: of `paper` that is lambda (1, since it gives the score to every
+    /// token alike), the value loss and the optimiser. TRL averages the losses of micro-batches that it cuts by rows, so
+    /// a token of a short micro-batch weighs more there; here a micro-batch changes nothing, so that both agree where
+    /// TRL's minibatch is one micro-batch.
+    pub fn preset(preset: Preset) -> Self {
+        match preset {
+            Preset::Trl => Self::trl(),
+            Preset::OpenRlhf => Self::open_rlhf(),
+            Preset::Verl => Self::verl(),
+            Preset::Paper => Self::paper(),
+        }
+    }
+
+    fn trl() -> Self {
+        let optimizer = OptimizerConfig {
+            learning_rate: 3e-6,
+            beta_2: 0.999,
+            clip_norm: f64::from(f32::MAX),
+            ..OptimizerConfig::default()
+        };
+        Self {
+            temperature: 0.7,
+            score_place: ScorePlace::AfterLast,
+            missing_end_penalty: 0.0,
+            epochs: 4,
+            minibatches: 1,
+            optimizer,
+            schedule: Schedule::linear(),
+            value_model: ValueModel::Separate,
+            ..Self::default()
+        }
+    }
+
+    fn open_rlhf() -> Self {
+        let optimizer = OptimizerConfig { learning_rate: 1e-6, ..OptimizerConfig::default() };
+        Self {
+            kl_coefficient: 0.01,
+            kl_clamp: Some(10.0),
+            score_clip: Some(10.0),
+            missing_end_penalty: 0.0,
+            lambda: 1.0,
+            whiten_advantages: Whitening { variance: Variance::Biased, ..Whitening::default() },
+            epochs: 1,
+            minibatches: 8,
+            value_optimizer: Some(optimizer.clone().with_learning_rate(9e-6)),
+            optimizer,
+            schedule: Schedule::cosine().with_warm_up(WarmUp::Share(0.03)).with_floor(0.1),
+            value_model: ValueModel::Separate,
+            value_clip: 0.5,
+            value_coefficient: 1.0,
+            ..Self::default()
+        }
+    }
+
+    fn verl() -> Self {
+        let optimizer = OptimizerConfig {
+            learning_rate: 1e-6,
+            beta_2: 0.999,
+            weight_decay: 0.01,
+            ..OptimizerConfig::default()
+        };
+        Self {
+            kl_coefficient: 0.0,
+            missing_end_penalty: 0.0,
+            lambda: 1.0,
+            epochs: 1,
+            minibatches: 4,
+            value_optimizer: Some(optimizer.clone().with_learning_rate(1e-5)),
+            optimizer,
+            dual_clip: Some(3.0),
+            value_model: ValueModel::Separate,
+            value_clip: 0.5,
+            value_coefficient: 1.0,
+            ..Self::default()
+        }
+    }
+
+    fn paper() -> Self {
+        let whiten_advantages = Whitening { over: Over::Nothing, ..Whitening::default() };
+        Self {
+            kl_coefficient: 0.001,
+            missing_end_penalty: 0.0,
+            lambda: 1.0,
+            whiten_advantages,
+            epochs: 4,
+            minibatches: 1,
+            value_model: ValueModel::Separate,
+            value_clip: f32::MAX,
+            value_coefficient: 1.0,
+            ..Self::default()
+        }
+    }
+}

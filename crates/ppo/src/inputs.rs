@@ -1,0 +1,102 @@
+//! What a run works on.
+
+use crate::{Error, PpoConfig, ValueModel, ValueStart};
+use burn::tensor::backend::AutodiffBackend;
+use dialogue::Dialogue;
+use language_model::Reward;
+use sft::Example;
+use training::Fingerprint;
+use transformer::{Transformer, fingerprint_of};
+
+/// The models and the data of a run.
+pub struct Inputs<'a, B: AutodiffBackend> {
+    /// The model that learns.
+    pub policy: Transformer<B>,
+    /// What scores replies.
+    pub reward: &'a dyn Reward,
+    /// What is replied to.
+    pub prompts: &'a [Dialogue],
+    /// What a separate value model begins as: the preference model, say.
+    pub value: Option<ValueStart<B>>,
+    /// A reward that nothing is learned from, such as a preference model fitted to other data: a score that rises while
+    /// this one falls is over-optimised, and a note says so.
+    pub held_out_reward: Option<&'a dyn Reward>,
+    /// Rows that the policy goes on learning, with [`PpoConfig::ptx_coefficient`].
+    pub ptx: &'a [Example],
+}
+
+impl<'a, B: AutodiffBackend> Inputs<'a, B> {
+    /// What every run needs.
+    pub fn new(policy: Transformer<B>, reward: &'a dyn Reward, prompts: &'a [Dialogue]) -> Self {
+        Self { policy, reward, prompts, value: None, held_out_reward: None, ptx: &[] }
+    }
+
+    /// Begins a separate value model as this model.
+    #[must_use]
+    pub fn with_value(self, value: ValueStart<B>) -> Self {
+        Self { value: Some(value), ..self }
+    }
+
+    /// Watches a reward that nothing is learned from.
+    #[must_use]
+    pub fn with_held_out_reward(self, reward: &'a dyn Reward) -> Self {
+        Self { held_out_reward: Some(reward), ..self }
+    }
+
+    /// Goes on learning these rows.
+    #[must_use]
+    pub fn with_ptx(self, ptx: &'a [Example]) -> Self {
+        Self { ptx, ..self }
+    }
+
+    /// Checks that what the settings ask for is there, and the other way round.
+    pub(crate) fn check(&self, config: &PpoConfig) -> Result<(), Error> {
+        let lacking = |setting, lacking| Err(Error::Lacking { setting, lacking });
+        if config.ptx_coefficient > 0.0 && self.ptx.is_empty() {
+            return lacking("ptx_coefficient", "no rows of other data were given");
+        }
+        if self.value.is_some() && config.value_model != ValueModel::Separate {
+            return lacking(
+                "value_model",
+                "it is not \"separate\", although a value model was given",
+            );
+        }
+        if config.lora.is_some() && self.policy.decoder.adapter().is_some() {
+            return lacking(
+                "lora",
+                "the policy has an adapter already: merge it, or leave the setting out to go on with it",
+            );
+        }
+        let model = self.policy.decoder.config();
+        for (index, example) in self.ptx.iter().enumerate() {
+            example.check(index, model)?;
+        }
+        Ok(())
+    }
+
+    /// What a state of this run belongs to.
+    pub(crate) fn fingerprint(&self, config: &PpoConfig, seed: u64) -> String {
+        let mut all = Fingerprint::default()
+            .with("settings", config)
+            .with("seed", &seed)
+            .with("prompts", &self.prompts)
+            .with("policy", &fingerprint_of(&self.policy.decoder));
+        if let Some(ValueStart { model, mean, std }) = &self.value {
+            all = all.with("value", &(fingerprint_of(model), mean, std));
+        }
+        for example in self.ptx {
+            all = all.with("ptx", &(&example.tokens, &example.weights));
+        }
+        all.finish()
+    }
+}
+
+impl<B: AutodiffBackend> std::fmt::Debug for Inputs<'_, B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inputs")
+            .field("policy", &self.policy)
+            .field("prompts", &self.prompts.len())
+            .field("ptx", &self.ptx.len())
+            .finish_non_exhaustive()
+    }
+}
