@@ -23,11 +23,13 @@ use machine::{Outcome, PEAK, RESIDENT, devices, in_own_process, known, mebibytes
 use rand::Rng;
 use rlaif::dialogue::{Dialogue, Preference};
 use rlaif::language_model::stream;
-use rlaif::ppo::PpoConfig;
+use rlaif::ppo::{Inputs, PpoConfig, Preset, ValueModel, ValueStart};
 use rlaif::preference_model::{PreferenceModel, PreferenceModelConfig};
 use rlaif::sft::{Example, SftConfig};
-use rlaif::training::{Error, Observe, OptimizerConfig, Schedule};
-use rlaif::transformer::{Decoder, LoraConfig, ModelConfig, Transformer};
+use rlaif::training::{Error, NoCheckpoints, Observe, OptimizerConfig, Schedule};
+use rlaif::transformer::{
+    Decoder, LoraConfig, ModelConfig, ScalarHead, ScalarModel, Transformer, Weights,
+};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::ffi::OsString;
@@ -243,7 +245,8 @@ fn reward_model<B: AutodiffBackend>(
     let padded = |[prompt, chosen, rejected]: &[Vec<u32>; 3]| {
         2 * (prompt.len() + chosen.len().max(rejected.len()))
     };
-    let tokens_per_step = rows.iter().map(padded).sum::<usize>() / (WARM_UP_STEPS + arguments.steps);
+    let tokens_per_step =
+        rows.iter().map(padded).sum::<usize>() / (WARM_UP_STEPS + arguments.steps);
     let preferences: Vec<Preference> = rows.iter().map(preference).collect();
     let base = Transformer::<B>::from_folder(arguments.model()?, device)?;
     let parameters = base.decoder.num_params();
@@ -284,33 +287,64 @@ fn ppo<B: AutodiffBackend>(
     let rows: Vec<Vec<u32>> = arguments.rows("ppo")?;
     let prompts: Vec<Dialogue> = rows.iter().map(|row| Dialogue::from_user(words(row))).collect();
     let folder = arguments.model()?;
+    let scorer = folder.join("reward_model");
     let policy = Transformer::<B>::from_folder(folder, device)?;
     let parameters = policy.decoder.num_params();
-    let reward =
-        PreferenceModel::<B::InnerBackend>::from_folder(folder.join("reward_model"), device)?;
+    let reward = PreferenceModel::<B::InnerBackend>::from_folder(&scorer, device)?;
     let config = ppo_config(workload, 1 + arguments.iterations)?;
-    let mut clock = Clock::after(1, "policy_loss");
-    config.run(policy, &reward, &prompts, 1, &mut clock)?;
+    let inputs = Inputs::new(policy, &reward, &prompts);
+    let inputs = match config.value_model {
+        ValueModel::Separate => inputs.with_value(value_model(&scorer, device)?),
+        _ => inputs,
+    };
+    let mut clock = Clock::after(1, "value_loss");
+    config.run(inputs, 1, &mut clock, &mut NoCheckpoints)?;
     clock.iterations(parameters)
 }
 
+/// The numerics of TRL, but for what `workloads.py` says.
 fn ppo_config(workload: &str, iterations: usize) -> Outcome<PpoConfig> {
-    let config = PpoConfig {
+    let separate = PpoConfig {
         iterations,
         prompts_per_iteration: EPISODES,
         samples_per_prompt: 1,
         max_tokens: RESPONSE,
+        temperature: 1.0,
         epochs: PPO_EPOCHS,
         minibatches: 1,
-        missing_end_penalty: 0.0,
-        optimizer: optimizer(PPO_LEARNING_RATE),
+        optimizer: OptimizerConfig {
+            learning_rate: PPO_LEARNING_RATE,
+            ..PpoConfig::preset(Preset::Trl).optimizer
+        },
         schedule: Schedule::constant(),
-        ..PpoConfig::default()
+        ..PpoConfig::preset(Preset::Trl)
     };
-    match workload {
-        "ppo/shared" => Ok(config),
-        other => Err(format!("{other:?} cannot be run").into()),
+    let config = match workload {
+        "ppo" => separate,
+        "ppo/shared" => PpoConfig { value_model: ValueModel::Shared, ..separate },
+        "ppo/lora" => PpoConfig { lora: Some(lora()), ..separate },
+        other => return Err(format!("no {other:?}, only {}", WORKLOADS.join(", ")).into()),
+    };
+    Ok(config)
+}
+
+fn lora() -> LoraConfig {
+    LoraConfig {
+        rank: LORA_RANK,
+        alpha: 2.0 * LORA_RANK as f64,
+        target_modules: vec!["all-linear".to_owned()],
+        ..LoraConfig::default()
     }
+}
+
+/// The value model begins as the reward model, and all of it learns.
+fn value_model<B: Backend>(folder: &Path, device: &B::Device) -> Outcome<ValueStart<B>> {
+    let config = ModelConfig::from_folder(folder)?;
+    let mut weights = Weights::from_folder(folder)?;
+    let decoder = Decoder::from_weights(&config, &mut weights, device)?;
+    let score = weights.take("score.weight", &[1, config.hidden_size])?;
+    let model = ScalarModel::new(decoder, ScalarHead::from_weight(score, device));
+    Ok(ValueStart { model, mean: 0.0, std: 1.0 })
 }
 
 /// What stays the same from step to step must not grow; see `ALL_STEPS`.

@@ -162,8 +162,8 @@ def ppo(arguments, folder):
         seconds=seconds,
         steps=arguments.iterations,
         parameters=parameters,
-        loss=logged["loss/policy_avg"],
-        value_loss=logged["loss/value_avg"],
+        # The policy's is 0 but for rounding at the first step of each iteration.
+        loss=logged["loss/value_avg"],
     )
 
 
