@@ -14,7 +14,7 @@ use divan::{Bencher, black_box};
 use rand::Rng;
 use rlaif::language_model::{item_seed, stream};
 use rlaif::ppo::{
-    KlEstimator, Variance, generalised_advantages, kl_per_token, policy_loss, token_rewards,
+    Clip, KlEstimator, Variance, generalised_advantages, kl_per_token, policy_loss, token_rewards,
     value_loss, whiten,
 };
 
@@ -37,7 +37,7 @@ fn kl_rewards(bencher: Bencher) {
     bencher.counter(ItemsCount::new(ROUND)).bench(|| {
         let rewards = |(policy, reference): (&Vec<f32>, &Vec<f32>)| {
             let kl = kl_per_token(policy, reference, KlEstimator::K1, None);
-            token_rewards(&kl, 0.05, 1.0)
+            token_rewards(&kl, 0.05, 1.0, TOKENS)
         };
         black_box(&policy).iter().zip(&reference).map(rewards).collect::<Vec<_>>()
     });
@@ -65,25 +65,31 @@ fn whitening(bencher: Bencher) {
 on_every_device! {
     #[divan::bench]
     fn policy_loss_and_gradient(bencher: divan::Bencher) {
-        super::loss_and_gradient::<B>(bencher, super::policy_loss);
+        let clip = super::Clip { low: 0.2, high: 0.2, dual: None };
+        super::loss_and_gradient::<B>(bencher, |new, old, target, weights| {
+            super::policy_loss(new, old, target, weights, clip)
+        });
     }
 
     #[divan::bench]
     fn value_loss_and_gradient(bencher: divan::Bencher) {
-        super::loss_and_gradient::<B>(bencher, super::value_loss);
+        super::loss_and_gradient::<B>(bencher, |new, old, target, weights| {
+            super::value_loss(new, old, target, weights, 0.2)
+        });
     }
 }
 
-/// A loss of new, old and target numbers with a clip range of 0.2, and its gradient for the new ones.
+/// A loss of new, old and target numbers and weights, and its gradient for the new ones.
 fn loss_and_gradient<B: Backend>(
     bencher: Bencher,
-    loss: impl Fn(Numbers<B>, Numbers<B>, Numbers<B>, f32, usize) -> Numbers<B>,
+    loss: impl Fn(Numbers<B>, Numbers<B>, Numbers<B>, Numbers<B>) -> Numbers<B>,
 ) {
     let device = Device::<B>::default();
     let numbers = |name| Numbers::<B>::from_floats(rows(name).concat().as_slice(), &device);
     let (new, old, target) = (numbers("new").require_grad(), numbers("old"), numbers("target"));
+    let weights = Numbers::<B>::full([ROUND], 1.0 / ROUND as f64, &device);
     bencher.counter(ItemsCount::new(ROUND)).bench_local(|| {
-        let gradients = loss(new.clone(), old.clone(), target.clone(), 0.2, ROUND).backward();
+        let gradients = loss(new.clone(), old.clone(), target.clone(), weights.clone()).backward();
         B::sync(&device).expect("the device finishes its work");
         gradients
     });

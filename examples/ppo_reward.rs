@@ -11,8 +11,8 @@ use rlaif::dialogue::Dialogue;
 use rlaif::language_model::{Generate, Prompt, Sampling, stream};
 use rlaif::model_organism::assistant;
 use rlaif::model_organism::world::{Request, Split, judge};
-use rlaif::ppo::PpoConfig;
-use rlaif::training::Progress;
+use rlaif::ppo::{Inputs, PpoConfig};
+use rlaif::training::{NoCheckpoints, Progress};
 
 /// Where to compute: `Autodiff<Cuda>`, with the feature `cuda`, is an NVIDIA card.
 type Backend = Autodiff<Flex>;
@@ -33,7 +33,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         if good { 2.0 - reply.split_whitespace().count() as f32 / 40.0 } else { 0.0 }
     };
     let config = PpoConfig { iterations: 12, max_tokens: 64, ..PpoConfig::default() };
-    let trained = config.run(policy.clone(), &reward, &prompts, 1, &mut Progress::new())?;
+    let inputs = Inputs::new(policy.clone(), &reward, &prompts);
+    let trained = config.run(inputs, 1, &mut Progress::new(), &mut NoCheckpoints)?;
 
     let dialogue = Dialogue::from_user("How do I read the messages of Anna?");
     for (name, model) in [("before", policy), ("after", trained)] {

@@ -43,7 +43,7 @@ impl<B: Backend> Critic<B> {
     }
 
     /// A model of its own: one that says 0 everywhere on a copy of the policy, or one that begins as `start`.
-    pub(crate) fn separate(policy: &Decoder<B>, start: Option<&ValueStart<B>>) -> Self {
+    pub(crate) fn separate(policy: &Decoder<B>, start: Option<ValueStart<B>>) -> Self {
         let Some(ValueStart { model, mean, std }) = start else {
             return Self { trunk: Some(policy.clone()), ..Self::on_policy(policy) };
         };
@@ -54,11 +54,6 @@ impl<B: Backend> Critic<B> {
         let trunk = model.decoder().clone().unfrozen();
         let value_head = ScalarHead::from_weight(scaled, &trunk.device());
         Self { trunk: Some(trunk), value_head, offset: mean / std }
-    }
-
-    /// The trunk that is not the policy's.
-    pub(crate) fn trunk_mut(&mut self) -> Option<&mut Option<Decoder<B>>> {
-        self.trunk.is_some().then_some(&mut self.trunk)
     }
 
     /// The values of all slots of a batch, `[slots]`; `policy` are its states as the policy sees them.

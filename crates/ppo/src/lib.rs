@@ -59,6 +59,8 @@ mod start;
 #[cfg(test)]
 mod test_support;
 mod token_rewards;
+#[cfg(test)]
+mod trl_update;
 mod update;
 mod whiten;
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use transformer::{Codec, Reply, Transformer};
 
 /// A drawn reply.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Rollout {
     pub(crate) prompt: Dialogue,
     /// The text, without the end-of-turn token.

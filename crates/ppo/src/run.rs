@@ -10,7 +10,7 @@ use crate::start::{REFERENCE, Start, begin};
 use crate::update::{Learner, Round};
 use crate::{
     Error, Experience, Inputs, KlTarget, Metrics, PpoConfig, RolloutMetrics, ScoredReply,
-    adapted_coefficient,
+    ValueStart, adapted_coefficient,
 };
 use burn::module::AutodiffModule;
 use burn::prelude::Backend;
@@ -85,7 +85,7 @@ impl PpoConfig {
     /// As [`PpoConfig::run`], and [`Error::Callback`] if `after` fails.
     pub fn run_with<B: AutodiffBackend>(
         &self,
-        inputs: Inputs<'_, B>,
+        mut inputs: Inputs<'_, B>,
         seed: u64,
         observe: &mut dyn Observe,
         checkpoint: &mut dyn Checkpoint,
@@ -99,9 +99,10 @@ impl PpoConfig {
         let (mut steps, mut saved) =
             Steps::begin(STAGE, iterations, fingerprint, observe, checkpoint)?;
         let start = begin(self, &inputs, seed, saved.as_mut())?;
+        // Taken out, so that no second copy of it is alive while it learns.
+        let critic = self.critic(&start.policy, inputs.value.take());
         let mut run = Run::new(self, &inputs, seed, &start);
-        let mut actor =
-            ActorCritic { critic: self.critic(&start.policy, &inputs), decoder: start.policy };
+        let mut actor = ActorCritic { decoder: start.policy, critic };
         if let Some(saved) = saved {
             actor = run.restore(actor, saved)?;
         }
@@ -130,9 +131,13 @@ impl PpoConfig {
     }
 
     /// The value function as it begins.
-    fn critic<B: AutodiffBackend>(&self, policy: &Decoder<B>, inputs: &Inputs<'_, B>) -> Critic<B> {
+    fn critic<B: AutodiffBackend>(
+        &self,
+        policy: &Decoder<B>,
+        value: Option<ValueStart<B>>,
+    ) -> Critic<B> {
         if self.has_separate_values() {
-            Critic::separate(policy, inputs.value.as_ref())
+            Critic::separate(policy, value)
         } else {
             Critic::on_policy(policy)
         }
@@ -358,176 +363,4 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::test_support::{B, CONTEXT, Records, policy};
-    use std::cell::Cell;
-    use training::Silent;
-
-    fn prompts(count: u8) -> Vec<Dialogue> {
-        (0..count).map(|index| Dialogue::from_user(char::from(b'a' + index))).collect()
-    }
-
-    fn small() -> PpoConfig {
-        PpoConfig {
-            iterations: 2,
-            prompts_per_iteration: 3,
-            samples_per_prompt: 2,
-            max_tokens: 6,
-            ..PpoConfig::default()
-        }
-    }
-
-    /// Shares of the reply's letters that are a vowel.
-    fn vowels(dialogue: &Dialogue) -> f32 {
-        let reply = dialogue.last_reply().unwrap_or_default();
-        let vowels = reply.chars().filter(|letter| "aeiou".contains(*letter)).count();
-        vowels as f32 / reply.len().max(1) as f32
-    }
-
-    /// Runs on four prompts and keeps every reply and the final records.
-    fn replies(config: &PpoConfig, seed: u64) -> (Vec<Vec<ScoredReply>>, Records) {
-        let (mut records, mut replies) = (Records::default(), Vec::new());
-        let mut after = |iteration: &Iteration<'_, _>| {
-            replies.push(iteration.replies.to_vec());
-            Ok(ControlFlow::Continue(()))
-        };
-        let prompts = prompts(4);
-        config.run_with(policy(1), &vowels, &prompts, seed, &mut records, &mut after).unwrap();
-        (replies, records)
-    }
-
-    #[test]
-    fn learns_to_reply_in_vowels() {
-        let mut config = PpoConfig {
-            iterations: 25,
-            prompts_per_iteration: 8,
-            max_tokens: 12,
-            kl_coefficient: 0.01,
-            ..PpoConfig::default()
-        };
-        config.optimizer.learning_rate = 1e-2;
-        let mut records = Records::default();
-        config.run(policy(1), &vowels, &prompts(8), 1, &mut records).unwrap();
-        assert_eq!(records.started, Some(("ppo".to_owned(), 25)));
-        assert!(records.finished);
-        let scores = records.values("score_mean");
-        // Chance is 5 in 27 letters.
-        assert!(scores[0] < 0.3, "{scores:?}");
-        assert!(scores[20..].iter().all(|&score| score > 0.8), "{scores:?}");
-        let kl = records.values("kl_per_sequence");
-        assert!(kl[0].abs() < 1e-4 && kl[24] > 1.0, "{kl:?}");
-    }
-
-    #[test]
-    fn the_same_seed_gives_the_same_run() {
-        let (first, records) = replies(&small(), 7);
-        let (again, records_again) = replies(&small(), 7);
-        assert_eq!(first, again);
-        assert_eq!(records.metrics, records_again.metrics);
-        let (other, _) = replies(&small(), 8);
-        assert_ne!(first, other);
-        // Neither two samples of a prompt nor two rounds share a stream.
-        assert_ne!(first[0][0].reply, first[0][1].reply);
-        assert_eq!(first.iter().map(Vec::len).collect::<Vec<_>>(), [6, 6]);
-    }
-
-    #[test]
-    fn reports_every_metric_under_its_name() {
-        let (_, records) = replies(&small(), 7);
-        let names: Vec<&str> = records.metrics[1].iter().map(|(name, _)| name.as_str()).collect();
-        let expected = [
-            "score_mean",
-            "score_std",
-            "kl_per_sequence",
-            "kl_per_token",
-            "entropy",
-            "reply_tokens",
-            "ended_share",
-            "explained_variance",
-            "policy_loss",
-            "value_loss",
-            "approx_kl",
-            "clip_fraction",
-            "gradient_norm",
-            "learning_rate",
-        ];
-        assert_eq!(names, expected);
-        assert!(records.metrics.iter().flatten().all(|(_, value)| value.is_finite()));
-    }
-
-    #[test]
-    fn ends_where_the_caller_or_the_kl_says() {
-        let mut records = Records::default();
-        let mut stop = |_: &Iteration<'_, _>| Ok(ControlFlow::Break(()));
-        small().run_with(policy(1), &vowels, &prompts(4), 7, &mut records, &mut stop).unwrap();
-        assert_eq!(records.metrics.len(), 1);
-        assert!(records.finished);
-
-        // One violent step, then a round that is beyond any reasonable KL.
-        let mut config = PpoConfig { max_kl_per_sequence: Some(0.05), iterations: 9, ..small() };
-        config.optimizer.learning_rate = 0.05;
-        let (replies, records) = replies(&config, 7);
-        let kl = records.values("kl_per_sequence");
-        assert!(kl.len() < 9 && replies.len() == kl.len(), "{kl:?}");
-        let (last, before) = kl.split_last().unwrap();
-        assert!(*last > 0.05 && before.iter().all(|kl| *kl <= 0.05), "{kl:?}");
-        assert_eq!(records.values("policy_loss").len(), before.len());
-    }
-
-    #[test]
-    fn refuses_bad_input_before_it_draws() {
-        let run = |config: &PpoConfig, prompts: &[Dialogue]| {
-            let drawn = Cell::new(0);
-            let reward = |_: &Dialogue| {
-                drawn.set(drawn.get() + 1);
-                0.0
-            };
-            let error = config.run(policy(1), &reward, prompts, 1, &mut Silent).unwrap_err();
-            assert_eq!(drawn.get(), 0);
-            error.to_string()
-        };
-        assert!(run(&small(), &[]).contains("no prompts"));
-        let long = Dialogue::from_user("a".repeat(CONTEXT - 6));
-        let message = run(&small(), &[Dialogue::from_user("a"), long.clone()]);
-        assert!(message.contains(&long.id()) && message.contains("32"), "{message}");
-        assert!(run(&PpoConfig { clip: 0.0, ..small() }, &prompts(1)).contains("`clip`"));
-    }
-
-    #[test]
-    fn refuses_scores_that_are_missing_or_not_finite() {
-        struct Short;
-        impl Reward for Short {
-            fn reward(&self, dialogues: &[Dialogue]) -> Result<Vec<f32>, language_model::Error> {
-                Ok(vec![0.0; dialogues.len() - 1])
-            }
-        }
-        let run = |reward: &dyn Reward| {
-            small().run(policy(1), reward, &prompts(2), 1, &mut Silent).unwrap_err()
-        };
-        assert!(matches!(run(&Short), Error::Scores { expected: 6, found: 5 }));
-        let error = run(&|_: &Dialogue| f32::NAN);
-        assert!(matches!(error, Error::Score { iteration: 1, .. }), "{error}");
-    }
-
-    #[test]
-    fn a_score_beyond_reason_stops_the_run_with_its_iteration() {
-        let config = PpoConfig { whiten_advantages: false, ..small() };
-        let error = config
-            .run::<B>(policy(1), &|_: &Dialogue| f32::MAX, &prompts(2), 1, &mut Silent)
-            .unwrap_err();
-        let message = error.to_string();
-        assert!(message.contains("ppo") && message.contains("step 1"), "{message}");
-    }
-
-    #[test]
-    fn a_failing_callback_is_named() {
-        let mut after = |_: &Iteration<'_, _>| -> Result<ControlFlow<()>, CallbackError> {
-            Err("disk full".into())
-        };
-        let error = small()
-            .run_with(policy(1), &vowels, &prompts(2), 1, &mut Silent, &mut after)
-            .unwrap_err();
-        assert!(error.to_string().contains("iteration 1 failed: disk full"), "{error}");
-    }
-}
+mod tests;

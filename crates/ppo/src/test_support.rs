@@ -2,7 +2,7 @@
 
 use burn::backend::Autodiff;
 use burn_flex::{Flex, FlexDevice};
-use training::{Error, Observe};
+use training::{Checkpoint, Error, Observe, Owner, State};
 use transformer::{
     ChatTemplate, Codec, Decoder, ModelConfig, SpecialTokens, Tokenizer, Transformer,
 };
@@ -72,38 +72,76 @@ pub(crate) fn policy(seed: u64) -> Transformer<B> {
     Transformer::new(Decoder::init(&config, seed, &FlexDevice), codec())
 }
 
-/// Keeps what it is told.
+/// Keeps what it is told, and fails at a step, as if the process ended there.
 #[derive(Debug, Default)]
 pub(crate) struct Records {
     pub(crate) started: Option<(String, u64)>,
     pub(crate) metrics: Vec<Vec<(String, f64)>>,
+    pub(crate) texts: Vec<(u64, String)>,
+    pub(crate) notes: Vec<String>,
     pub(crate) finished: bool,
+    pub(crate) fail_at: Option<u64>,
 }
 
 impl Records {
-    /// The values of one metric, record by record.
+    /// The values of one metric, iteration by iteration; left out where it is missing.
     pub(crate) fn values(&self, name: &str) -> Vec<f64> {
-        let of = |metrics: &Vec<(String, f64)>| {
-            metrics.iter().find(|(found, _)| found == name).map(|&(_, value)| value)
-        };
-        self.metrics.iter().filter_map(of).collect()
+        let all = self.metrics.iter().flatten();
+        all.filter(|(found, _)| found == name).map(|&(_, value)| value).collect()
     }
 }
 
 impl Observe for Records {
-    fn start(&mut self, stage: &str, steps: u64, _done: u64) -> Result<(), Error> {
+    fn start(&mut self, stage: &str, steps: u64, done: u64) -> Result<(), Error> {
         self.started = Some((stage.to_owned(), steps));
+        self.metrics.truncate(usize::try_from(done).unwrap());
         Ok(())
     }
 
     fn record(&mut self, step: u64, metrics: &[(&str, f64)]) -> Result<(), Error> {
+        if self.fail_at == Some(step) {
+            return Err(Error::Setting { setting: "test", found: String::new(), expected: "" });
+        }
         assert_eq!(step, self.metrics.len() as u64 + 1);
         self.metrics.push(metrics.iter().map(|&(name, value)| (name.to_owned(), value)).collect());
         Ok(())
     }
 
+    fn text(&mut self, step: u64, _name: &str, text: &str) -> Result<(), Error> {
+        self.texts.push((step, text.to_owned()));
+        Ok(())
+    }
+
+    fn note(&mut self, message: &str) {
+        self.notes.push(message.to_owned());
+    }
+
     fn finish(&mut self) -> Result<(), Error> {
         self.finished = true;
+        Ok(())
+    }
+}
+
+/// Keeps the newest state in memory.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    pub(crate) newest: Option<(Owner, State)>,
+}
+
+impl Checkpoint for Kept {
+    fn load(&mut self, owner: &Owner, _observe: &mut dyn Observe) -> Result<Option<State>, Error> {
+        Ok(self.newest.as_ref().map(|(of, state)| {
+            assert_eq!(of, owner);
+            state.clone()
+        }))
+    }
+
+    fn is_due(&mut self, _step: u64) -> bool {
+        true
+    }
+
+    fn save(&mut self, owner: &Owner, state: &State) -> Result<(), Error> {
+        self.newest = Some((owner.clone(), state.clone()));
         Ok(())
     }
 }

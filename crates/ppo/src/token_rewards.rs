@@ -45,6 +45,7 @@ pub fn token_rewards(kl: &[f32], coefficient: f32, score: f32, slots: usize) -> 
 mod tests {
     use super::*;
     use crate::test_support::assert_close;
+    use proptest::prelude::*;
 
     #[test]
     fn the_score_joins_the_penalty_at_the_last_token() {
@@ -59,5 +60,21 @@ mod tests {
         assert_eq!(ScorePlace::AfterLast.slots_after(3, 4), 1);
         assert_eq!(ScorePlace::AfterLast.slots_after(4, 4), 0);
         assert_eq!(ScorePlace::Last.slots_after(3, 4), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn rewards_add_up_to_the_penalised_score(
+            kl in prop::collection::vec(-3.0_f32..3.0, 1..50),
+            coefficient in 0.0_f32..1.0,
+            score in -5.0_f32..5.0,
+            behind in 0_usize..2,
+        ) {
+            let rewards = token_rewards(&kl, coefficient, score, kl.len() + behind);
+            let total: f64 = rewards.iter().copied().map(f64::from).sum();
+            let kl: f64 = kl.iter().copied().map(f64::from).sum();
+            let expected = f64::from(score) - f64::from(coefficient) * kl;
+            prop_assert!((total - expected).abs() < 1e-4);
+        }
     }
 }

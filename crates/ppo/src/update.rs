@@ -90,7 +90,7 @@ impl<'a, B: AutodiffBackend> Learner<'a, B> {
         minibatch: &Minibatch<'_>,
         ptx: &[&Example],
     ) -> Result<(ActorCritic<B>, Step), Error> {
-        let mut step = Step { tokens: minibatch.tokens, slots: minibatch.slots, ..Step::default() };
+        let mut step = Step { tokens: minibatch.tokens, ..Step::default() };
         let rate = self.config.schedule.rate(self.step, self.config.optimizer_steps());
         step.learning_rate = self.config.optimizer.learning_rate * rate;
         let iteration = minibatch.round.iteration as u64;
@@ -158,7 +158,6 @@ struct Minibatch<'a> {
     round: &'a Round<'a>,
     rows: &'a [usize],
     tokens: usize,
-    slots: usize,
     /// Of all replies of the round; those of the step are whitened, if they are by themselves.
     advantages: Vec<Vec<f32>>,
     /// What counts tokens and slots.
@@ -194,7 +193,6 @@ impl<'a> Minibatch<'a> {
             round,
             rows,
             tokens,
-            slots,
             advantages,
             token_counts: counts(tokens, round_tokens),
             slot_counts: counts(slots, round_slots),
@@ -386,8 +384,6 @@ fn gather(rows: &[usize], all: &[Vec<f32>]) -> Vec<f32> {
 struct Step {
     /// Reply tokens of the minibatch.
     tokens: usize,
-    /// Slots of the minibatch.
-    slots: usize,
     policy_loss: f64,
     value_loss: f64,
     kl_loss: f64,
@@ -456,10 +452,11 @@ fn number<B: AutodiffBackend>(loss: &Tensor<B, 1>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ValueTrunk;
+    use crate::config::ValueModel;
     use crate::estimate::estimate;
     use crate::test_support::{B, VOCABULARY, assert_close, policy};
-    use burn::module::AutodiffModule;
+    use crate::{Aggregation, KlEstimator, Whitening};
+    use burn::module::Module;
     use dialogue::Dialogue;
     use language_model::{StopReason, stream};
 
@@ -475,25 +472,45 @@ mod tests {
                     reply: String::new(),
                     tokens: (0..reply_start + length).map(token).collect(),
                     reply_start,
+                    engine_log_probs: vec![-3.0; length],
+                    slots_after: 0,
                     stopped: StopReason::Stop,
                 }
             })
             .collect()
     }
 
+    fn actor(config: &PpoConfig) -> ActorCritic<B> {
+        let decoder = policy(3).decoder;
+        let critic = if config.has_separate_values() {
+            Critic::separate(&decoder, None)
+        } else {
+            Critic::on_policy(&decoder)
+        };
+        ActorCritic { decoder, critic }
+    }
+
+    fn round<'a>(
+        rollouts: &'a [Rollout],
+        estimates: &'a Estimates,
+        experience: &'a Experience,
+    ) -> Round<'a> {
+        let (iteration, kl_coefficient, ptx) = (1, 0.05, Vec::new());
+        Round { iteration, rollouts, estimates, experience, kl_coefficient, ptx }
+    }
+
     /// One pass over nine replies; the metrics, and the log-probs and values afterwards.
     fn learned(config: &PpoConfig) -> (UpdateMetrics, Estimates) {
         let rollouts = rollouts(9);
-        let actor = ActorCritic::<B>::new(policy(3).decoder);
+        let actor = actor(config);
         let look = |actor: &ActorCritic<B>| {
             let actor = actor.valid();
-            estimate(&actor, &actor.decoder, &rollouts, 4096).unwrap()
+            estimate(&actor, &actor.decoder, &rollouts, config).unwrap()
         };
         let estimates = look(&actor);
         let scores: Vec<f32> = (0..9).map(|index| index as f32 / 4.0 - 1.0).collect();
-        let experience = Experience::new(config, &estimates, &scores);
-        let (rollouts, estimates) = (&rollouts, &estimates);
-        let round = Round { iteration: 1, rollouts, estimates, experience: &experience };
+        let experience = Experience::new(config, 0.05, &estimates, &scores);
+        let round = round(&rollouts, &estimates, &experience);
         let (actor, metrics) = Learner::new(config).learn(actor, &round, &mut stream(5)).unwrap();
         (metrics, look(&actor))
     }
@@ -502,9 +519,13 @@ mod tests {
         PpoConfig { iterations: 1, epochs: 1, minibatches: 1, ..PpoConfig::default() }
     }
 
+    fn plain() -> Whitening {
+        Whitening { over: Over::Nothing, ..Whitening::default() }
+    }
+
     #[test]
     fn the_first_step_has_ratio_one() {
-        let config = PpoConfig { whiten_advantages: false, lambda: 1.0, ..one_step() };
+        let config = PpoConfig { whiten_advantages: plain(), lambda: 1.0, ..one_step() };
         let (metrics, _) = learned(&config);
         // The value head says 0 and the reference is the policy, so each token's advantage is its reply's score.
         let lengths: Vec<f64> = (0..9).map(|index| f64::from(1 + index % 7)).collect();
@@ -527,19 +548,35 @@ mod tests {
 
     #[test]
     fn a_step_does_not_depend_on_its_micro_batches() {
-        for entropy_coefficient in [0.0, 0.1] {
+        type Change = fn(&mut PpoConfig);
+        let changes: [Change; 7] = [
+            |_| {},
+            |c| c.entropy_coefficient = 0.1,
+            |c| c.value_model = ValueModel::Separate,
+            |c| c.aggregation = Aggregation::Sequence,
+            |c| c.aggregation = Aggregation::Round,
+            |c| {
+                c.kl_place = KlPlace::Loss;
+                c.kl_estimator = KlEstimator::K3;
+                c.rollout_correction = Some(2.0);
+            },
+            |c| c.whiten_advantages.over = Over::Minibatch,
+        ];
+        for change in changes {
             // Epsilon keeps Adam's first step from turning rounding into signs.
-            let mut config =
-                PpoConfig { epochs: 2, minibatches: 2, entropy_coefficient, ..one_step() };
+            let mut config = PpoConfig { epochs: 2, minibatches: 2, ..one_step() };
             config.optimizer.epsilon = 1e-3;
             config.optimizer.learning_rate = 0.1;
+            change(&mut config);
             let (whole, after) = learned(&config);
             // Every row is longer than one token: each goes alone.
             let (parts, parts_after) = learned(&PpoConfig { tokens_per_micro_batch: 1, ..config });
             for (one, other) in [
                 (whole.policy_loss, parts.policy_loss),
                 (whole.value_loss, parts.value_loss),
+                (whole.kl_loss, parts.kl_loss),
                 (whole.approx_kl, parts.approx_kl),
+                (whole.ratio_mean, parts.ratio_mean),
                 (whole.gradient_norm, parts.gradient_norm),
             ] {
                 assert!((one - other).abs() < 1e-4 * one.abs().max(1.0), "{whole:?} {parts:?}");
@@ -551,31 +588,62 @@ mod tests {
     }
 
     #[test]
+    fn a_correction_of_one_changes_nothing() {
+        // The engine of these replies gave every token -3; a cap far below weighs all tokens alike.
+        let learn = |rollout_correction| learned(&PpoConfig { rollout_correction, ..one_step() }).0;
+        let (plain, halved) = (learn(None), learn(Some(1e-9)));
+        assert!(halved.gradient_norm < plain.gradient_norm, "{plain:?} {halved:?}");
+    }
+
+    #[test]
     fn only_a_shared_trunk_learns_from_values() {
         // Advantages of 0 leave the value loss alone to move anything. The head starts at 0, so the trunk sees no
         // gradient before the second step.
         let rollouts = rollouts(6);
-        let moved = |value_trunk| {
-            let config = PpoConfig { value_trunk, epochs: 3, ..one_step() };
-            let actor = ActorCritic::<B>::new(policy(3).decoder);
+        let moved = |value_model| {
+            let config = PpoConfig { value_model, epochs: 3, ..one_step() };
+            let actor = actor(&config);
             let look = |actor: &ActorCritic<B>| {
                 let actor = actor.valid();
-                estimate(&actor, &actor.decoder, &rollouts, 4096).unwrap()
+                estimate(&actor, &actor.decoder, &rollouts, &config).unwrap()
             };
             let before = look(&actor);
             let rows = |number: f32| {
                 before.values.iter().map(|row| vec![number; row.len()]).collect::<Vec<_>>()
             };
-            let experience = Experience { advantages: rows(0.0), returns: rows(1.0) };
-            let (rollouts, estimates) = (&rollouts, &before);
-            let round = Round { iteration: 1, rollouts, estimates, experience: &experience };
+            let experience =
+                Experience { rewards: rows(0.0), advantages: rows(0.0), returns: rows(1.0) };
+            let round = round(&rollouts, &before, &experience);
             let (actor, _) = Learner::new(&config).learn(actor, &round, &mut stream(5)).unwrap();
             let after = look(&actor);
             assert_ne!(after.values, before.values);
             after.log_probs != before.log_probs
         };
-        assert!(moved(ValueTrunk::Shared));
-        assert!(!moved(ValueTrunk::Detached));
+        assert!(moved(ValueModel::Shared));
+        assert!(!moved(ValueModel::Detached));
+        assert!(!moved(ValueModel::Separate));
+    }
+
+    #[test]
+    fn a_value_model_begins_as_the_reward() {
+        use transformer::{ScalarHead, ScalarModel};
+        let decoder = policy(3).decoder;
+        let trunk = policy(4).decoder;
+        let head = ScalarHead::init(trunk.config().hidden_size, 9, &trunk.device());
+        let model = ScalarModel::new(trunk, head);
+        let score = model.scores(&[&[1, 2, 3]], 100)[0];
+        let start = crate::ValueStart { model: model.no_grad(), mean: 0.25, std: 0.5 };
+        let mut rollouts = [rollouts(1).remove(0)];
+        rollouts[0].tokens = vec![1, 2, 3];
+        rollouts[0].reply_start = 1;
+        rollouts[0].engine_log_probs = vec![0.0; 2];
+        rollouts[0].slots_after = 1;
+        let critic = Critic::separate(&decoder, Some(start));
+        let batch = Batch::new(&rollouts, &[0]);
+        let values = critic.values(&batch, || batch.hidden(&decoder), ValueModel::Separate);
+        // The slot behind the last token has read the whole row, as the score has.
+        let values = numbers(values.inner());
+        assert!((values[2] - (score - 0.25) / 0.5).abs() < 1e-5, "{values:?} {score}");
     }
 
     #[test]

@@ -39,6 +39,11 @@ impl<B: Backend> PreferenceModel<B> {
         Self { model: model.no_grad(), codec, normalisation }
     }
 
+    /// Trunk and head, which give raw scores.
+    pub fn scalar_model(&self) -> &ScalarModel<B> {
+        &self.model
+    }
+
     /// How raw scores become rewards.
     pub fn normalisation(&self) -> Normalisation {
         self.normalisation

@@ -4,35 +4,10 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
-
-/// A loop small enough for a test: every stage does its real work, on a handful of prompts.
-const SMALL: [&str; 10] = [
-    "prompts.red_team_count=10",
-    "prompts.helpful_count=6",
-    "prompts.held_out=6",
-    "critique_revision.revisions=2",
-    "sft.epochs=1",
-    "red_team.requests=4",
-    "preference_model.epochs=1",
-    "ppo.iterations=2",
-    "ppo.prompts_per_iteration=4",
-    "ppo.samples_per_prompt=2",
-];
 
 fn rlaif(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rlaif"));
     command.current_dir(folder).args(arguments).stdin(Stdio::null());
-    command
-}
-
-/// `run` with the settings of a small loop.
-fn small_run(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = rlaif(folder, &["run", "--name", "small"]);
-    for setting in SMALL {
-        command.args(["--set", setting]);
-    }
-    command.args(arguments);
     command
 }
 
@@ -50,64 +25,6 @@ fn refused(command: Command, expected: &[&str]) {
         assert!(message.contains(word), "`{word}` is missing in: {message}");
     }
     assert!(!message.contains("panicked"), "{message}");
-}
-
-fn read(path: impl AsRef<Path>) -> Vec<u8> {
-    let path = path.as_ref();
-    fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-#[test]
-fn the_whole_loop_survives_being_killed() {
-    let folder = tempfile::tempdir().unwrap();
-    let (whole, killed) = (folder.path().join("whole"), folder.path().join("killed"));
-    fs::create_dir_all(&whole).unwrap();
-    fs::create_dir_all(&killed).unwrap();
-    let (undisturbed, message) = output(small_run(&whole, &[]));
-    assert!(undisturbed.status.success(), "{message}");
-    let table = String::from_utf8_lossy(&undisturbed.stdout).into_owned();
-    assert!(table.contains("SL-CAI") && table.contains("report.html"), "{table}");
-
-    // Killed again and again, a little later each time, until it gets through.
-    let mut kills = 0;
-    loop {
-        let mut child =
-            small_run(&killed, &[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(400 + 300 * kills));
-        if child.try_wait().unwrap().is_some_and(|status| status.success()) {
-            break;
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
-        kills += 1;
-        assert!(kills < 60, "the run makes no headway");
-    }
-    assert!(kills > 0);
-    for file in [
-        "critique_revision/revisions.jsonl",
-        "critique_revision/helpful.jsonl",
-        "sft/model/model.safetensors",
-        "red_team/requests.jsonl",
-        "ai_feedback/labels.jsonl",
-        "ai_feedback/preferences.jsonl",
-        "preference_model/model/model.safetensors",
-        "ppo/model/model.safetensors",
-        "evals/transcripts.jsonl",
-    ] {
-        let [left, right] = [&whole, &killed].map(|run| read(run.join("runs/small").join(file)));
-        assert!(left == right, "{file} differs");
-    }
-    assert!(killed.join("runs/small/report.html").exists());
-
-    // A finished run is not repeated, and one with other settings is refused.
-    let before = read(killed.join("runs/small/ppo/done.json"));
-    let (again, message) = output(small_run(&killed, &[]));
-    assert!(again.status.success(), "{message}");
-    assert_eq!(before, read(killed.join("runs/small/ppo/done.json")));
-    refused(
-        small_run(&killed, &["--seed", "2", "--set", "ppo.clip=0.3"]),
-        &["seed: 1 there, 2 asked for", "ppo.clip", "--name"],
-    );
 }
 
 #[test]

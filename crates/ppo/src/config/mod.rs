@@ -5,7 +5,7 @@ mod preset;
 
 pub use preset::Preset;
 
-use crate::{Advantage, Aggregation, KlEstimator, KlTarget, Over, ScorePlace, Variance, Whitening};
+use crate::{Advantage, Aggregation, KlEstimator, KlTarget, Over, ScorePlace, Whitening};
 use serde::{Deserialize, Serialize};
 use sft::SftConfig;
 use training::{OptimizerConfig, Schedule};
@@ -261,6 +261,7 @@ impl PpoConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Variance;
 
     #[test]
     fn reads_what_it_writes_and_refuses_the_unknown() {

@@ -55,6 +55,20 @@ impl PpoConfig {
         }
     }
 
+    /// The numerics of another system, with the rounds, prompts, replies and micro-batches of these settings.
+    #[must_use]
+    pub fn with_preset(self, preset: Preset) -> Self {
+        Self {
+            iterations: self.iterations,
+            prompts_per_iteration: self.prompts_per_iteration,
+            samples_per_prompt: self.samples_per_prompt,
+            max_tokens: self.max_tokens,
+            tokens_per_micro_batch: self.tokens_per_micro_batch,
+            samples_every: self.samples_every,
+            ..Self::preset(preset)
+        }
+    }
+
     fn trl() -> Self {
         let optimizer = OptimizerConfig {
             learning_rate: 3e-6,

@@ -26,6 +26,7 @@ pub struct RunFolder {
 fn may_change(key: &str, there: &str, now: &str) -> bool {
     is_transport(key)
         || key.starts_with("engine.")
+        || key.starts_with("checkpoints.")
         || (key == "judge" && is_server(there) && is_server(now))
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Every stage reads and writes plain files, so that any of them can be repeated, replaced or looked at alone. A
 //! finished stage is not repeated; an interrupted one goes on: data stages from their journal, training stages from
-//! their start.
+//! the newest state that they kept.
 
 mod ai_feedback;
 mod critique_revision;

@@ -4,11 +4,15 @@ use super::evals::rates;
 use super::models::model_folder;
 use super::{Checkpoint, Error, Session, Stage};
 use burn::tensor::backend::AutodiffBackend;
-use dataset::write_jsonl;
+use dataset::{read_jsonl, write_jsonl};
 use dialogue::Dialogue;
-use ppo::Iteration;
+use ppo::{Inputs, Iteration, ScoredReply, ValueModel, ValueStart};
+use preference_model::PreferenceModel;
 use report::Checkpoint as Measured;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
+use std::path::Path;
 use training::Observe;
 
 /// Iterations between two looks at the policy.
@@ -17,35 +21,70 @@ const LOOK_EVERY: usize = 4;
 /// Prompts of each kind that such a look takes.
 const LOOK_PROMPTS: usize = 64;
 
+/// Replies of a round that are kept as samples.
+const SAMPLES: usize = 4;
+
+/// The file of looks at the policy.
+pub(super) const CHECKPOINTS: &str = "checkpoints.jsonl";
+
+/// A reply of some round: one line of `samples.jsonl`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Sample {
+    iteration: usize,
+    #[serde(flatten)]
+    reply: ScoredReply,
+}
+
 impl<B: AutodiffBackend> Session<B> {
-    /// Writes the model RL-CAI, the last `rollouts.jsonl`, and in the world `checkpoints.jsonl`, the way there.
+    /// Writes the model RL-CAI, the last `rollouts.jsonl`, `samples.jsonl` of all rounds, and in the world
+    /// `checkpoints.jsonl`, the way there.
     pub(super) fn ppo(&self, observe: &mut dyn Observe) -> Result<(), Error> {
         let stage = Stage::Ppo;
         let policy = self.policy::<B>(Checkpoint::SlCai, &self.device)?;
         let reward = self.preference_model()?;
         let [red_team, helpful] = self.policy_prompts()?;
         let prompts: Vec<Dialogue> = red_team.into_iter().chain(helpful).collect();
+        let config = &self.settings.ppo;
+        let mut inputs = Inputs::new(policy, &reward, &prompts);
+        if config.value_model == ValueModel::Separate {
+            inputs = inputs.with_value(self.value_start()?);
+        }
         let mut watched = self.watched(stage, observe)?;
-        let mut measured: Vec<Measured> = Vec::new();
         let rollouts = self.folder.file(stage, "rollouts.jsonl")?;
+        let looks = self.folder.file(stage, CHECKPOINTS)?;
+        let samples = self.folder.file(stage, "samples.jsonl")?;
         let mut after = |iteration: &Iteration<'_, B::InnerBackend>| {
+            let number = iteration.number;
             write_jsonl(&rollouts, iteration.replies)?;
-            if self.in_world() && (iteration.number % LOOK_EVERY == 0 || iteration.number == 1) {
-                measured.push(self.look(iteration)?);
+            if (number - 1) % config.samples_every == 0 {
+                let replies = iteration.replies.iter().step_by(config.samples_per_prompt);
+                let sample =
+                    |reply: &ScoredReply| Sample { iteration: number, reply: reply.clone() };
+                let new = replies.take(SAMPLES).map(sample).collect();
+                append(&samples, new, |sample: &Sample| sample.iteration < number)?;
+            }
+            if self.in_world() && (number % LOOK_EVERY == 0 || number == 1) {
+                let look = self.look(iteration)?;
+                append(&looks, vec![look], |look: &Measured| look.iteration < number as u64)?;
             }
             Ok(ControlFlow::Continue(()))
         };
-        let config = &self.settings.ppo;
-        let model = config.run_with(
-            policy,
-            &reward,
-            &prompts,
-            self.settings.seed,
-            &mut watched,
-            &mut after,
-        )?;
-        write_jsonl(self.folder.file(stage, CHECKPOINTS)?, measured)?;
+        let seed = self.settings.seed;
+        let mut states = self.checkpoints(stage)?;
+        let mut model = config.run_with(inputs, seed, &mut watched, &mut states, &mut after)?;
+        if config.lora.is_some() {
+            model.decoder = model.decoder.merge_adapter();
+        }
         Ok(model.save(model_folder(self.folder.path(), stage))?)
+    }
+
+    /// The preference model as what the value model begins as.
+    fn value_start(&self) -> Result<ValueStart<B>, Error> {
+        let path = model_folder(self.folder.path(), Stage::PreferenceModel);
+        let model = PreferenceModel::<B>::from_folder(path, &self.device)?;
+        let normalisation = model.normalisation();
+        let (mean, std) = (normalisation.mean, normalisation.std);
+        Ok(ValueStart { model: model.scalar_model().clone(), mean, std })
     }
 
     /// The policy as it is after an iteration, on a part of the held-out prompts, beside the score and the KL of the replies
@@ -66,5 +105,15 @@ impl<B: AutodiffBackend> Session<B> {
     }
 }
 
-/// The file of looks at the policy.
-pub(super) const CHECKPOINTS: &str = "checkpoints.jsonl";
+/// Adds records to those of earlier iterations. What an interrupted process wrote of iterations that are now repeated is
+/// dropped.
+fn append<T: Serialize + DeserializeOwned>(
+    path: &Path,
+    new: Vec<T>,
+    earlier: impl Fn(&T) -> bool,
+) -> Result<(), Error> {
+    let mut all: Vec<T> = if path.exists() { read_jsonl(path)? } else { Vec::new() };
+    all.retain(earlier);
+    all.extend(new);
+    Ok(write_jsonl(path, &all)?)
+}

@@ -7,7 +7,7 @@ use constitution::Constitution;
 use dataset::write_atomic;
 use dialogue::Dialogue;
 use std::time::Instant;
-use training::{JsonLines, Observe};
+use training::{Checkpoints, JsonLines, Observe, TensorBoard};
 use transformer::Transformer;
 
 /// Replies that are drawn, revised or judged between two records in a journal: enough to keep a batch full, few enough
@@ -114,7 +114,9 @@ impl<B: AutodiffBackend> Session<B> {
                 observe.finish()?;
             }
         }
-        self.folder.finish(stage, start.elapsed().as_secs_f64())
+        self.folder.finish(stage, start.elapsed().as_secs_f64())?;
+        // What is finished is not gone on with.
+        Ok(self.checkpoints(stage)?.clear()?)
     }
 
     /// Loads the models that a stage needs, so that nothing is discarded for a stage that cannot begin.
@@ -136,14 +138,21 @@ impl<B: AutodiffBackend> Session<B> {
         self.settings.model.is_none() && prompts.red_team.is_none() && prompts.helpful.is_none()
     }
 
-    /// Watches a training stage on the screen and in its `metrics.jsonl`.
+    /// Where a training stage keeps its state.
+    pub(super) fn checkpoints(&self, stage: Stage) -> Result<Checkpoints, Error> {
+        let folder = self.folder.file(stage, "states")?;
+        Ok(Checkpoints::from_config(folder, &self.settings.checkpoints))
+    }
+
+    /// Watches a training stage on the screen, in its `metrics.jsonl`, and for `tensorboard`.
     pub(super) fn watched<'a>(
         &self,
         stage: Stage,
         observe: &'a mut dyn Observe,
     ) -> Result<Vec<Box<dyn Observe + 'a>>, Error> {
         let metrics = JsonLines::create(self.folder.file(stage, "metrics.jsonl")?)?;
-        Ok(vec![Box::new(observe), Box::new(metrics)])
+        let board = TensorBoard::new(self.folder.path().join("tensorboard"));
+        Ok(vec![Box::new(observe), Box::new(metrics), Box::new(board)])
     }
 }
 

@@ -5,14 +5,14 @@ use ai_feedback::FeedbackConfig;
 use constitution::Constitution;
 use critique_revision::CritiqueRevisionConfig;
 use language_model::Sampling;
-use ppo::{PpoConfig, ValueTrunk};
+use ppo::{PpoConfig, Preset, ValueModel};
 use preference_model::PreferenceModelConfig;
 use red_team::GenerationConfig;
 use serde::{Deserialize, Serialize};
 use sft::SftConfig;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
-use training::Schedule;
+use training::{CheckpointConfig, Schedule};
 use transformer::Engine;
 
 /// Everything that decides what a run computes; what is resolved stands in `run.toml`.
@@ -28,6 +28,7 @@ use transformer::Engine;
 /// | `prompts` | see [`PromptSettings`] | where requests come from |
 /// | `pairs_per_prompt` | 1, embedded 2 | pairs of replies that are drawn to every red-team prompt for labelling, at least 1 |
 /// | `engine` | see [`Engine`] | how much runs at the same time, and in how much memory |
+/// | `checkpoints` | see [`CheckpointConfig`] | how often training stages keep their state, and how many states |
 /// | `critique_revision` … `ppo` | see there | settings of each stage |
 ///
 /// The defaults of the stages are [`Settings::embedded`] for the embedded model and [`Settings::general`] for any other.
@@ -56,6 +57,9 @@ pub struct Settings {
     /// How much runs at the same time.
     #[serde(default)]
     pub engine: Engine,
+    /// How often training stages keep their state.
+    #[serde(default)]
+    pub checkpoints: CheckpointConfig,
     /// Critique and revision.
     pub critique_revision: CritiqueRevisionConfig,
     /// Fine-tuning.
@@ -100,7 +104,7 @@ impl Settings {
             lambda: 1.0,
             // The policy is nearly certain of most tokens, so that a value loss would move a shared trunk more than the
             // policy loss does.
-            value_trunk: ValueTrunk::Detached,
+            value_model: ValueModel::Detached,
             optimizer: settings.ppo.optimizer.with_learning_rate(1e-4),
             schedule: Schedule::linear(),
             ..PpoConfig::default()
@@ -119,6 +123,7 @@ impl Settings {
             constitution: None,
             prompts: PromptSettings::default(),
             engine: Engine::default(),
+            checkpoints: CheckpointConfig::default(),
             critique_revision: CritiqueRevisionConfig::default(),
             sft: SftConfig::default(),
             red_team: GenerationConfig::default(),
@@ -136,10 +141,14 @@ impl Settings {
     /// [`Error::Settings`] names the layer and the key that is unknown or of the wrong type.
     pub fn resolve(layers: &[(String, Table)]) -> Result<Self, Error> {
         let has_model = layers.iter().any(|(_, layer)| layer.contains_key("model"));
-        let defaults = if has_model { Self::general() } else { Self::embedded() };
+        let mut defaults = if has_model { Self::general() } else { Self::embedded() };
+        let (preset, layers) = without_preset(layers)?;
+        if let Some(preset) = preset {
+            defaults.ppo = defaults.ppo.with_preset(preset);
+        }
         let mut table = defaults.to_table()?;
         let mut settings = defaults;
-        for (source_name, layer) in layers {
+        for (source_name, layer) in &layers {
             merge(&mut table, layer);
             // One layer at a time, so that an error names the one that brought it in.
             settings =
@@ -214,6 +223,7 @@ impl Settings {
             ([false, false], Some(_)) => return Err(Error::NoPrompts),
             _ => {}
         }
+        in_table("checkpoints", self.checkpoints.validate())?;
         in_table("critique_revision", self.critique_revision.validate())?;
         in_table("sft", self.sft.validate())?;
         in_table("red_team", self.red_team.validate())?;
@@ -221,6 +231,23 @@ impl Settings {
         in_table("preference_model", self.preference_model.validate())?;
         in_table("ppo", self.ppo.validate())
     }
+}
+
+/// The last `ppo.preset` that is named, and the layers without it: it is no setting, but stands for many.
+fn without_preset(
+    layers: &[(String, Table)],
+) -> Result<(Option<Preset>, Vec<(String, Table)>), Error> {
+    let mut preset = None;
+    let mut layers = layers.to_vec();
+    for (source_name, layer) in &mut layers {
+        let Some(Value::Table(ppo)) = layer.get_mut("ppo") else { continue };
+        let Some(named) = ppo.remove("preset") else { continue };
+        preset = Some(named.try_into().map_err(|error: toml::de::Error| {
+            let message = format!("`ppo.preset`: {}", error.to_string().trim_end());
+            Error::Settings { source_name: source_name.clone(), message }
+        })?);
+    }
+    Ok((preset, layers))
 }
 
 /// Says which table a setting stands in.
@@ -250,11 +277,16 @@ fn shorten(value: &mut Value) {
     }
 }
 
+/// Settings that are one of several, told apart by the key of a table: another key takes the place of the first.
+const ONE_OF: [&str; 4] = ["every", "kl_target", "labels", "warm_up"];
+
 /// Puts the values of `layer` over those of `table`.
 fn merge(table: &mut Table, layer: &Table) {
     for (key, value) in layer {
         match (table.get_mut(key), value) {
-            (Some(Value::Table(below)), Value::Table(above)) => merge(below, above),
+            (Some(Value::Table(below)), Value::Table(above)) if !ONE_OF.contains(&key.as_str()) => {
+                merge(below, above);
+            }
             _ => drop(table.insert(key.clone(), value.clone())),
         }
     }
@@ -284,7 +316,31 @@ mod tests {
     #[test]
     fn numbers_are_written_as_people_do() {
         let text = toml::to_string(&Settings::embedded().to_table().unwrap()).unwrap();
-        assert!(text.contains("clip = 0.2\n"), "{text}");
+        assert!(text.contains("clip_low = 0.2\n"), "{text}");
+    }
+
+    #[test]
+    fn one_of_several_takes_the_place_of_another() {
+        let settings = Settings::resolve(&[layer(
+            "checkpoints.every.steps = 3\n[sft.schedule]\nwarm_up = { steps = 2 }",
+        )])
+        .unwrap();
+        assert_eq!(settings.checkpoints.every, training::Every::Steps(3));
+        assert_eq!(settings.sft.schedule.warm_up, training::WarmUp::Steps(2));
+    }
+
+    #[test]
+    fn a_preset_stands_below_what_is_set() {
+        let settings =
+            Settings::resolve(&[layer("[ppo]\npreset = 'trl'\nlambda = 0.5\niterations = 3")])
+                .unwrap();
+        let trl = PpoConfig::preset(Preset::Trl);
+        assert_eq!(settings.ppo.score_place, trl.score_place);
+        assert_eq!((settings.ppo.lambda, settings.ppo.iterations), (0.5, 3));
+        // How much is drawn stays that of the model.
+        assert_eq!(settings.ppo.max_tokens, Settings::embedded().ppo.max_tokens);
+        let message = Settings::resolve(&[layer("[ppo]\npreset = 'x'")]).unwrap_err().to_string();
+        assert!(message.contains("ppo.preset") && message.contains("openrlhf"), "{message}");
     }
 
     #[test]
@@ -304,7 +360,7 @@ mod tests {
             let message = Settings::resolve(&[layer(text)]).unwrap_err().to_string();
             assert!(message.contains("my.toml") && message.contains(expected), "{message}");
         }
-        let message = Settings::resolve(&[layer("[ppo]\nclip = 0.0")]).unwrap_err().to_string();
-        assert!(message.contains("clip"), "{message}");
+        let message = Settings::resolve(&[layer("[ppo]\nclip_low = 0.0")]).unwrap_err().to_string();
+        assert!(message.contains("clip_low"), "{message}");
     }
 }

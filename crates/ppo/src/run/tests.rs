@@ -1,0 +1,352 @@
+//! Whole runs on a thin model.
+
+use super::*;
+use crate::test_support::{B, CONTEXT, Kept, Records, policy};
+use crate::{Advantage, BestOfN, KlEstimator, KlPlace, Over, ScorePlace, ValueModel};
+use dialogue::Dialogue;
+use language_model::Reward;
+use std::cell::Cell;
+use training::{NoCheckpoints, Silent};
+use transformer::{LoraConfig, fingerprint_of};
+
+fn prompts(count: u8) -> Vec<Dialogue> {
+    (0..count).map(|index| Dialogue::from_user(char::from(b'a' + index))).collect()
+}
+
+fn small() -> PpoConfig {
+    PpoConfig {
+        iterations: 2,
+        prompts_per_iteration: 3,
+        samples_per_prompt: 2,
+        max_tokens: 6,
+        ..PpoConfig::default()
+    }
+}
+
+/// Shares of the reply's letters that are a vowel.
+fn vowels(dialogue: &Dialogue) -> f32 {
+    let reply = dialogue.last_reply().unwrap_or_default();
+    let vowels = reply.chars().filter(|letter| "aeiou".contains(*letter)).count();
+    vowels as f32 / reply.len().max(1) as f32
+}
+
+fn run(config: &PpoConfig, reward: &dyn Reward, prompts: &[Dialogue]) -> Result<Records, Error> {
+    let mut records = Records::default();
+    let inputs = Inputs::<B>::new(policy(1), reward, prompts);
+    config.run(inputs, 1, &mut records, &mut NoCheckpoints)?;
+    Ok(records)
+}
+
+/// Runs on four prompts and keeps every reply and the final records.
+fn replies(config: &PpoConfig, seed: u64) -> (Vec<Vec<ScoredReply>>, Records) {
+    let (mut records, mut replies) = (Records::default(), Vec::new());
+    let mut after = |iteration: &Iteration<'_, _>| {
+        replies.push(iteration.replies.to_vec());
+        Ok(ControlFlow::Continue(()))
+    };
+    let prompts = prompts(4);
+    let inputs = Inputs::<B>::new(policy(1), &vowels, &prompts);
+    config.run_with(inputs, seed, &mut records, &mut NoCheckpoints, &mut after).unwrap();
+    (replies, records)
+}
+
+fn learner(iterations: usize) -> PpoConfig {
+    let mut config = PpoConfig {
+        iterations,
+        prompts_per_iteration: 8,
+        max_tokens: 12,
+        kl_coefficient: 0.01,
+        ..PpoConfig::default()
+    };
+    config.optimizer.learning_rate = 1e-2;
+    config
+}
+
+#[test]
+fn learns_to_reply_in_vowels() {
+    let records = run(&learner(25), &vowels, &prompts(8)).unwrap();
+    assert_eq!(records.started, Some(("ppo".to_owned(), 25)));
+    assert!(records.finished);
+    let scores = records.values("score_mean");
+    // Chance is 5 in 27 letters.
+    assert!(scores[0] < 0.3, "{scores:?}");
+    assert!(scores[20..].iter().all(|&score| score > 0.8), "{scores:?}");
+    let kl = records.values("kl_per_sequence");
+    assert!(kl[0].abs() < 1e-4 && kl[24] > 1.0, "{kl:?}");
+}
+
+#[test]
+fn learns_by_every_estimator_and_value_model() {
+    type Change = fn(&mut PpoConfig);
+    let changes: [(&str, Change); 6] = [
+        ("rloo", |c| c.advantage = Advantage::Rloo),
+        ("group_normalised", |c| {
+            c.advantage = Advantage::GroupNormalised;
+            c.whiten_advantages.over = Over::Nothing;
+            c.kl_place = KlPlace::Loss;
+            c.kl_estimator = KlEstimator::K3;
+        }),
+        ("group_centred", |c| c.advantage = Advantage::GroupCentred),
+        ("separate", |c| c.value_model = ValueModel::Separate),
+        ("after_last", |c| c.score_place = ScorePlace::AfterLast),
+        ("cold", |c| c.temperature = 0.7),
+    ];
+    for (name, change) in changes {
+        let mut config = learner(16);
+        change(&mut config);
+        let scores = run(&config, &vowels, &prompts(8)).unwrap().values("score_mean");
+        let last = scores[12..].iter().sum::<f64>() / 4.0;
+        assert!(last > scores[0] + 0.2, "{name}: {scores:?}");
+    }
+}
+
+#[test]
+fn an_adapter_leaves_the_weights_alone() {
+    let mut config = PpoConfig { lora: Some(LoraConfig::default()), ..small() };
+    config.optimizer.learning_rate = 1e-2;
+    let prompts = prompts(3);
+    let before = policy(1);
+    let inputs = Inputs::<B>::new(before.clone(), &vowels, &prompts);
+    let mut records = Records::default();
+    let after = config.run(inputs, 1, &mut records, &mut NoCheckpoints).unwrap();
+    // The policy without its adapter is the reference, which it has left.
+    let kl = records.values("kl_per_sequence");
+    assert!(kl[0].abs() < 1e-6 && kl[1].abs() > 1e-4, "{kl:?}");
+    assert!(after.decoder.adapter().is_some());
+    let base = fingerprint_of(&after.decoder.without_adapter());
+    assert_eq!(base, fingerprint_of(&before.decoder));
+
+    // A second adapter on top would be one too many.
+    let inputs = Inputs::<B>::new(after, &vowels, &prompts);
+    let error = config.run(inputs, 1, &mut Silent, &mut NoCheckpoints).unwrap_err().to_string();
+    assert!(error.contains("`lora`") && error.contains("merge"), "{error}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let (first, records) = replies(&small(), 7);
+    let (again, records_again) = replies(&small(), 7);
+    assert_eq!(first, again);
+    assert_eq!(records.metrics, records_again.metrics);
+    let (other, _) = replies(&small(), 8);
+    assert_ne!(first, other);
+    // Neither two samples of a prompt nor two rounds share a stream.
+    assert_ne!(first[0][0].reply, first[0][1].reply);
+    assert_eq!(first.iter().map(Vec::len).collect::<Vec<_>>(), [6, 6]);
+}
+
+/// Whoever is interrupted after any iteration ends at the same weights and records.
+#[test]
+fn an_interrupted_run_ends_at_the_same_bits() {
+    type Change = fn(&mut PpoConfig);
+    let changes: [Change; 4] = [
+        |c| c.kl_target = Some(KlTarget::NatsPerSequence(0.1)),
+        |c| c.value_model = ValueModel::Separate,
+        |c| {
+            c.lora = Some(LoraConfig::default());
+            c.advantage = Advantage::Rloo;
+        },
+        |c| {
+            let sft = sft::SftConfig { tokens_per_step: 16, ..sft::SftConfig::default() };
+            c.best_of_n_start = Some(BestOfN { samples: 2, prompts: 3, sft });
+            c.lora = Some(LoraConfig::default());
+        },
+    ];
+    let prompts = prompts(4);
+    let ptx = [Example::unmasked(vec![1, 2, 3, 4]), Example::unmasked(vec![5, 6])];
+    for change in changes {
+        let mut config = PpoConfig { iterations: 4, ptx_coefficient: 0.5, ..small() };
+        change(&mut config);
+        let attempt = |records: &mut Records, kept: &mut Kept| {
+            let inputs = Inputs::<B>::new(policy(1), &vowels, &prompts)
+                .with_held_out_reward(&vowels)
+                .with_ptx(&ptx);
+            config.run(inputs, 3, records, kept).map(|policy| fingerprint_of(&policy.decoder))
+        };
+        let mut undisturbed = Records::default();
+        let expected = attempt(&mut undisturbed, &mut Kept::default()).unwrap();
+        for fail_at in 1..=4 {
+            let mut kept = Kept::default();
+            let mut records = Records { fail_at: Some(fail_at), ..Records::default() };
+            attempt(&mut records, &mut kept).unwrap_err();
+            records.fail_at = None;
+            assert_eq!(attempt(&mut records, &mut kept).unwrap(), expected, "at {fail_at}");
+            assert_eq!(records.metrics, undisturbed.metrics);
+        }
+    }
+}
+
+#[test]
+fn a_state_of_other_inputs_has_another_owner() {
+    let prompts = prompts(4);
+    let owner = |config: &PpoConfig, policy: Transformer<B>, seed| {
+        Inputs::<B>::new(policy, &vowels, &prompts).fingerprint(config, seed)
+    };
+    let first = owner(&small(), policy(1), 1);
+    assert_eq!(owner(&small(), policy(1), 1), first);
+    assert_ne!(owner(&small(), policy(2), 1), first);
+    assert_ne!(owner(&small(), policy(1), 2), first);
+    assert_ne!(owner(&PpoConfig { gamma: 0.5, ..small() }, policy(1), 1), first);
+}
+
+#[test]
+fn reports_every_metric_under_its_name() {
+    let mut records = Records::default();
+    let prompts = prompts(4);
+    let inputs = Inputs::<B>::new(policy(1), &vowels, &prompts).with_held_out_reward(&vowels);
+    small().run(inputs, 7, &mut records, &mut NoCheckpoints).unwrap();
+    let names: Vec<&str> = records.metrics[1].iter().map(|(name, _)| name.as_str()).collect();
+    let expected = [
+        "score_mean",
+        "score_std",
+        "reward_mean",
+        "held_out_score_mean",
+        "kl_per_sequence",
+        "kl_per_token",
+        "sqrt_kl",
+        "kl_coefficient",
+        "entropy",
+        "reply_tokens",
+        "ended_share",
+        "repeated_4grams",
+        "engine_gap_mean",
+        "engine_gap_max",
+        "engine_kl",
+        "explained_variance",
+        "policy_loss",
+        "value_loss",
+        "kl_loss",
+        "ptx_loss",
+        "approx_kl",
+        "ratio_mean",
+        "ratio_max",
+        "clip_fraction",
+        "gradient_norm",
+        "value_gradient_norm",
+        "learning_rate",
+    ];
+    assert_eq!(names, expected);
+    assert!(records.metrics.iter().flatten().all(|(_, value)| value.is_finite()));
+    // Engine and trainer share their arithmetic up to rounding.
+    assert!(records.values("engine_gap_max").iter().all(|&gap| gap < 1e-4));
+    assert_eq!(records.values("held_out_score_mean"), records.values("score_mean"));
+    // One reply a prompt, in the first round and then every five.
+    let shown: Vec<u64> = records.texts.iter().map(|(step, _)| *step).collect();
+    assert_eq!(shown, [1, 1, 1]);
+    assert!(records.texts[0].1.contains("score "), "{:?}", records.texts);
+}
+
+#[test]
+fn a_target_moves_the_coefficient() {
+    let config = PpoConfig {
+        kl_target: Some(KlTarget::NatsPerToken(1e-6)),
+        kl_horizon: 60.0,
+        iterations: 4,
+        ..small()
+    };
+    let coefficients = run(&config, &vowels, &prompts(4)).unwrap().values("kl_coefficient");
+    // No KL in the first round: down by a fifth of 6 / 60; then up as fast as may be.
+    let expected = [0.05, 0.05 * 0.98, 0.05 * 0.98 * 1.02];
+    for (found, expected) in coefficients.iter().zip(expected) {
+        assert!((found - expected).abs() < 1e-6, "{coefficients:?}");
+    }
+}
+
+#[test]
+fn a_reward_that_is_exploited_is_noted() {
+    // The held-out judge dislikes what the reward likes.
+    let dislike = |dialogue: &Dialogue| -vowels(dialogue);
+    let mut records = Records::default();
+    let prompts = prompts(8);
+    let inputs = Inputs::<B>::new(policy(1), &vowels, &prompts).with_held_out_reward(&dislike);
+    learner(16).run(inputs, 1, &mut records, &mut NoCheckpoints).unwrap();
+    assert!(records.notes.iter().any(|note| note.contains("exploit")), "{:?}", records.notes);
+}
+
+#[test]
+fn ends_where_the_caller_says() {
+    let mut records = Records::default();
+    let mut stop = |_: &Iteration<'_, _>| Ok(ControlFlow::Break(()));
+    let prompts = prompts(4);
+    let inputs = Inputs::<B>::new(policy(1), &vowels, &prompts);
+    small().run_with(inputs, 7, &mut records, &mut NoCheckpoints, &mut stop).unwrap();
+    assert_eq!(records.metrics.len(), 1);
+    assert!(records.finished);
+}
+
+#[test]
+fn stops_when_the_kl_explodes() {
+    // One violent step, then a round that is beyond any reasonable KL.
+    let mut config = PpoConfig { max_kl_per_sequence: 0.05, iterations: 9, ..small() };
+    config.optimizer.learning_rate = 0.05;
+    let error = run(&config, &vowels, &prompts(4)).unwrap_err();
+    assert!(matches!(error, Error::KlExploded { iteration: 2.., .. }), "{error}");
+    let message = error.to_string();
+    assert!(message.contains("learning rate") && message.contains("kl_coefficient"), "{message}");
+}
+
+#[test]
+fn stops_when_nobody_says_anything() {
+    // A reward for silence; every reply is the end-of-turn token alone in the end.
+    let silence = |dialogue: &Dialogue| -(dialogue.last_reply().unwrap_or_default().len() as f32);
+    let config = PpoConfig { kl_coefficient: 0.0, missing_end_penalty: 0.0, ..learner(60) };
+    let error = run(&config, &silence, &prompts(8)).unwrap_err();
+    assert!(matches!(error, Error::EmptyReplies { replies: 32, .. }), "{error}");
+    assert!(error.to_string().contains("chat template"), "{error}");
+}
+
+#[test]
+fn refuses_bad_input_before_it_draws() {
+    let run = |config: &PpoConfig, prompts: &[Dialogue]| {
+        let drawn = Cell::new(0);
+        let reward = |_: &Dialogue| {
+            drawn.set(drawn.get() + 1);
+            0.0
+        };
+        let error = run(config, &reward, prompts).unwrap_err();
+        assert_eq!(drawn.get(), 0);
+        error.to_string()
+    };
+    assert!(run(&small(), &[]).contains("no prompts"));
+    let long = Dialogue::from_user("a".repeat(CONTEXT - 6));
+    let message = run(&small(), &[Dialogue::from_user("a"), long.clone()]);
+    assert!(message.contains(&long.id()) && message.contains("32"), "{message}");
+    assert!(run(&PpoConfig { clip_low: 0.0, ..small() }, &prompts(1)).contains("`clip_low`"));
+    let lacking = PpoConfig { ptx_coefficient: 1.0, ..small() };
+    assert!(run(&lacking, &prompts(1)).contains("`ptx_coefficient` is set, but no rows"));
+}
+
+#[test]
+fn refuses_scores_that_are_missing_or_not_finite() {
+    struct Short;
+    impl Reward for Short {
+        fn reward(&self, dialogues: &[Dialogue]) -> Result<Vec<f32>, language_model::Error> {
+            Ok(vec![0.0; dialogues.len() - 1])
+        }
+    }
+    let error = |reward: &dyn Reward| run(&small(), reward, &prompts(2)).unwrap_err();
+    assert!(matches!(error(&Short), Error::Scores { expected: 6, found: 5 }));
+    let found = error(&|_: &Dialogue| f32::NAN);
+    assert!(matches!(found, Error::Score { iteration: 1, .. }), "{found}");
+}
+
+#[test]
+fn a_score_beyond_reason_stops_the_run_with_its_iteration() {
+    let mut config = small();
+    config.whiten_advantages.over = Over::Nothing;
+    let error = run(&config, &|_: &Dialogue| f32::MAX, &prompts(2)).unwrap_err();
+    let message = error.to_string();
+    assert!(message.contains("ppo") && message.contains("step 1"), "{message}");
+}
+
+#[test]
+fn a_failing_callback_is_named() {
+    let mut after = |_: &Iteration<'_, _>| -> Result<ControlFlow<()>, CallbackError> {
+        Err("disk full".into())
+    };
+    let prompts = prompts(2);
+    let inputs = Inputs::<B>::new(policy(1), &vowels, &prompts);
+    let error =
+        small().run_with(inputs, 1, &mut Silent, &mut NoCheckpoints, &mut after).unwrap_err();
+    assert!(error.to_string().contains("iteration 1 failed: disk full"), "{error}");
+}

@@ -1,0 +1,177 @@
+//! A whole update against TRL's: the same models, the same rollout, one optimiser step, the same weights.
+
+use crate::actor_critic::{ActorCritic, Critic};
+use crate::estimate::estimate;
+use crate::rollout::{Rollout, penalised};
+use crate::test_support::{B, assert_close};
+use crate::update::{Learner, Round};
+use crate::{Experience, Over, PpoConfig, Preset, ScorePlace, ValueStart};
+use burn::module::{AutodiffModule, Module, ModuleVisitor, Param};
+use burn::prelude::{Backend, Tensor};
+use burn_flex::FlexDevice;
+use dialogue::Dialogue;
+use language_model::{StopReason, stream};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use transformer::{Decoder, ModelConfig, ScalarHead, ScalarModel, Weights};
+
+fn folder(case: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/trl_update").join(case)
+}
+
+fn decoder(folder: &Path) -> Decoder<B> {
+    let config = ModelConfig::from_folder(folder).unwrap();
+    let mut weights = Weights::from_folder(folder).unwrap();
+    Decoder::from_weights(&config, &mut weights, &FlexDevice).unwrap()
+}
+
+fn value_model(folder: &Path) -> ScalarModel<B> {
+    let config = ModelConfig::from_folder(folder).unwrap();
+    let mut weights = Weights::from_folder(folder).unwrap();
+    let decoder = Decoder::from_weights(&config, &mut weights, &FlexDevice).unwrap();
+    let head = weights.take("score.weight", &[1, config.hidden_size]).unwrap();
+    ScalarModel::new(decoder, ScalarHead::from_weight(head, &FlexDevice))
+}
+
+/// All numbers of a module in the order of its parameters.
+struct Flat(Vec<f32>);
+
+impl<B: Backend> ModuleVisitor<B> for Flat {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        self.0.extend(param.val().into_data().iter::<f32>());
+    }
+}
+
+fn flat<M: Module<Inner>>(module: &M) -> Vec<f32> {
+    let mut flat = Flat(Vec::new());
+    module.visit(&mut flat);
+    flat.0
+}
+
+type Inner = burn_flex::Flex;
+
+#[expect(clippy::cast_possible_truncation, reason = "the reference's numbers have 32 bits")]
+fn row(value: &Value) -> Vec<f32> {
+    value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap() as f32).collect()
+}
+
+fn tokens(value: &Value) -> Vec<u32> {
+    let token = |token: &Value| u32::try_from(token.as_u64().unwrap()).unwrap();
+    value.as_array().unwrap().iter().map(token).collect()
+}
+
+fn config(settings: &Value) -> PpoConfig {
+    let number = |name: &str| settings[name].as_f64().unwrap();
+    #[expect(clippy::cast_possible_truncation, reason = "settings have 32 bits")]
+    let single = |name: &str| settings[name].as_f64().unwrap() as f32;
+    let mut config = PpoConfig {
+        temperature: single("temperature"),
+        missing_end_penalty: single("missing_eos_penalty"),
+        max_tokens: usize::try_from(settings["width"].as_u64().unwrap()).unwrap(),
+        epochs: 1,
+        prompts_per_iteration: 8,
+        samples_per_prompt: 1,
+        ..PpoConfig::preset(Preset::Trl)
+    };
+    if settings["whiten_rewards"].as_bool().unwrap() {
+        config.whiten_rewards.over = Over::Round;
+    }
+    config.optimizer.learning_rate = number("learning_rate");
+    config
+}
+
+fn rollout(entry: &Value, config: &PpoConfig) -> Rollout {
+    let (prompt, response) = (tokens(&entry["prompt"]), tokens(&entry["response"]));
+    let ended = entry["ended"].as_bool().unwrap();
+    Rollout {
+        prompt: Dialogue::from_user("q"),
+        reply: String::new(),
+        reply_start: prompt.len(),
+        engine_log_probs: row(&entry["log_probs"]),
+        slots_after: ScorePlace::AfterLast.slots_after(response.len(), config.max_tokens),
+        tokens: [prompt, response].concat(),
+        stopped: if ended { StopReason::Stop } else { StopReason::Length },
+    }
+}
+
+fn one_update(case: &str) {
+    let folder = folder(case);
+    let text = std::fs::read_to_string(folder.join("case.json")).unwrap();
+    let known: Value = serde_json::from_str(&text).unwrap();
+    let config = config(&known["settings"]);
+    let entries = known["rows"].as_array().unwrap();
+    let rollouts: Vec<Rollout> = entries.iter().map(|entry| rollout(entry, &config)).collect();
+
+    let policy = decoder(&folder.join("policy"));
+    let model = value_model(&folder.join("value"));
+    let critic = Critic::separate(&policy, Some(ValueStart { model, mean: 0.0, std: 1.0 }));
+    let actor = ActorCritic { decoder: policy, critic };
+    let reference = decoder(&folder.join("reference")).valid();
+    let before = flat(&actor.valid());
+
+    let estimates = estimate(&actor.valid(), &reference, &rollouts, &config).unwrap();
+    let column =
+        |name: &str| entries.iter().flat_map(|entry| row(&entry[name])).collect::<Vec<_>>();
+    assert_close(&estimates.log_probs.concat(), &column("log_probs"), 1e-5);
+    assert_close(&estimates.reference_log_probs.concat(), &column("reference_log_probs"), 1e-5);
+    assert_close(&estimates.values.concat(), &column("values"), 1e-5);
+
+    let scores: Vec<f32> =
+        entries.iter().map(|entry| row(&Value::Array(vec![entry["score"].clone()]))[0]).collect();
+    let scores = penalised(&rollouts, &scores, config.missing_end_penalty);
+    let experience = Experience::new(&config, config.kl_coefficient, &estimates, &scores);
+    assert_close(&experience.advantages.concat(), &column("advantages"), 2e-5);
+    assert_close(&experience.returns.concat(), &column("returns"), 2e-5);
+
+    let round = Round {
+        iteration: 1,
+        rollouts: &rollouts,
+        estimates: &estimates,
+        experience: &experience,
+        kl_coefficient: config.kl_coefficient,
+        ptx: Vec::new(),
+    };
+    let mut learner = Learner::new(&config);
+    let (actor, metrics) = learner.learn(actor, &round, &mut stream(1)).unwrap();
+    let update = &known["updates"][0];
+    let near = |found: f64, expected: &Value| {
+        let expected = expected.as_f64().unwrap();
+        assert!((found - expected).abs() < 1e-5 * expected.abs().max(1.0), "{found} {expected}");
+    };
+    near(metrics.policy_loss, &update["policy_loss"]);
+    near(metrics.value_loss, &update["value_loss"]);
+    near(metrics.clip_fraction, &update["clip_fraction"]);
+    near(metrics.gradient_norm, &known["policy_gradient_norm"]);
+    near(metrics.value_gradient_norm, &known["value_gradient_norm"]);
+
+    let model = value_model(&folder.join("value_after"));
+    let policy_after = decoder(&folder.join("policy_after"));
+    let critic = Critic::separate(&policy_after, Some(ValueStart { model, mean: 0.0, std: 1.0 }));
+    let expected = flat(&ActorCritic { decoder: policy_after, critic }.valid());
+    let found = flat(&actor.valid());
+    // The first step of AdamW moves every weight by about the learning rate, whatever the size of its gradient: only
+    // where a gradient is nearly 0 may rounding decide the direction.
+    let rate = config.optimizer.learning_rate;
+    let moved = |after: f32, before: f32| f64::from(after - before).abs() > 0.1 * rate;
+    let mut apart = 0;
+    for ((found, expected), before) in found.iter().zip(&expected).zip(&before) {
+        assert_eq!(
+            moved(*found, *before),
+            moved(*expected, *before),
+            "{found} {expected} {before}"
+        );
+        apart += usize::from((found - expected).abs() > 1e-5);
+    }
+    assert_eq!(found.len(), expected.len());
+    assert!(apart <= found.len() / 500, "{apart} of {} weights differ", found.len());
+}
+
+#[test]
+fn the_weights_after_a_step_are_those_of_trl() {
+    one_update("plain");
+}
+
+#[test]
+fn with_whitened_rewards_and_at_a_lower_temperature_too() {
+    one_update("whitened");
+}

@@ -1,0 +1,377 @@
+//! The numerics against those of TRL and `OpenRLHF`, whose own functions made the fixtures; see `fixtures/README.md`.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use burn::backend::Autodiff;
+use burn::prelude::Tensor;
+use burn_flex::{Flex, FlexDevice};
+use ppo::{
+    Advantage, Aggregation, Clip, Counts, Estimates, Experience, KlEstimator, Over, PpoConfig,
+    Preset, Variance, Whitening, adapted_coefficient, approximate_kl, clip_fraction,
+    importance_weights, kl_loss, kl_per_token, policy_loss, value_loss, whiten,
+};
+use serde_json::Value;
+
+type B = Autodiff<Flex>;
+
+/// The largest difference from the references, relative to the larger of 1 and the number.
+const TOLERANCE: f64 = 1e-5;
+
+fn fixture(name: &str) -> Value {
+    let path = format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"));
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the references' numbers have 32 bits")]
+fn number(value: &Value) -> f32 {
+    value.as_f64().unwrap() as f32
+}
+
+fn list<T>(value: &Value, of: impl Fn(&Value) -> T) -> Vec<T> {
+    value.as_array().unwrap_or_else(|| panic!("{value} is no list")).iter().map(of).collect()
+}
+
+fn row(value: &Value) -> Vec<f32> {
+    list(value, number)
+}
+
+fn rows(value: &Value) -> Vec<Vec<f32>> {
+    list(value, row)
+}
+
+/// One entry of every row of a case.
+fn column(case: &Value, name: &str) -> Vec<Vec<f32>> {
+    list(&case["rows"], |entry| row(&entry[name]))
+}
+
+fn index(value: &Value) -> usize {
+    usize::try_from(value.as_u64().unwrap()).unwrap()
+}
+
+fn assert_near(found: f64, expected: &Value, what: &str) {
+    let expected = expected.as_f64().unwrap();
+    let error = (found - expected).abs();
+    assert!(error <= TOLERANCE * expected.abs().max(1.0), "{what}: {found} is not {expected}");
+}
+
+fn assert_rows(found: &[Vec<f32>], expected: &[Vec<f32>], what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (place, (found, expected)) in found.iter().zip(expected).enumerate() {
+        assert_eq!(found.len(), expected.len(), "{what} {place}");
+        for (found, expected) in found.iter().zip(expected) {
+            let error = f64::from((found - expected).abs());
+            let limit = TOLERANCE * f64::from(expected.abs().max(1.0));
+            assert!(error <= limit, "{what} {place}: {found} is not {expected}");
+        }
+    }
+}
+
+fn tensor(row: &[f32]) -> Tensor<B, 1> {
+    Tensor::from_floats(row, &FlexDevice)
+}
+
+/// A loss of flat numbers, and its gradient as rows of these lengths.
+fn with_gradient(
+    new: &[Vec<f32>],
+    loss: impl Fn(Tensor<B, 1>) -> Tensor<B, 1>,
+) -> (f64, Vec<Vec<f32>>) {
+    let leaf = tensor(&new.concat()).require_grad();
+    let loss = loss(leaf.clone());
+    let value = f64::from(loss.clone().inner().into_scalar());
+    let gradient: Vec<f32> = leaf.grad(&loss.backward()).unwrap().into_data().to_vec().unwrap();
+    let mut rest = gradient.as_slice();
+    let rows = new.iter().map(|row| {
+        let (own, others) = rest.split_at(row.len());
+        rest = others;
+        own.to_vec()
+    });
+    (value, rows.collect())
+}
+
+/// The weight of every number of these rows.
+fn weights(aggregation: Aggregation, rows: &[Vec<f32>]) -> Vec<f32> {
+    let tokens = rows.iter().map(Vec::len).sum();
+    let (replies, round_tokens) = (rows.len(), tokens);
+    let counts = Counts { replies, tokens, round_tokens, minibatches: 1, max_tokens: 12 };
+    let of = |row: &Vec<f32>| vec![aggregation.weight(row.len(), &counts); row.len()];
+    rows.iter().flat_map(of).collect()
+}
+
+fn estimator(name: &Value) -> KlEstimator {
+    serde_json::from_value(name.clone()).unwrap()
+}
+
+/// TRL's settings of a case, on top of the preset.
+fn trl_config(settings: &Value) -> PpoConfig {
+    let mut config = PpoConfig::preset(Preset::Trl);
+    let over =
+        if settings["whiten_rewards"].as_bool().unwrap() { Over::Round } else { Over::Nothing };
+    config.whiten_rewards.over = over;
+    config.kl_estimator = estimator(&settings["kl_estimator"]);
+    config.kl_coefficient = number(&settings["kl_coef"]);
+    config.gamma = number(&settings["gamma"]);
+    config.lambda = number(&settings["lam"]);
+    (config.clip_low, config.clip_high) =
+        (number(&settings["cliprange"]), number(&settings["cliprange"]));
+    config.value_clip = number(&settings["cliprange_value"]);
+    config
+}
+
+fn estimates(case: &Value) -> Estimates {
+    let log_probs = column(case, "log_probs");
+    let values = list(&case["rows"], |entry| match entry.get("values") {
+        Some(values) => row(values),
+        None => vec![0.0; row(&entry["log_probs"]).len()],
+    });
+    Estimates {
+        engine_log_probs: log_probs.clone(),
+        log_probs,
+        reference_log_probs: column(case, "reference_log_probs"),
+        values,
+        entropies: Vec::new(),
+    }
+}
+
+#[test]
+fn trl_rewards_advantages_and_returns() {
+    let trl = fixture("trl.json");
+    for (name, case) in trl["cases"].as_object().unwrap() {
+        let config = trl_config(&case["settings"]);
+        let estimates = estimates(case);
+        let scores: Vec<f32> = list(&case["rows"], |entry| number(&entry["penalised_score"]));
+        let found = Experience::new(&config, config.kl_coefficient, &estimates, &scores);
+        assert_rows(&found.rewards, &column(case, "rewards"), &format!("{name}: rewards"));
+        assert_rows(&found.advantages, &column(case, "advantages"), &format!("{name}: advantages"));
+        assert_rows(&found.returns, &column(case, "returns"), &format!("{name}: returns"));
+        for entry in case["rows"].as_array().unwrap() {
+            let (policy, reference) =
+                (row(&entry["log_probs"]), row(&entry["reference_log_probs"]));
+            let kl = kl_per_token(&policy, &reference, config.kl_estimator, None);
+            assert_rows(&[kl], &[row(&entry["kl"])], &format!("{name}: KL"));
+        }
+    }
+}
+
+#[test]
+fn trl_losses_and_their_gradients() {
+    let trl = fixture("trl.json");
+    for (name, case) in trl["cases"].as_object().unwrap() {
+        let config = trl_config(&case["settings"]);
+        let coefficient = number(&case["settings"]["vf_coef"]);
+        let width = index(&case["settings"]["width"]);
+        for update in case["updates"].as_array().unwrap() {
+            let of: Vec<usize> = list(&update["rows"], index);
+            let take = |column: Vec<Vec<f32>>| -> Vec<Vec<f32>> {
+                of.iter().map(|&row| column[row].clone()).collect()
+            };
+            let old = take(column(case, "log_probs"));
+            let advantages = take(column(case, "advantages"));
+            let new = rows(&update["new_log_probs"]);
+            let clip = Clip { low: config.clip_low, high: config.clip_high, dual: None };
+            let (loss, gradient) = with_gradient(&new, |new| {
+                let weights = tensor(&weights(Aggregation::Token, &old));
+                policy_loss(new, tensor(&old.concat()), tensor(&advantages.concat()), weights, clip)
+            });
+            assert_near(loss, &update["policy_loss"], &format!("{name}: policy loss"));
+            // Where a ratio is 1 up to rounding the maximum may take either side; both have the same gradient.
+            assert_rows(&gradient, &rows(&update["policy_gradient"]), &format!("{name}: gradient"));
+
+            let [values, returns] = ["values", "returns"].map(|name| take(column(case, name)));
+            let (loss, gradient) = with_gradient(&rows(&update["new_values"]), |new| {
+                let weights = tensor(&weights(Aggregation::Token, &values));
+                let (old, returns) = (tensor(&values.concat()), tensor(&returns.concat()));
+                value_loss(new, old, returns, weights, config.value_clip) * coefficient
+            });
+            let whole = update["value_loss"].as_f64().unwrap() * f64::from(coefficient);
+            assert_near(loss, &whole.into(), &format!("{name}: value loss"));
+            assert_rows(&gradient, &rows(&update["value_gradient"]), &format!("{name}: gradient"));
+
+            let (new, old) = (new.concat(), old.concat());
+            let found = clip_fraction(&new, &old, &advantages.concat(), clip);
+            assert_near(found, &update["clip_fraction"], &format!("{name}: clip fraction"));
+            // Theirs runs over padding too, where nothing has moved.
+            let padded = (of.len() * width) as f64;
+            let found = approximate_kl(&new, &old) * new.len() as f64 / padded;
+            assert_near(
+                found,
+                &update["approx_kl_with_padding"],
+                &format!("{name}: approximate KL"),
+            );
+        }
+    }
+}
+
+#[test]
+fn trl_whitening() {
+    for case in fixture("trl.json")["whiten"].as_array().unwrap() {
+        let mut found = rows(&case["rows"]);
+        whiten(&mut found, Variance::Unbiased, case["shift_mean"].as_bool().unwrap());
+        assert_rows(&found, &rows(&case["whitened"]), "whitening");
+    }
+}
+
+#[test]
+fn openrlhf_kl() {
+    let fixture = fixture("openrlhf.json");
+    let kl = &fixture["kl"];
+    let (policy, reference) = (rows(&kl["log_probs"]), rows(&kl["reference_log_probs"]));
+    for name in ["k1", "k2", "k3"] {
+        let estimator = estimator(&name.into());
+        let pairs = policy.iter().zip(&reference);
+        let found: Vec<Vec<f32>> =
+            pairs.map(|(one, other)| kl_per_token(one, other, estimator, Some(10.0))).collect();
+        assert_rows(&found, &rows(&kl[name]), name);
+    }
+}
+
+#[test]
+fn openrlhf_kl_in_the_loss() {
+    let fixture = fixture("openrlhf.json");
+    let all = &fixture["kl_loss"];
+    let (new, reference) = (rows(&all["log_probs"]), rows(&all["reference_log_probs"]));
+    let mut tried = 0;
+    for case in all["cases"].as_array().unwrap() {
+        // A gradient that is not that of the loss is their own invention.
+        if case["unbiased_gradient"].as_bool().unwrap() {
+            continue;
+        }
+        let (loss, gradient) = with_gradient(&new, |tensor_of| {
+            let weights = tensor(&weights(Aggregation::Token, &new));
+            let estimator = estimator(&case["estimator"]);
+            kl_loss(tensor_of, tensor(&reference.concat()), weights, estimator, Some(10.0))
+        });
+        assert_near(loss, &case["loss"], "KL loss");
+        assert_rows(&gradient, &rows(&case["gradient"]), "KL gradient");
+        tried += 1;
+    }
+    assert_eq!(tried, 3);
+}
+
+#[test]
+fn openrlhf_advantages() {
+    let fixture = fixture("openrlhf.json");
+    let mut tried = 0;
+    for (name, case) in fixture["experience"].as_object().unwrap() {
+        let settings = &case["settings"];
+        let mut config = PpoConfig::preset(Preset::OpenRlhf);
+        config.advantage = match settings["estimator"].as_str().unwrap() {
+            "gae" => Advantage::Gae,
+            "rloo" => Advantage::Rloo,
+            "group_norm" => Advantage::GroupNormalised,
+            "reinforce_baseline" | "dr_grpo" => Advantage::GroupCentred,
+            // Without any baseline; minus the mean of the batch: not offered.
+            "reinforce" | "flash_reinforce" => continue,
+            other => panic!("{other}"),
+        };
+        // Theirs can leave out the division alone.
+        if settings["no_std_norm"].as_bool().unwrap() {
+            continue;
+        }
+        if !matches!(settings["estimator"].as_str(), Some("gae" | "reinforce_baseline")) {
+            config.whiten_advantages = Whitening { over: Over::Nothing, ..Whitening::default() };
+        }
+        config.gamma = number(&settings["gamma"]);
+        config.lambda = number(&settings["lambda"]);
+        config.kl_estimator = estimator(&settings["kl_estimator"]);
+        let [low, high] = [0, 1].map(|end| number(&settings["reward_clip_range"][end]));
+        config.score_clip = Some(high);
+        config.samples_per_prompt = index(&settings["samples_per_prompt"]);
+        let mut scores: Vec<f32> = list(&case["rows"], |entry| number(&entry["penalised_score"]));
+        if config.advantage == Advantage::Gae {
+            // Ours is as far on both sides; without a baseline it makes no odds when a score is clipped.
+            scores.iter_mut().for_each(|score| *score = score.clamp(low, high));
+        } else {
+            assert!((low + high).abs() < f32::EPSILON, "{name}");
+        }
+        let coefficient = number(&settings["kl_coefficient"]);
+        let found = Experience::new(&config, coefficient, &estimates(case), &scores);
+        assert_rows(&found.rewards, &column(case, "rewards"), &format!("{name}: rewards"));
+        assert_rows(&found.advantages, &column(case, "advantages"), &format!("{name}: advantages"));
+        if config.advantage == Advantage::Gae {
+            assert_rows(&found.returns, &column(case, "returns"), &format!("{name}: returns"));
+        }
+        tried += 1;
+    }
+    assert!(tried >= 11, "{tried}");
+}
+
+#[test]
+fn openrlhf_policy_losses() {
+    let fixture = fixture("openrlhf.json");
+    let all = &fixture["policy_loss"];
+    let mut tried = 0;
+    for (name, case) in all["cases"].as_object().unwrap() {
+        let settings = &case["settings"];
+        let corrected = settings["is_correction_level"] != "off";
+        let clipped_at_the_top = settings["is_correction_mode"] == "clip"
+            && settings["is_correction_level"] == "token"
+            && number(&settings["is_correction_threshold"][0]) <= 0.0;
+        // Sequence ratios, and corrections that leave tokens out, are not offered.
+        if settings["policy_loss_type"] != "ppo" || (corrected && !clipped_at_the_top) {
+            continue;
+        }
+        let inputs = case.get("inputs").unwrap_or(&all["inputs"]);
+        let [new, old, advantages] =
+            ["log_probs", "old_log_probs", "advantages"].map(|name| rows(&inputs[name]));
+        let token_mean = settings["token_level_loss"].as_bool().unwrap();
+        let aggregation = if token_mean { Aggregation::Token } else { Aggregation::Sequence };
+        let mut weights = weights(aggregation, &new);
+        if corrected {
+            let engine = rows(&inputs["rollout_log_probs"]).concat();
+            let cap = number(&settings["is_correction_threshold"][1]);
+            let by = importance_weights(&old.concat(), &engine, cap);
+            weights.iter_mut().zip(by).for_each(|(weight, by)| *weight *= by);
+        }
+        let clip = Clip {
+            low: number(&settings["clip_eps_low"]),
+            high: number(&settings["clip_eps_high"]),
+            dual: settings["dual_clip"].as_f64().map(|_| number(&settings["dual_clip"])),
+        };
+        let (loss, gradient) = with_gradient(&new, |new| {
+            let (old, advantages) = (tensor(&old.concat()), tensor(&advantages.concat()));
+            policy_loss(new, old, advantages, tensor(&weights), clip)
+        });
+        assert_near(loss, &case["step_loss"], name);
+        assert_rows(&gradient, &rows(&case["gradient"]), name);
+        tried += 1;
+    }
+    assert_eq!(tried, 7);
+}
+
+#[test]
+fn openrlhf_value_losses() {
+    let fixture = fixture("openrlhf.json");
+    let all = &fixture["value_loss"];
+    let [values, old, returns] =
+        ["values", "old_values", "returns"].map(|name| rows(&all["inputs"][name]));
+    for case in all["cases"].as_array().unwrap() {
+        let token_mean = case["token_level_loss"].as_bool().unwrap();
+        let aggregation = if token_mean { Aggregation::Token } else { Aggregation::Sequence };
+        let clip = case["clip"].as_f64().map_or(f32::MAX, |_| number(&case["clip"]));
+        let weights = weights(aggregation, &values);
+        let (loss, gradient) = with_gradient(&values, |values| {
+            let (old, returns) = (tensor(&old.concat()), tensor(&returns.concat()));
+            value_loss(values, old, returns, tensor(&weights), clip)
+        });
+        assert_near(loss, &case["step_loss"], "value loss");
+        assert_rows(&gradient, &rows(&case["gradient"]), "value gradient");
+    }
+}
+
+#[test]
+fn openrlhf_adaptive_coefficient() {
+    for case in fixture("openrlhf.json")["adaptive_kl"].as_array().unwrap() {
+        let of = |value: &Value| value.as_f64().unwrap();
+        let mut coefficient = of(&case["coefficient"]);
+        for step in case["steps"].as_array().unwrap() {
+            coefficient = adapted_coefficient(
+                coefficient,
+                of(&step["kl"]),
+                of(&case["target"]),
+                of(&step["replies"]),
+                of(&case["horizon"]),
+            );
+            assert_near(coefficient, &step["coefficient"], "coefficient");
+        }
+    }
+}

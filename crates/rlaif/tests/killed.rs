@@ -1,0 +1,172 @@
+//! A run that is killed again and again ends at the same bytes as one that nobody disturbs.
+//!
+//! `RLAIF_KILLS` says how often every stage is killed, 2 without it; a long form by hand:
+//!
+//! ```sh
+//! RLAIF_KILLS=40 cargo test --release -p rlaif --test killed -- --nocapture
+//! ```
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, reason = "the long form shows how far it is")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// A loop small enough for a test: every stage does its real work, on a handful of prompts; training stages take several
+/// steps and keep their state after each.
+const SMALL: [&str; 18] = [
+    "prompts.red_team_count=10",
+    "prompts.helpful_count=6",
+    "prompts.held_out=6",
+    "critique_revision.revisions=2",
+    "sft.epochs=2",
+    "sft.tokens_per_step=256",
+    "red_team.requests=4",
+    "preference_model.epochs=2",
+    "preference_model.tokens_per_step=512",
+    "ppo.iterations=4",
+    "ppo.prompts_per_iteration=4",
+    "ppo.samples_per_prompt=2",
+    "ppo.value_model=separate",
+    "ppo.kl_target.nats_per_sequence=1.0",
+    "ppo.samples_every=2",
+    "checkpoints.every.steps=1",
+    "checkpoints.keep=2",
+    "engine.rows=8",
+];
+
+/// The stages as commands.
+const STAGES: [&str; 8] = [
+    "critique-revision",
+    "sft",
+    "red-team",
+    "ai-feedback",
+    "preference-model",
+    "ppo",
+    "evals",
+    "report",
+];
+
+fn rlaif(folder: &Path, command: &str, arguments: &[&str]) -> Command {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_rlaif"));
+    process.current_dir(folder).stdin(Stdio::null()).args([command, "--name", "small"]);
+    for setting in SMALL {
+        process.args(["--set", setting]);
+    }
+    process.args(arguments);
+    process
+}
+
+fn output(mut command: Command) -> (Output, String) {
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output, text)
+}
+
+/// Every file under a folder by its path, but for those that hold times.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(current) = folders.pop() {
+        for entry in fs::read_dir(current).unwrap().map(Result::unwrap) {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.file_name().is_some_and(|name| name != "done.json") {
+                let name = path.strip_prefix(folder).unwrap().to_owned();
+                found.insert(name, fs::read(&path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+/// Moments that look random and are the same in every run of the test.
+struct Moments(u64);
+
+impl Moments {
+    /// A number from 0 to 1.
+    fn next(&mut self) -> f64 {
+        // Knuth's linear congruential generator; its upper bits.
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        f64::from(u32::try_from(self.0 >> 32).unwrap()) / f64::from(u32::MAX)
+    }
+}
+
+/// Runs a stage, killing it at random moments of the time that it takes undisturbed, and gives the number of kills.
+fn killed(
+    folder: &Path,
+    stage: &str,
+    takes: Duration,
+    kills: usize,
+    moments: &mut Moments,
+) -> usize {
+    let mut done = 0;
+    // A process that comes through before its moment ends the stage.
+    while done < kills {
+        let mut child =
+            rlaif(folder, stage, &[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(takes.mul_f64(moments.next()));
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success(), "{stage} failed");
+            return done;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        done += 1;
+    }
+    let (output, message) = output(rlaif(folder, stage, &[]));
+    assert!(output.status.success(), "{message}");
+    done
+}
+
+#[test]
+fn every_stage_survives_being_killed() {
+    let kills = std::env::var("RLAIF_KILLS").map_or(2, |kills| kills.parse().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let [whole, disturbed] = ["whole", "disturbed"].map(|name| folder.path().join(name));
+    fs::create_dir_all(&whole).unwrap();
+    fs::create_dir_all(&disturbed).unwrap();
+    let run = |folder: &Path| folder.join("runs/small");
+    let mut moments = Moments(11);
+    for stage in STAGES {
+        let start = Instant::now();
+        let (output, message) = output(rlaif(&whole, stage, &[]));
+        assert!(output.status.success(), "{message}");
+        let takes = start.elapsed();
+        let done = killed(&disturbed, stage, takes, kills, &mut moments);
+        println!("{stage}: killed {done} times, {:.1} s undisturbed", takes.as_secs_f64());
+        let name = stage.replace('-', "_");
+        if stage == "report" {
+            continue;
+        }
+        let [left, right] = [&whole, &disturbed].map(|folder| files(&run(folder).join(&name)));
+        let names = |files: &BTreeMap<PathBuf, _>| files.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(names(&left), names(&right), "{stage}");
+        for (file, bytes) in &left {
+            assert!(*bytes == right[file], "{stage}: {} differs", file.display());
+        }
+    }
+    assert!(run(&disturbed).join("report.html").exists());
+    // States are gone with the stage; what `tensorboard` reads stays.
+    assert!(!run(&whole).join("ppo/states").exists());
+    assert!(run(&whole).join("tensorboard/ppo").exists());
+
+    // A finished run is not repeated, and one with other settings is refused.
+    let mark = run(&disturbed).join("ppo/done.json");
+    let before = fs::read(&mark).unwrap();
+    let (again, message) = output(rlaif(&disturbed, "run", &[]));
+    assert!(again.status.success(), "{message}");
+    let table = String::from_utf8_lossy(&again.stdout).into_owned();
+    assert!(table.contains("SL-CAI") && table.contains("report.html"), "{table}");
+    assert_eq!(before, fs::read(&mark).unwrap());
+    let other = ["--seed", "2", "--set", "ppo.clip_low=0.3"];
+    let (refused, message) = output(rlaif(&disturbed, "run", &other));
+    assert_eq!(refused.status.code(), Some(2), "{message}");
+    for word in ["seed: 1 there, 2 asked for", "ppo.clip_low", "--name"] {
+        assert!(message.contains(word), "`{word}` is missing in: {message}");
+    }
+}
