@@ -225,7 +225,7 @@ fn sft<B: AutodiffBackend>(
     let mut clock = Clock::after(WARM_UP_STEPS, "loss");
     let count = steps.len() as u64;
     let next = |_| steps.next().unwrap_or_default().to_vec();
-    config.fit_stream(decoder, count, next, 1, &mut clock)?;
+    config.fit_stream(decoder, count, next, 1, &mut clock, &mut NoCheckpoints)?;
     clock.tokens(parameters)
 }
 
@@ -260,7 +260,7 @@ fn reward_model<B: AutodiffBackend>(
         ..PreferenceModelConfig::default()
     };
     let mut clock = Clock::after(WARM_UP_STEPS, "loss");
-    config.fit(base, &preferences, 1, &mut clock)?;
+    config.fit(base, &preferences, 1, &mut clock, &mut NoCheckpoints)?;
     clock.tokens(parameters)
 }
 
@@ -361,7 +361,7 @@ fn flat_memory<B: AutodiffBackend>(device: &B::Device) -> Outcome<Value> {
         (0..SMALL_ROWS).map(row).collect()
     };
     let mut look = Look::default();
-    SftConfig::default().fit_stream(decoder, ALL_STEPS, rows, 1, &mut look)?;
+    SftConfig::default().fit_stream(decoder, ALL_STEPS, rows, 1, &mut look, &mut NoCheckpoints)?;
     let (Some(first), Some(last)) = (look.first, memory(PEAK)) else {
         return Err("this system does not say how much memory a process has held".into());
     };
