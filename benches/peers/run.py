@@ -256,17 +256,18 @@ def serving_rows(figures, arguments):
 
 
 def training_rows(measured, jobs, arguments):
-    """Speeds, highest memory, what the work adds to the memory of the libraries, and last losses.
+    """Figures, highest memory, what the work adds to the memory of the libraries, and last losses.
 
-    Ratios of speeds are above 1 where this project is faster, those of memory where it takes more.
+    The ratio of the speeds is above 1 where this project is faster, those of memory where it takes
+    more.
     """
     speed, peak = medians(measured, "per_second"), medians(measured, "peak_bytes")
     base, loss = medians(measured, "base_bytes"), medians(measured, "loss")
     added = {key: peak[key] - base[key] for key in peak if key in base}
     arms = [arm for arm in TRAINING_ARMS if arm in arguments.arms]
-    header = ["workload", "model", "unit"]
-    for title in ["speed", "peak MiB", "added MiB"]:
-        header += [f"{title} {arm}" for arm in arms] + ["ratio"]
+    header = ["workload", "model", "unit", *arms, "speed"]
+    for title in ["peak", "added"]:
+        header += [f"{title} MiB {arm}" for arm in arms] + [title]
     rows = [[*header, *(f"loss {arm}" for arm in arms)]]
     for job in jobs:
         keys = [(arm, name_of(stand_in(arm, job.workload), job.size)) for arm in arms]
