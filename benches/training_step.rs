@@ -15,7 +15,7 @@ use rand::Rng;
 use rlaif::language_model::stream;
 use rlaif::model_organism::assistant;
 use rlaif::sft::{Example, SftConfig};
-use rlaif::training::Silent;
+use rlaif::training::{NoCheckpoints, Silent};
 
 /// Rows of a step.
 const ROWS: usize = 16;
@@ -49,7 +49,8 @@ fn step<B: Backend>(bencher: Bencher) {
         .counter(ItemsCount::new(ROWS * TOKENS))
         .with_inputs(|| model.decoder.clone())
         .bench_local_values(|decoder| {
-            let fitted = config.fit_examples(decoder, &examples, 1, &mut Silent);
+            let fitted =
+                config.fit_examples(decoder, &examples, 1, &mut Silent, &mut NoCheckpoints);
             B::sync(&device).expect("the device finishes its work");
             fitted
         });

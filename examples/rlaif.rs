@@ -13,8 +13,9 @@ use rlaif::dialogue::{Comparison, Dialogue, Preference};
 use rlaif::language_model::{Error, Generate, Prompt, Sampling, item_seed, stream};
 use rlaif::model_organism::world::{Kind, Request, Split, Verdict, judge, reply};
 use rlaif::model_organism::{assistant, constitution};
+use rlaif::ppo::Inputs;
 use rlaif::run::Settings;
-use rlaif::training::Progress;
+use rlaif::training::{NoCheckpoints, Progress};
 
 /// Where to compute: `Autodiff<Cuda>`, with the feature `cuda`, is an NVIDIA card.
 type Backend = Autodiff<Flex>;
@@ -26,7 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let constitution = constitution()?;
     let mut settings = Settings::embedded();
     settings.ppo.iterations = 12;
-    let observe = &mut Progress::new();
+    let (observe, keep) = (&mut Progress::new(), &mut NoCheckpoints);
     let [harmful, benign] = [true, false].map(|harmful| requests(Split::Training, harmful));
 
     // SL-CAI: the model criticises and revises its replies and learns from every revision. Its replies to benign requests
@@ -37,7 +38,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut lessons: Vec<Dialogue> = traces.iter().flat_map(Trace::revised_dialogues).collect();
     let helpful = answer(&model, &benign, "helpful")?;
     lessons.extend_from_slice(&helpful);
-    let sl_cai = settings.sft.fit(helpful_only.clone(), &lessons, SEED, observe)?;
+    let sl_cai = settings.sft.fit(helpful_only.clone(), &lessons, SEED, observe, keep)?;
 
     // AI feedback: the helpful-only model compares replies of SL-CAI, and a preference model learns to agree with it, and
     // with people about what is helpful.
@@ -46,10 +47,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let labels = label(&model, &constitution, &pairs, &settings.ai_feedback, SEED)?;
     let mut preferences: Vec<Preference> = labels.iter().map(Label::preference).collect();
     preferences.extend(helpful.iter().filter_map(helpfulness));
-    let reward = settings.preference_model.fit(sl_cai.clone(), &preferences, SEED, observe)?;
+    let config = &settings.preference_model;
+    let reward = config.fit(sl_cai.clone(), &preferences, SEED, observe, keep)?.model;
 
     // RL-CAI: proximal policy optimisation against the preference model.
-    let rl_cai = settings.ppo.run(sl_cai.clone(), &reward, &prompts, SEED, observe)?;
+    let inputs = Inputs::new(sl_cai.clone(), &reward, &prompts);
+    let rl_cai = settings.ppo.run(inputs, SEED, observe, keep)?;
     let folder = std::env::temp_dir().join("rl_cai");
     rl_cai.save(&folder)?;
 

@@ -9,7 +9,7 @@ use language_model::{item_seed, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sft::{Example, SftConfig};
-use training::{Observe, OptimizerConfig, Schedule, WarmUp};
+use training::{NoCheckpoints, Observe, OptimizerConfig, Schedule, WarmUp};
 use transformer::{Decoder, ModelConfig, ModelFiles, Precision, Tokenizer};
 
 /// Settings of pretraining.
@@ -72,7 +72,8 @@ impl PretrainConfig {
             tokens += length as u64;
             examples
         };
-        let decoder = self.sft().fit_stream(decoder, self.steps, next, self.seed, observe)?;
+        let (sft, keep) = (self.sft(), &mut NoCheckpoints);
+        let decoder = sft.fit_stream(decoder, self.steps, next, self.seed, observe, keep)?;
         let weights = decoder.weights().to_bytes(Precision::F16)?;
         Ok((encoder.folder(&config, weights, tokenizer_json), tokens))
     }

@@ -8,7 +8,7 @@ use burn::module::AutodiffModule;
 use burn::tensor::backend::AutodiffBackend;
 use language_model::{Prompt, item_seed};
 use sft::Example;
-use training::{Silent, State};
+use training::{NoCheckpoints, Silent, State};
 use transformer::{Decoder, Transformer, Weights};
 
 /// The file of a state that holds the reference, if it is not the policy as it came in.
@@ -80,6 +80,6 @@ fn learn_the_best<B: AutodiffBackend>(
             Example { tokens: rollout.tokens.clone(), weights }
         })
         .collect();
-    let silent = &mut Silent;
-    Ok(best.sft.fit_examples(decoder, &examples, seed, silent)?)
+    let (silent, keep) = (&mut Silent, &mut NoCheckpoints);
+    Ok(best.sft.fit_examples(decoder, &examples, seed, silent, keep)?)
 }

@@ -1,8 +1,11 @@
 //! The settings.
 
-use crate::Error;
+use crate::labels::smoothed;
+use crate::{Combine, Error, Labels};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use training::{OptimizerConfig, Overlong, Schedule, WarmUp};
+use transformer::LoraConfig;
 
 /// Settings of preference model training.
 ///
@@ -12,12 +15,22 @@ use training::{OptimizerConfig, Overlong, Schedule, WarmUp};
 /// | `tokens_per_step` | 2048 | tokens of an optimiser step, both dialogues of every pair and padding included |
 /// | `tokens_per_micro_batch` | 2048 | tokens that go through the model at once; lower saves memory and changes nothing else |
 /// | `held_out` | 0.1 | share of the prompts, in \[0, 1), that are not trained on and measure the model at the end |
+/// | `held_out_every` | 0 | steps between two looks at the held-out pairs; at 0 only at the end |
 /// | `reference_dialogues` | 256 | dialogues whose scores get mean 0 and standard deviation 1, at least 2 |
-/// | `overlong` | `"drop"` | `"drop"` or `"error"`: what becomes of a pair longer than the context |
+/// | `overlong` | `"drop"` | `"drop"`, `"error"` or `"oldest_turns"`: what becomes of a pair longer than the context, see [`Overlong`] |
+/// | `labels` | `"soft"` | `"soft"`, `"hard"` or `{ clamped = [LOW, HIGH] }`, see [`Labels`] |
+/// | `label_smoothing` | 0 | probability, in \[0, 0.5), that a label is the wrong one, see [`smoothed`] |
+/// | `margin` | 0 | nats by which the better reply should win, at least 0, see [`crate::bradley_terry_with_margin`] |
+/// | `centring` | 0 | coefficient, at least 0, of [`crate::centring`]; 0.01 is usual |
+/// | `weights` | 1 for each | how often pairs of a set are drawn, by its name, see [`crate::Source`] |
+/// | `lora` | none | fits an adapter and the head, and adds the adapter to the weights at the end, see [`LoraConfig`] |
+/// | `ensemble` | one score | several scores, see [`EnsembleConfig`] |
+/// | `robustness` | false | fits two more models to halves of the data, see [`crate::Robustness`]; about doubles the time |
 /// | `optimizer` | `learning_rate = 0.0001`, `beta_2 = 0.98` | see [`OptimizerConfig`] |
 /// | `schedule` | linear, `warm_up = { share = 0.03 }`, `floor = 0.1` | see [`Schedule`] |
 ///
-/// A single pair longer than `tokens_per_step` makes a step of its own.
+/// A single pair longer than `tokens_per_step` makes a step of its own. Reports compare with labels as they are, whatever
+/// `labels` and `label_smoothing` make of them for the loss.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PreferenceModelConfig {
@@ -29,14 +42,62 @@ pub struct PreferenceModelConfig {
     pub tokens_per_micro_batch: usize,
     /// Share of the prompts that only measure the model.
     pub held_out: f64,
+    /// Steps between two looks at the held-out pairs; 0 for none before the end.
+    pub held_out_every: u64,
     /// Dialogues that the scores are normalised on.
     pub reference_dialogues: usize,
     /// What becomes of a pair that is longer than the context.
     pub overlong: Overlong,
+    /// How much of a soft label is kept.
+    pub labels: Labels,
+    /// Probability that a label is the wrong one.
+    pub label_smoothing: f64,
+    /// Nats by which the better reply should win, of pairs that have no margin of their own.
+    pub margin: f64,
+    /// Coefficient of the pull of scores towards 0.
+    pub centring: f64,
+    /// How often pairs are drawn, by the name of their set.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub weights: BTreeMap<String, f64>,
+    /// The adapter that is fitted in place of all weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraConfig>,
+    /// How many scores are fitted.
+    pub ensemble: EnsembleConfig,
+    /// Whether two more models are fitted, to halves of the data.
+    pub robustness: bool,
     /// The optimiser.
     pub optimizer: OptimizerConfig,
     /// How the learning rate moves.
     pub schedule: Schedule,
+}
+
+/// How many scores are fitted, and how they become one reward.
+///
+/// | setting | default | meaning |
+/// |---|---|---|
+/// | `members` | 1 | models, each with a seed of its own, which decides its fresh heads and the order of its pairs |
+/// | `heads` | 1 | heads on the trunk of each model; they cost nothing and differ less than members do |
+/// | `combine` | `"mean"` | see [`Combine`] |
+///
+/// # References
+/// Heads that share a trunk agree more with each other than models that share nothing but their pretraining, and help
+/// less against exploitation: Eisenstein et al. (2023), arXiv 2312.09244.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EnsembleConfig {
+    /// Models.
+    pub members: usize,
+    /// Heads of each.
+    pub heads: usize,
+    /// How their scores become one reward.
+    pub combine: Combine,
+}
+
+impl Default for EnsembleConfig {
+    fn default() -> Self {
+        Self { members: 1, heads: 1, combine: Combine::Mean }
+    }
 }
 
 impl Default for PreferenceModelConfig {
@@ -46,8 +107,17 @@ impl Default for PreferenceModelConfig {
             tokens_per_step: 2048,
             tokens_per_micro_batch: 2048,
             held_out: 0.1,
+            held_out_every: 0,
             reference_dialogues: 256,
             overlong: Overlong::Drop,
+            labels: Labels::Soft,
+            label_smoothing: 0.0,
+            margin: 0.0,
+            centring: 0.0,
+            weights: BTreeMap::new(),
+            lora: None,
+            ensemble: EnsembleConfig::default(),
+            robustness: false,
             optimizer: OptimizerConfig {
                 learning_rate: 1e-4,
                 beta_2: 0.98,
@@ -59,41 +129,70 @@ impl Default for PreferenceModelConfig {
 }
 
 impl PreferenceModelConfig {
-    /// Checks every setting.
+    /// Checks every setting; those of an adapter need a model and are checked when fitting begins.
     ///
     /// # Errors
     /// [`training::Error::Setting`] names the first setting out of range.
     pub fn validate(&self) -> Result<(), Error> {
-        at_least("epochs", self.epochs, 1, "a whole number of at least 1")?;
-        for (setting, value) in [
-            ("tokens_per_step", self.tokens_per_step),
-            ("tokens_per_micro_batch", self.tokens_per_micro_batch),
-        ] {
-            at_least(setting, value as u64, 1, "a whole number of at least 1")?;
-        }
-        let references = self.reference_dialogues as u64;
-        at_least("reference_dialogues", references, 2, "a whole number of at least 2")?;
-        if !(0.0..1.0).contains(&self.held_out) {
-            return Err(training::Error::Setting {
-                setting: "held_out",
-                found: self.held_out.to_string(),
-                expected: "a number of at least 0 and below 1",
-            }
-            .into());
-        }
+        at_least("epochs", self.epochs, 1)?;
+        at_least("tokens_per_step", self.tokens_per_step as u64, 1)?;
+        at_least("tokens_per_micro_batch", self.tokens_per_micro_batch as u64, 1)?;
+        at_least("reference_dialogues", self.reference_dialogues as u64, 2)?;
+        at_least("ensemble.members", self.ensemble.members as u64, 1)?;
+        at_least("ensemble.heads", self.ensemble.heads as u64, 1)?;
+        let held_out = (0.0..1.0).contains(&self.held_out);
+        check("held_out", self.held_out, held_out, "a number of at least 0 and below 1")?;
+        let smoothing = (0.0..0.5).contains(&self.label_smoothing);
+        let expected = "a number of at least 0 and below 0.5";
+        check("label_smoothing", self.label_smoothing, smoothing, expected)?;
+        not_negative("margin", self.margin)?;
+        not_negative("centring", self.centring)?;
+        self.weights.values().try_for_each(|&weight| not_negative("weights", weight))?;
+        let measured = !self.robustness || self.held_out > 0.0;
+        check("robustness", self.robustness, measured, "false, or `held_out` above 0")?;
+        self.labels.validate()?;
+        self.ensemble.combine.validate()?;
         self.optimizer.validate()?;
         self.schedule.validate()?;
         Ok(())
     }
+
+    /// Checks that `weights` name none but these sets.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSource`] names the first that is not among them.
+    pub fn validate_sources(&self, sources: &[&str]) -> Result<(), Error> {
+        match self.weights.keys().find(|name| !sources.contains(&name.as_str())) {
+            Some(name) => {
+                Err(Error::UnknownSource { name: name.clone(), sources: sources.join("`, `") })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// What the loss takes for the probability that the chosen reply is better.
+    pub(crate) fn target(&self, probability: f64) -> f64 {
+        smoothed(self.labels.target(probability), self.label_smoothing)
+    }
 }
 
-fn at_least(
+fn at_least(setting: &'static str, value: u64, least: u64) -> Result<(), training::Error> {
+    let expected =
+        if least == 1 { "a whole number of at least 1" } else { "a whole number of at least 2" };
+    check(setting, value, value >= least, expected)
+}
+
+fn not_negative(setting: &'static str, value: f64) -> Result<(), training::Error> {
+    check(setting, value, value.is_finite() && value >= 0.0, "a number of at least 0")
+}
+
+fn check(
     setting: &'static str,
-    value: u64,
-    least: u64,
+    value: impl ToString,
+    in_range: bool,
     expected: &'static str,
 ) -> Result<(), training::Error> {
-    if value >= least {
+    if in_range {
         return Ok(());
     }
     Err(training::Error::Setting { setting, found: value.to_string(), expected })
@@ -105,39 +204,58 @@ mod tests {
 
     #[test]
     fn names_the_setting_out_of_range() {
-        let good = PreferenceModelConfig::default();
-        let cases = [
-            ("epochs", PreferenceModelConfig { epochs: 0, ..good.clone() }),
-            ("tokens_per_step", PreferenceModelConfig { tokens_per_step: 0, ..good.clone() }),
-            (
-                "tokens_per_micro_batch",
-                PreferenceModelConfig { tokens_per_micro_batch: 0, ..good.clone() },
-            ),
-            ("held_out", PreferenceModelConfig { held_out: 1.0, ..good.clone() }),
-            ("held_out", PreferenceModelConfig { held_out: f64::NAN, ..good.clone() }),
-            (
-                "reference_dialogues",
-                PreferenceModelConfig { reference_dialogues: 1, ..good.clone() },
-            ),
-            (
-                "learning_rate",
-                PreferenceModelConfig {
-                    optimizer: OptimizerConfig::default().with_learning_rate(-1.0),
-                    ..good.clone()
-                },
-            ),
-            (
-                "floor",
-                PreferenceModelConfig {
-                    schedule: Schedule::linear().with_floor(2.0),
-                    ..good.clone()
-                },
-            ),
+        type Config = PreferenceModelConfig;
+        type Change = fn(&mut Config);
+        let cases: [(&str, Change); 21] = [
+            ("epochs", |config| config.epochs = 0),
+            ("tokens_per_step", |config| config.tokens_per_step = 0),
+            ("tokens_per_micro_batch", |config| config.tokens_per_micro_batch = 0),
+            ("held_out", |config| config.held_out = 1.0),
+            ("held_out", |config| config.held_out = f64::NAN),
+            ("reference_dialogues", |config| config.reference_dialogues = 1),
+            ("ensemble.members", |config| config.ensemble.members = 0),
+            ("ensemble.heads", |config| config.ensemble.heads = 0),
+            ("ensemble.combine.mean_minus_std", |config| {
+                config.ensemble.combine = Combine::MeanMinusStd(-1.0);
+            }),
+            ("label_smoothing", |config| config.label_smoothing = 0.5),
+            ("label_smoothing", |config| config.label_smoothing = -0.1),
+            ("labels.clamped", |config| config.labels = Labels::Clamped([0.6, 0.4])),
+            ("margin", |config| config.margin = -0.1),
+            ("margin", |config| config.margin = f64::INFINITY),
+            ("centring", |config| config.centring = -0.1),
+            ("centring", |config| config.centring = f64::NAN),
+            ("weights", |config| config.weights = [("people".to_owned(), -1.0)].into()),
+            ("weights", |config| config.weights = [("people".to_owned(), f64::NAN)].into()),
+            ("robustness", |config| {
+                config.robustness = true;
+                config.held_out = 0.0;
+            }),
+            ("learning_rate", |config| config.optimizer.learning_rate = -1.0),
+            ("floor", |config| config.schedule.floor = 2.0),
         ];
-        for (name, config) in cases {
+        for (name, change) in cases {
+            let mut config = Config::default();
+            change(&mut config);
             let message = config.validate().unwrap_err().to_string();
             assert!(message.starts_with(&format!("`{name}` is ")), "{message}");
         }
-        good.validate().unwrap();
+        Config::default().validate().unwrap();
+    }
+
+    #[test]
+    fn reads_what_it_writes_and_refuses_the_unknown() {
+        let json = r#"{"labels":{"clamped":[0.4,0.6]},"weights":{"people":2.0},"lora":{"rank":4},
+            "ensemble":{"heads":3,"combine":{"mean_minus_std":0.5}},"centring":0.01}"#;
+        let config: PreferenceModelConfig = serde_json::from_str(json).unwrap();
+        config.validate().unwrap();
+        assert_eq!((config.ensemble.members, config.ensemble.heads), (1, 3));
+        assert_eq!(config.lora.as_ref().map(|lora| lora.rank), Some(4));
+        let written = serde_json::to_string(&config).unwrap();
+        assert_eq!(serde_json::from_str::<PreferenceModelConfig>(&written).unwrap(), config);
+        for wrong in [r#"{"labels":"firm"}"#, r#"{"ensemble":{"seeds":3}}"#, r#"{"centering":0.1}"#]
+        {
+            assert!(serde_json::from_str::<PreferenceModelConfig>(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! What a preference model can fail with.
 
+use std::path::PathBuf;
+
 /// Why a preference model could not be fitted, read or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -16,9 +18,33 @@ pub enum Error {
     /// A score or a label cannot be evaluated.
     #[error(transparent)]
     Evals(#[from] evals::Error),
+    /// A set of preferences has a weight or margins that it cannot have.
+    #[error("source `{name}`: `{key}` is {found}, expected {expected}")]
+    Source {
+        /// The name of the set.
+        name: String,
+        /// What is wrong.
+        key: &'static str,
+        /// The value found.
+        found: String,
+        /// The values allowed.
+        expected: &'static str,
+    },
+    /// The settings weigh a set that there is not.
+    #[error("`weights` names `{name}`, but the sources are `{sources}`")]
+    UnknownSource {
+        /// The name in the settings.
+        name: String,
+        /// The names of the sets.
+        sources: String,
+    },
     /// A soft label is not a probability.
-    #[error("preference {index}: `probability` is {found}, expected a number from 0 to 1")]
+    #[error(
+        "preference {index} of `{set}`: `probability` is {found}, expected a number from 0 to 1"
+    )]
     Probability {
+        /// The name of the set.
+        set: String,
         /// Its place in the list, counted from 0.
         index: usize,
         /// The value found.
@@ -26,10 +52,12 @@ pub enum Error {
     },
     /// A dialogue does not fit the context, and the settings want to know.
     #[error(
-        "preference {index} has a dialogue of {tokens} tokens, but the context holds {context}; shorten it or set \
-         `overlong = \"drop\"`"
+        "preference {index} of `{set}` has a dialogue of {tokens} tokens, but the context holds {context}; shorten it, or \
+         set `overlong` to \"drop\" or \"oldest_turns\""
     )]
     Overlong {
+        /// The name of the set.
+        set: String,
         /// The place of the preference in the list, counted from 0.
         index: usize,
         /// Tokens of the longer dialogue.
@@ -47,6 +75,37 @@ pub enum Error {
         overlong: usize,
         /// Pairs dropped because both replies are the same.
         identical: usize,
+    },
+    /// The weights leave no pair to draw.
+    #[error(
+        "the weights draw none of the {pairs} preferences to learn from; raise `weights`, `epochs`, or the weight of a source"
+    )]
+    NothingDrawn {
+        /// Pairs that could have been drawn.
+        pairs: usize,
+    },
+    /// There are several scores where one is asked for.
+    #[error(
+        "`ensemble` asks for {scores} scores, which are no single preference model; fit them with `fit_ensemble`, or set \
+         `members` and `heads` to 1"
+    )]
+    SeveralScores {
+        /// Members times heads.
+        scores: usize,
+    },
+    /// A folder cannot be written.
+    #[error("cannot write {path}")]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Something other than an ensemble stands where one is to be written.
+    #[error("{path} is there and is no ensemble; give another folder, or remove it")]
+    Occupied {
+        /// The folder.
+        path: PathBuf,
     },
     /// A model folder is not that of a preference model.
     #[error(

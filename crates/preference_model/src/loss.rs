@@ -1,4 +1,4 @@
-//! The loss.
+//! The losses.
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::log_sigmoid;
@@ -6,27 +6,69 @@ use burn::tensor::backend::Backend;
 
 /// The Bradley-Terry loss of soft labels, one number a pair, in nats.
 ///
-/// With the margin `d = score(chosen) - score(rejected)` and the probability `p` that the chosen reply is better:
+/// With the difference `d = score(chosen) - score(rejected)` and the probability `p` that the chosen reply is better:
 ///
 /// ```text
 /// loss = - [ p ln sigmoid(d) + (1 - p) ln sigmoid(-d) ]
 /// ```
 ///
 /// At `p = 1` this is the usual `-ln sigmoid(d)` of hard labels. Its gradient with respect to `d` is `sigmoid(d) - p`, so
-/// that it is least where the model's probability is the label. Large margins of either sign stay finite.
+/// that it is least where the model's probability is the label. Large differences of either sign stay finite.
 ///
 /// # Shapes
-/// `margins` and `probabilities` `[pairs]` to `[pairs]`.
+/// `differences` and `probabilities` `[pairs]` to `[pairs]`.
 ///
 /// # References
 /// Soft labels: Constitutional AI (arXiv 2212.08073), section 4.1.
 pub fn bradley_terry<B: Backend>(
-    margins: Tensor<B, 1>,
+    differences: Tensor<B, 1>,
     probabilities: Tensor<B, 1>,
 ) -> Tensor<B, 1> {
-    let chosen = log_sigmoid(margins.clone()) * probabilities.clone();
-    let rejected = log_sigmoid(-margins) * (-probabilities + 1.0);
+    let margins = differences.zeros_like();
+    bradley_terry_with_margin(differences, probabilities, margins)
+}
+
+/// The loss of [`bradley_terry`] with a margin `m` by which the better reply should win, in nats.
+///
+/// ```text
+/// loss = - [ p ln sigmoid(d - m) + (1 - p) ln sigmoid(-d - m) ]
+/// ```
+///
+/// Whichever reply is the better one is asked for the margin, so that swapping a pair changes nothing. At `p = 1` the
+/// loss is `-ln sigmoid(d - m)`, as in TRL and `OpenRLHF`. With a margin above 0 it is no longer least where the model's
+/// probability is the label: the scores are spread on purpose.
+///
+/// # Shapes
+/// `differences`, `probabilities` and `margins` `[pairs]` to `[pairs]`.
+///
+/// # References
+/// Llama 2 (arXiv 2307.09288), equation 2.
+pub fn bradley_terry_with_margin<B: Backend>(
+    differences: Tensor<B, 1>,
+    probabilities: Tensor<B, 1>,
+    margins: Tensor<B, 1>,
+) -> Tensor<B, 1> {
+    let chosen = log_sigmoid(differences.clone() - margins.clone()) * probabilities.clone();
+    let rejected = log_sigmoid(-differences - margins) * (-probabilities + 1.0);
     -(chosen + rejected)
+}
+
+/// What pulls the scores of a pair towards 0, one number a pair.
+///
+/// ```text
+/// (score(chosen) + score(rejected))^2
+/// ```
+///
+/// The Bradley-Terry loss sees differences alone and leaves the mean of the scores free; this fixes it and leaves the
+/// differences free. Multiplied by a coefficient, usually 0.01, it is added to the loss.
+///
+/// # Shapes
+/// `chosen` and `rejected` `[pairs]` to `[pairs]`.
+///
+/// # References
+/// Eisenstein et al. (2023), arXiv 2312.09244, equation 2; `center_rewards_coefficient` of TRL.
+pub fn centring<B: Backend>(chosen: Tensor<B, 1>, rejected: Tensor<B, 1>) -> Tensor<B, 1> {
+    (chosen + rejected).square()
 }
 
 #[cfg(test)]
@@ -37,15 +79,35 @@ mod tests {
     use ndarray::{Array1, Zip};
     use proptest::prelude::*;
 
-    /// Losses and the gradient of their sum with respect to the margins.
-    fn loss(margins: &[f32], probabilities: &[f32]) -> (Vec<f32>, Vec<f32>) {
-        type B = Autodiff<Flex>;
-        let margins = Tensor::<B, 1>::from_floats(margins, &FlexDevice).require_grad();
+    type B = Autodiff<Flex>;
+
+    fn tensor(values: &[f32]) -> Tensor<B, 1> {
+        Tensor::from_floats(values, &FlexDevice)
+    }
+
+    fn vector(tensor: Tensor<impl Backend, 1>) -> Vec<f32> {
+        tensor.into_data().to_vec().unwrap()
+    }
+
+    /// Losses and the gradient of their sum with respect to the differences.
+    fn loss_with_margin(
+        differences: &[f32],
+        probabilities: &[f32],
+        margins: &[f32],
+    ) -> (Vec<f32>, Vec<f32>) {
+        let differences = tensor(differences).require_grad();
         let losses =
-            bradley_terry(margins.clone(), Tensor::from_floats(probabilities, &FlexDevice));
+            bradley_terry_with_margin(differences.clone(), tensor(probabilities), tensor(margins));
         let gradients = losses.clone().sum().backward();
-        let gradient = margins.grad(&gradients).unwrap();
-        (losses.into_data().to_vec().unwrap(), gradient.into_data().to_vec().unwrap())
+        (vector(losses), vector(differences.grad(&gradients).unwrap()))
+    }
+
+    fn loss(differences: &[f32], probabilities: &[f32]) -> (Vec<f32>, Vec<f32>) {
+        let plain = vector(bradley_terry(tensor(differences), tensor(probabilities)));
+        let margins = vec![0.0; differences.len()];
+        let (losses, gradient) = loss_with_margin(differences, probabilities, &margins);
+        assert_eq!(losses, plain);
+        (losses, gradient)
     }
 
     fn assert_close(found: &[f32], expected: &[f64]) {
@@ -80,27 +142,94 @@ mod tests {
     }
 
     #[test]
-    fn stays_finite_at_any_margin() {
+    fn stays_finite_at_any_difference() {
         let (losses, gradient) = loss(&[1e4, -1e4, 1e4, -1e4], &[1.0, 1.0, 0.5, 0.0]);
         assert_close(&losses, &[0.0, 1e4, 5e3, 0.0]);
         assert_close(&gradient, &[0.0, -1.0, 0.5, 0.0]);
     }
 
+    #[test]
+    fn the_better_reply_is_asked_for_the_margin() {
+        // -ln sigmoid(2 - 1), and -ln sigmoid(-2 - 1) the other way round; half of both where the label is even.
+        let softplus = |x: f64| x.exp().ln_1p();
+        let (losses, gradient) = loss_with_margin(&[2.0, 2.0, 2.0], &[1.0, 0.0, 0.5], &[1.0; 3]);
+        let [right, wrong] = [softplus(-1.0), softplus(3.0)];
+        assert_close(&losses, &[right, wrong, f64::midpoint(right, wrong)]);
+        let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+        let [up, down] = [-sigmoid(-1.0), sigmoid(3.0)];
+        assert_close(&gradient, &[up, down, f64::midpoint(up, down)]);
+        let (_, even) = loss_with_margin(&[0.0], &[0.5], &[1.5]);
+        assert_close(&even, &[0.0]);
+    }
+
+    #[test]
+    fn centring_pulls_both_scores_by_twice_their_sum() {
+        let (chosen, rejected) =
+            (tensor(&[3.0, 1.0]).require_grad(), tensor(&[-1.0, -1.0]).require_grad());
+        let found = centring(chosen.clone(), rejected.clone());
+        let gradients = found.clone().sum().backward();
+        assert_close(&vector(found), &[4.0, 0.0]);
+        for scores in [chosen, rejected] {
+            assert_close(&vector(scores.grad(&gradients).unwrap()), &[4.0, 0.0]);
+        }
+    }
+
     proptest! {
+        #[test]
+        fn a_margin_agrees_with_double_precision_and_does_not_see_the_order(
+            pairs in prop::collection::vec((-30.0_f32..30.0, 0.0_f32..=1.0, 0.0_f32..5.0), 1..20),
+        ) {
+            let of = |of: &dyn Fn(&(f32, f32, f32)) -> f32| pairs.iter().map(of).collect::<Vec<f32>>();
+            let (differences, labels, margins) = (of(&|pair| pair.0), of(&|pair| pair.1), of(&|pair| pair.2));
+            let (losses, gradient) = loss_with_margin(&differences, &labels, &margins);
+            let (swapped, against) =
+                loss_with_margin(&of(&|pair| -pair.0), &of(&|pair| 1.0 - pair.1), &margins);
+            let double = |values: &[f32]| values.iter().copied().map(f64::from).collect::<Array1<_>>();
+            let softplus = |x: f64| x.exp().ln_1p();
+            let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+            let (d, p, m) = (double(&differences), double(&labels), double(&margins));
+            let oracle = Zip::from(&d).and(&p).and(&m)
+                .map_collect(|d, p, m| p * softplus(m - d) + (1.0 - p) * softplus(m + d));
+            let slope = Zip::from(&d).and(&p).and(&m)
+                .map_collect(|d, p, m| (1.0 - p) * sigmoid(m + d) - p * sigmoid(m - d));
+            for index in 0..pairs.len() {
+                let close = 2e-5 * oracle[index].max(1.0);
+                prop_assert!((f64::from(losses[index]) - oracle[index]).abs() < close);
+                prop_assert!((f64::from(swapped[index]) - oracle[index]).abs() < close);
+                prop_assert!((f64::from(gradient[index]) - slope[index]).abs() < 1e-5);
+                prop_assert!((f64::from(against[index]) + slope[index]).abs() < 1e-5);
+            }
+        }
+
+        #[test]
+        fn centring_agrees_with_double_precision_and_does_not_see_differences(
+            pairs in prop::collection::vec((-20.0_f32..20.0, -20.0_f32..20.0), 1..20),
+            shift in -5.0_f32..5.0,
+        ) {
+            let (chosen, rejected): (Vec<f32>, Vec<f32>) = pairs.iter().copied().unzip();
+            let found = vector(centring(tensor(&chosen), tensor(&rejected)));
+            let moved = vector(centring(tensor(&chosen) + shift, tensor(&rejected) - shift));
+            for ((a, b), (found, moved)) in pairs.iter().zip(found.iter().zip(moved)) {
+                let expected = (f64::from(*a) + f64::from(*b)).powi(2);
+                prop_assert!((f64::from(*found) - expected).abs() < 1e-5 * expected.max(1.0));
+                prop_assert!((f64::from(moved) - expected).abs() < 1e-3);
+            }
+        }
+
         #[test]
         fn agrees_with_double_precision(
             pairs in prop::collection::vec((-30.0_f32..30.0, 0.0_f32..=1.0), 1..20),
         ) {
-            let (margins, probabilities): (Vec<f32>, Vec<f32>) = pairs.into_iter().unzip();
-            let (losses, gradient) = loss(&margins, &probabilities);
+            let (differences, probabilities): (Vec<f32>, Vec<f32>) = pairs.into_iter().unzip();
+            let (losses, gradient) = loss(&differences, &probabilities);
             let double = |values: &[f32]| values.iter().copied().map(f64::from).collect::<Array1<_>>();
-            let (margins, probabilities) = (double(&margins), double(&probabilities));
-            // ln(1 + exp(x)), exact in double precision for margins of this size.
+            let (differences, probabilities) = (double(&differences), double(&probabilities));
+            // ln(1 + exp(x)), exact in double precision for differences of this size.
             let softplus = |x: f64| x.exp().ln_1p();
-            let oracle = Zip::from(&margins)
+            let oracle = Zip::from(&differences)
                 .and(&probabilities)
                 .map_collect(|&d, &p| p * softplus(-d) + (1.0 - p) * softplus(d));
-            let slope = Zip::from(&margins)
+            let slope = Zip::from(&differences)
                 .and(&probabilities)
                 .map_collect(|&d, &p| 1.0 / (1.0 + (-d).exp()) - p);
             for (found, expected) in losses.iter().zip(&oracle) {

@@ -1,27 +1,17 @@
 //! The preference model.
 
-use crate::pairs::check_tokens;
+use crate::folder::{CONFIG, ModelFolder};
 use crate::pairs::{Pair, Pairs};
-use crate::scores::{SCORED_TOKENS, Scores, distinct};
-use crate::{Error, Normalisation, Report};
+use crate::read::{read_dialogues, rewards};
+use crate::scores::{Measured, SCORED_TOKENS};
+use crate::{Error, Normalisation, Report, Source};
 use burn::module::Module;
 use burn::tensor::backend::Backend;
 use dialogue::{Dialogue, Preference};
 use language_model::{Error as ModelError, Reward};
-use serde_json::json;
 use std::path::Path;
 use training::Overlong;
-use transformer::{
-    Architecture, Array, Codec, Decoder, ModelConfig, Precision, ScalarHead, ScalarModel, Weights,
-    write_folder,
-};
-
-const CONFIG: &str = "config.json";
-const WEIGHTS: &str = "model.safetensors";
-const SCORE: &str = "score.weight";
-/// The keys of `config.json` that hold the normalisation.
-const MEAN: &str = "mean";
-const STD: &str = "std";
+use transformer::{Codec, ScalarModel};
 
 /// A transformer that gives a dialogue one score, read at its last token.
 ///
@@ -35,13 +25,20 @@ pub struct PreferenceModel<B: Backend> {
 }
 
 impl<B: Backend> PreferenceModel<B> {
-    pub(crate) fn new(model: ScalarModel<B>, codec: Codec, normalisation: Normalisation) -> Self {
+    /// Puts the parts together.
+    pub fn new(model: ScalarModel<B>, codec: Codec, normalisation: Normalisation) -> Self {
         Self { model: model.no_grad(), codec, normalisation }
     }
 
-    /// Trunk and head, which give raw scores.
+    /// The network, whose scores are raw: what a value function may begin as. A clone shares the weights, which ask for no
+    /// gradients; [`crate::Start`] lets them learn again.
     pub fn scalar_model(&self) -> &ScalarModel<B> {
         &self.model
+    }
+
+    /// The text side.
+    pub fn codec(&self) -> &Codec {
+        &self.codec
     }
 
     /// How raw scores become rewards.
@@ -55,11 +52,9 @@ impl<B: Backend> PreferenceModel<B> {
     /// # Errors
     /// If a dialogue cannot be rendered or does not fit the context, a label is no probability, or no pair is left.
     pub fn evaluate(&self, preferences: &[Preference]) -> Result<Report, Error> {
-        let config = self.model.decoder().config();
-        let pairs = Pairs::new(&self.codec, config, preferences, Overlong::Error)?;
-        let all: Vec<&Pair> = pairs.kept.iter().collect();
-        let scores = Scores::of(&self.model, &pairs, &distinct(&all));
-        scores.report(&all)?.ok_or_else(|| pairs.none_left())
+        evaluate(&self.codec, &self.model, preferences, |rows| {
+            self.model.scores(rows, SCORED_TOKENS).into_iter().map(f64::from).collect()
+        })
     }
 
     /// Reads a model folder that [`PreferenceModel::save`] wrote, or any other model with one label.
@@ -69,24 +64,19 @@ impl<B: Backend> PreferenceModel<B> {
     /// # Errors
     /// If a file is missing, damaged or not that of a model with one score.
     pub fn from_folder(path: impl AsRef<Path>, device: &B::Device) -> Result<Self, Error> {
-        let folder = path.as_ref();
-        let file = folder.join(CONFIG).display().to_string();
-        let config = ModelConfig::from_folder(folder)?;
-        if config.architecture != Architecture::Score {
-            return Err(Error::NotPreferenceModel {
-                file,
-                key: "architectures",
-                found: config.family.class(Architecture::CausalLm).to_owned(),
-                expected: config.family.class(Architecture::Score),
-            });
+        let path = path.as_ref();
+        let mut folder = ModelFolder::read(path, device)?;
+        match (folder.members.pop(), folder.combination) {
+            (Some((model, normalisation)), None) => {
+                Ok(Self::new(model, folder.codec, normalisation))
+            }
+            _ => Err(Error::NotPreferenceModel {
+                file: path.join(CONFIG).display().to_string(),
+                key: "id2label",
+                found: "a list of several scores".to_owned(),
+                expected: "one; an `Ensemble` reads several",
+            }),
         }
-        let normalisation = read_normalisation(&config, file)?;
-        let mut weights = Weights::from_folder(folder)?;
-        let decoder = Decoder::from_weights(&config, &mut weights, device)?;
-        let score = weights.take(SCORE, &[1, config.hidden_size])?;
-        weights.finish()?;
-        let model = ScalarModel::new(decoder, ScalarHead::from_weight(score, device));
-        Ok(Self::new(model, Codec::from_folder(folder)?, normalisation))
     }
 
     /// Writes a model folder that `transformers` opens as a sequence classifier with one label, of the family that it is.
@@ -96,80 +86,47 @@ impl<B: Backend> PreferenceModel<B> {
     /// # Errors
     /// If the folder cannot be written, or something other than a model folder stands there.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        let decoder = self.model.decoder();
-        let mut config = decoder.config().clone();
-        config.other.insert(MEAN.to_owned(), json!(self.normalisation.mean));
-        config.other.insert(STD.to_owned(), json!(self.normalisation.std));
-        let precision = Precision::F32;
-        let mut weights = decoder.weights();
-        let score: Vec<f32> = self.model.head().weight().into_data().iter().collect();
-        weights.insert(SCORE, Array { shape: vec![1, score.len()], data: score });
-        let text_side = self.codec.files();
-        let model_side = [
-            (CONFIG, config.to_json(precision.name()).into_bytes()),
-            (WEIGHTS, weights.to_bytes(precision)?),
-        ];
-        let files: Vec<(&str, &[u8])> = model_side
-            .iter()
-            .chain(&text_side)
-            .map(|(name, bytes)| (*name, bytes.as_slice()))
-            .collect();
-        Ok(write_folder(path, &files)?)
-    }
-
-    /// The tokens of dialogue `index`, if the model can read them.
-    fn encode(&self, index: usize, dialogue: &Dialogue) -> Result<Vec<u32>, ModelError> {
-        let tokens = self.codec.encode_dialogue(dialogue)?.tokens;
-        let config = self.model.decoder().config();
-        check_tokens(config, index, &tokens)?;
-        let context = config.max_position_embeddings;
-        if tokens.len() > context {
-            let (id, tokens) = (dialogue.id(), tokens.len());
-            return Err(ModelError::TooLong { id, tokens, context, reserved: 0 });
-        }
-        Ok(tokens)
+        let members = vec![(self.model.clone(), self.normalisation)];
+        ModelFolder { members, codec: self.codec.clone(), combination: None }.write(path.as_ref())
     }
 }
 
 impl<B: Backend> Reward for PreferenceModel<B> {
     fn reward(&self, dialogues: &[Dialogue]) -> Result<Vec<f32>, ModelError> {
-        let rows =
-            dialogues.iter().enumerate().map(|(index, dialogue)| self.encode(index, dialogue));
-        let rows: Vec<Vec<u32>> = rows.collect::<Result<_, _>>()?;
+        let rows = read_dialogues(&self.codec, self.model.decoder().config(), dialogues)?;
         let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
-        let scores = self.model.scores(&rows, SCORED_TOKENS);
-        let rewards = scores.into_iter().map(|score| self.normalisation.reward(score));
-        let checked = dialogues.iter().zip(rewards).map(|(dialogue, reward)| {
-            if reward.is_finite() {
-                Ok(reward)
-            } else {
-                Err(ModelError::NotFinite { what: "the reward", id: dialogue.id() })
-            }
-        });
-        checked.collect()
+        let scores = self.model.scores(&rows, SCORED_TOKENS).into_iter().map(f64::from);
+        rewards(dialogues, scores, self.normalisation)
     }
 }
 
-fn read_normalisation(config: &ModelConfig, file: String) -> Result<Normalisation, Error> {
-    let number = |key, default: f64| match config.other.get(key) {
-        None => Some(default),
-        Some(value) => value.as_f64(),
-    };
-    let wrong = |key, expected| {
-        let found = config.other.get(key).map(ToString::to_string).unwrap_or_default();
-        Error::NotPreferenceModel { file: file.clone(), key, found, expected }
-    };
-    let mean = number(MEAN, 0.0).ok_or_else(|| wrong(MEAN, "a number"))?;
-    let std = number(STD, 1.0).filter(|&std| std > 0.0);
-    Ok(Normalisation { mean, std: std.ok_or_else(|| wrong(STD, "a number above 0"))? })
+/// How well the scores that `score` gives rows of tokens agree with preferences.
+pub(crate) fn evaluate<B: Backend>(
+    codec: &Codec,
+    model: &ScalarModel<B>,
+    preferences: &[Preference],
+    score: impl FnOnce(&[&[u32]]) -> Vec<f64>,
+) -> Result<Report, Error> {
+    let sources = [Source::new(PREFERENCES, preferences)];
+    let pairs = Pairs::new(codec, model.decoder().config(), &sources, Overlong::Error)?;
+    let all: Vec<&Pair> = pairs.kept.iter().collect();
+    let measured = Measured::of(&all);
+    let scores = score(&measured.tokens(&pairs));
+    measured.report(&scores, &pairs, &all)?.ok_or_else(|| pairs.none_left())
 }
+
+/// What a single set of preferences is called where sets have names.
+pub(crate) const PREFERENCES: &str = "preferences";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::folder::SCORE;
     use crate::testing::{codec, model_config, preference, scalar_model};
     use burn_flex::{Flex, FlexDevice};
+    use serde_json::json;
     use std::fs;
+    use transformer::{Decoder, ScalarHead, Weights};
 
     fn model() -> PreferenceModel<Flex> {
         let normalisation = Normalisation { mean: 0.25, std: 0.5 };

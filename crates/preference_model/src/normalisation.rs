@@ -1,5 +1,6 @@
 //! Scores to rewards.
 
+use crate::combine::{deviation, mean};
 use serde::{Deserialize, Serialize};
 
 /// Turns raw scores into rewards with mean 0 and standard deviation 1 on some reference scores.
@@ -28,25 +29,17 @@ impl Default for Normalisation {
 impl Normalisation {
     /// Mean and standard deviation (of these scores, not of a population) of reference scores; scores that are all
     /// the same, or none, keep the scale.
-    pub(crate) fn of(scores: &[f32]) -> Self {
+    pub(crate) fn of(scores: &[f64]) -> Self {
         if scores.is_empty() {
             return Self::default();
         }
-        let count = scores.len() as f64;
-        let mean = scores.iter().copied().map(f64::from).sum::<f64>() / count;
-        let squares = scores.iter().map(|&score| (f64::from(score) - mean).powi(2));
-        let std = (squares.sum::<f64>() / count).sqrt();
-        Self { mean, std: if std > 0.0 { std } else { 1.0 } }
+        let (mean, std) = (mean(scores), deviation(scores));
+        Self { mean, std: if std == 0.0 { 1.0 } else { std } }
     }
 
     /// The reward of a raw score.
-    pub(crate) fn reward(&self, score: f32) -> f32 {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "a reward is a single-precision number"
-        )]
-        let reward = ((f64::from(score) - self.mean) / self.std) as f32;
-        reward
+    pub fn reward(&self, score: f64) -> f64 {
+        (score - self.mean) / self.std
     }
 }
 
@@ -60,8 +53,8 @@ mod tests {
         let found = Normalisation::of(&scores);
         assert!((found.mean - 4.0).abs() < 1e-12 && (found.std - 5.0_f64.sqrt()).abs() < 1e-12);
         let rewards = scores.map(|score| found.reward(score));
-        assert!(rewards.iter().sum::<f32>().abs() < 1e-6);
-        assert!((rewards.iter().map(|reward| reward * reward).sum::<f32>() - 4.0).abs() < 1e-5);
+        assert!(rewards.iter().sum::<f64>().abs() < 1e-12);
+        assert!((rewards.iter().map(|reward| reward * reward).sum::<f64>() - 4.0).abs() < 1e-12);
     }
 
     #[test]

@@ -1,58 +1,74 @@
 //! Preferences as tokens.
 
-use crate::Error;
 use crate::fit::STAGE;
+use crate::shorten::shortened;
+use crate::{Error, Source};
 use dialogue::{Dialogue, Preference};
 use language_model::item_seed;
+use serde::Serialize;
 use std::collections::{HashMap, HashSet};
-use training::Overlong;
-use transformer::{Codec, ModelConfig};
+use training::{Fingerprint, Overlong};
+use transformer::{Codec, ModelConfig, TokenizedDialogue};
 
 /// Two dialogues with the same prompt, as places among the rows of [`Pairs`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Pair {
     pub(crate) chosen: usize,
     pub(crate) rejected: usize,
     /// Probability that `chosen` is better.
     pub(crate) probability: f64,
-    /// [`Dialogue::id`] of the prompt.
+    /// The margin by which the better reply should win; none for that of the settings.
+    pub(crate) margin: Option<f64>,
+    /// The set it comes from, as a place in [`Pairs::names`].
+    pub(crate) source: usize,
+    /// [`Dialogue::id`] of the prompt, as far as the model sees it, so that no dialogue is on two sides.
     prompt: String,
+}
+
+/// A dialogue as the model reads it.
+#[derive(Debug)]
+struct Row {
+    tokens: Vec<u32>,
+    /// Tokens of the last reply.
+    reply: usize,
 }
 
 /// Preferences whose dialogues are tokenised, every distinct one once.
 #[derive(Debug, Default)]
 pub(crate) struct Pairs {
-    rows: Vec<Vec<u32>>,
+    rows: Vec<Row>,
     pub(crate) kept: Vec<Pair>,
+    /// The names of the sets.
+    pub(crate) names: Vec<String>,
     /// Pairs left out since a dialogue is longer than the context.
     pub(crate) overlong: usize,
+    /// Pairs whose prompt lacks its oldest turns, since a dialogue is longer than the context.
+    pub(crate) shortened: usize,
     /// Pairs left out since both replies are the same: whatever the scores, their margin is 0.
     pub(crate) identical: usize,
 }
 
 impl Pairs {
-    /// Tokenises preferences.
+    /// Tokenises sets of preferences.
     pub(crate) fn new(
         codec: &Codec,
         model: &ModelConfig,
-        preferences: &[Preference],
+        sources: &[Source<'_>],
         overlong: Overlong,
     ) -> Result<Self, Error> {
+        let mut reader = Reader { codec, model, overlong, seen: HashMap::new() };
         let mut found = Self::default();
-        let mut seen = HashMap::new();
-        for (index, preference) in preferences.iter().enumerate() {
-            let &Preference { probability, .. } = preference;
-            if !(0.0..=1.0).contains(&probability) {
-                return Err(Error::Probability { index, found: probability });
-            }
-            let chosen = found.tokenise(codec, &mut seen, preference.chosen_dialogue())?;
-            let rejected = found.tokenise(codec, &mut seen, preference.rejected_dialogue())?;
-            let pair = Pair { chosen, rejected, probability, prompt: preference.prompt.id() };
-            match found.check(&pair, index, model) {
-                Ok(()) if found.row(chosen) == found.row(rejected) => found.identical += 1,
-                Ok(()) => found.kept.push(pair),
-                Err(Error::Overlong { .. }) if overlong == Overlong::Drop => found.overlong += 1,
-                Err(error) => return Err(error),
+        for (place, source) in sources.iter().enumerate() {
+            source.validate()?;
+            found.names.push(source.name.to_owned());
+            for (index, preference) in source.preferences.iter().enumerate() {
+                let &Preference { probability, .. } = preference;
+                if !(0.0..=1.0).contains(&probability) {
+                    let set = source.name.to_owned();
+                    return Err(Error::Probability { set, index, found: probability });
+                }
+                let margin = source.margins.get(index).copied();
+                found.admit(&mut reader, preference, Place { source: place, index, margin })?;
             }
         }
         Ok(found)
@@ -60,17 +76,41 @@ impl Pairs {
 
     /// The tokens of a dialogue.
     pub(crate) fn row(&self, row: usize) -> &[u32] {
-        &self.rows[row]
+        &self.rows[row].tokens
+    }
+
+    /// The tokens of the last reply of a dialogue, the token that ends it included.
+    pub(crate) fn reply_tokens(&self, row: usize) -> usize {
+        self.rows[row].reply
     }
 
     /// What both dialogues of a pair take up in a padded batch.
     pub(crate) fn padded_tokens(&self, pair: &Pair) -> usize {
-        2 * self.row(pair.chosen).len().max(self.row(pair.rejected).len())
+        2 * self.longest(pair)
+    }
+
+    /// The tokens of the longer dialogue.
+    fn longest(&self, pair: &Pair) -> usize {
+        self.row(pair.chosen).len().max(self.row(pair.rejected).len())
     }
 
     /// The tokens of both dialogues of a pair.
     pub(crate) fn tokens(&self, pair: &Pair) -> usize {
         self.row(pair.chosen).len() + self.row(pair.rejected).len()
+    }
+
+    /// A hash of everything that is learnt from.
+    pub(crate) fn fingerprint(&self) -> String {
+        let rows = self.rows.iter().fold(Fingerprint::default(), |hash, row| {
+            let tokens: Vec<u8> = row.tokens.iter().flat_map(|token| token.to_le_bytes()).collect();
+            hash.with_bytes("tokens", &tokens)
+        });
+        self.kept
+            .iter()
+            .fold(rows, |hash, pair| hash.with("pair", pair))
+            .with("names", &self.names)
+            .with("left_out", &(self.overlong, self.shortened, self.identical))
+            .finish()
     }
 
     /// The error that says why no pair is left.
@@ -81,10 +121,8 @@ impl Pairs {
     /// Pairs to train on and pairs held out. The share counts prompts, so that no prompt is on both sides; at least one
     /// prompt is trained on. Which are held out depends on the seed and on what the prompts say, not on their order.
     pub(crate) fn split(&self, share: f64, seed: u64) -> (Vec<&Pair>, Vec<&Pair>) {
-        let distinct: HashSet<&str> = self.kept.iter().map(|pair| pair.prompt.as_str()).collect();
-        let mut prompts: Vec<&str> = distinct.into_iter().collect();
-        prompts
-            .sort_by_cached_key(|prompt| (item_seed(seed, &[STAGE, "held_out", prompt]), *prompt));
+        let all: Vec<&Pair> = self.kept.iter().collect();
+        let mut prompts = shuffled_prompts(&all, "held_out", seed);
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -93,30 +131,117 @@ impl Pairs {
         let count = (share * prompts.len() as f64).round() as usize;
         prompts.truncate(count.min(prompts.len().saturating_sub(1)));
         let held_out: HashSet<&str> = prompts.into_iter().collect();
-        self.kept.iter().partition(|pair| !held_out.contains(pair.prompt.as_str()))
+        all.into_iter().partition(|pair| !held_out.contains(pair.prompt.as_str()))
     }
 
-    fn tokenise(
+    /// Keeps a pair, or counts why not.
+    fn admit(
         &mut self,
-        codec: &Codec,
-        seen: &mut HashMap<Dialogue, usize>,
-        dialogue: Dialogue,
-    ) -> Result<usize, Error> {
-        if let Some(&row) = seen.get(&dialogue) {
+        reader: &mut Reader<'_>,
+        preference: &Preference,
+        place: Place,
+    ) -> Result<(), Error> {
+        let context = reader.model.max_position_embeddings;
+        let mut pair = self.pair(reader, preference, place)?;
+        let tokens = self.longest(&pair);
+        if tokens > context {
+            match reader.overlong {
+                Overlong::Error => {
+                    let (set, index) = (self.names[place.source].clone(), place.index);
+                    return Err(Error::Overlong { set, index, tokens, context });
+                }
+                Overlong::OldestTurns => {
+                    let Some(shorter) = shortened(reader.codec, preference, context)? else {
+                        self.overlong += 1;
+                        return Ok(());
+                    };
+                    self.shortened += 1;
+                    pair = self.pair(reader, &shorter, place)?;
+                }
+                Overlong::Drop => {
+                    self.overlong += 1;
+                    return Ok(());
+                }
+            }
+        }
+        if self.row(pair.chosen) == self.row(pair.rejected) {
+            self.identical += 1;
+        } else {
+            self.kept.push(pair);
+        }
+        Ok(())
+    }
+
+    /// A preference with its dialogues as rows.
+    fn pair(
+        &mut self,
+        reader: &mut Reader<'_>,
+        preference: &Preference,
+        Place { source, index, margin }: Place,
+    ) -> Result<Pair, Error> {
+        let dialogues = [preference.chosen_dialogue(), preference.rejected_dialogue()];
+        let [mut chosen, mut rejected] = [0; 2];
+        for (row, dialogue) in [&mut chosen, &mut rejected].into_iter().zip(dialogues) {
+            *row = self.tokenise(reader, dialogue)?;
+            check_tokens(reader.model, index, self.row(*row))?;
+        }
+        let prompt = preference.prompt.id();
+        Ok(Pair { chosen, rejected, probability: preference.probability, margin, source, prompt })
+    }
+
+    fn tokenise(&mut self, reader: &mut Reader<'_>, dialogue: Dialogue) -> Result<usize, Error> {
+        if let Some(&row) = reader.seen.get(&dialogue) {
             return Ok(row);
         }
-        self.rows.push(codec.encode_dialogue(&dialogue)?.tokens);
-        seen.insert(dialogue, self.rows.len() - 1);
+        let found = reader.codec.encode_dialogue(&dialogue)?;
+        let reply = last_reply(&found);
+        self.rows.push(Row { tokens: found.tokens, reply });
+        reader.seen.insert(dialogue, self.rows.len() - 1);
         Ok(self.rows.len() - 1)
     }
+}
 
-    fn check(&self, pair: &Pair, index: usize, model: &ModelConfig) -> Result<(), Error> {
-        for row in [pair.chosen, pair.rejected] {
-            check_tokens(model, index, self.row(row))?;
-        }
-        let (tokens, context) = (self.padded_tokens(pair) / 2, model.max_position_embeddings);
-        if tokens > context { Err(Error::Overlong { index, tokens, context }) } else { Ok(()) }
-    }
+/// What reads dialogues.
+struct Reader<'a> {
+    codec: &'a Codec,
+    model: &'a ModelConfig,
+    overlong: Overlong,
+    /// The rows of dialogues that were read before.
+    seen: HashMap<Dialogue, usize>,
+}
+
+/// Where a preference comes from.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    source: usize,
+    /// In its set.
+    index: usize,
+    margin: Option<f64>,
+}
+
+/// Two halves of some pairs, of as equal numbers of prompts as can be and with no prompt in both. Which half a prompt is in
+/// depends on the seed and on what the prompts say.
+pub(crate) fn halves<'a>(pairs: &[&'a Pair], seed: u64) -> [Vec<&'a Pair>; 2] {
+    let mut prompts = shuffled_prompts(pairs, "half", seed);
+    prompts.truncate(prompts.len() / 2);
+    let second: HashSet<&str> = prompts.into_iter().collect();
+    let (first, second) =
+        pairs.iter().copied().partition(|pair| !second.contains(pair.prompt.as_str()));
+    [first, second]
+}
+
+/// The prompts of pairs, every one once, in an order that the seed and `purpose` decide.
+fn shuffled_prompts<'a>(pairs: &[&'a Pair], purpose: &str, seed: u64) -> Vec<&'a str> {
+    let distinct: HashSet<&str> = pairs.iter().map(|pair| pair.prompt.as_str()).collect();
+    let mut prompts: Vec<&str> = distinct.into_iter().collect();
+    prompts.sort_by_cached_key(|prompt| (item_seed(seed, &[STAGE, purpose, prompt]), *prompt));
+    prompts
+}
+
+/// How many tokens the last turn of the assistant has.
+fn last_reply(dialogue: &TokenizedDialogue) -> usize {
+    let from_the_end = dialogue.assistant.iter().rev().skip_while(|&&said| !said);
+    from_the_end.take_while(|&&said| said).count()
 }
 
 /// Says why a decoder cannot read the tokens of dialogue `index`, whatever their number.
@@ -142,18 +267,37 @@ mod tests {
     use crate::testing::{codec, preference};
 
     fn pairs(preferences: &[Preference], overlong: Overlong) -> Result<Pairs, Error> {
-        Pairs::new(&codec(), &config(), preferences, overlong)
+        Pairs::new(&codec(), &config(), &[Source::new("set", preferences)], overlong)
     }
 
     #[test]
     fn tokenises_every_distinct_dialogue_once() {
-        let preferences = [preference("q", "a", "b", 0.9), preference("q", "b", "c", 0.6)];
+        let preferences = [preference("q", "a", "b", 0.9), preference("q", "b", "c d", 0.6)];
         let found = pairs(&preferences, Overlong::Drop).unwrap();
         assert_eq!(found.rows.len(), 3);
         assert_eq!(found.kept[0].rejected, found.kept[1].chosen);
         // <user> q <end> <assistant> a <end>, twice.
         assert_eq!(found.tokens(&found.kept[0]), 12);
         assert_eq!(found.padded_tokens(&found.kept[0]), 12);
+        // a <end>, and c d <end>.
+        assert_eq!([0, 2].map(|row| found.reply_tokens(row)), [2, 3]);
+    }
+
+    #[test]
+    fn the_last_reply_is_what_the_assistant_said_last() {
+        let dialogue = |assistant: &[u8]| TokenizedDialogue {
+            tokens: vec![0; assistant.len()],
+            assistant: assistant.iter().map(|&said| said == 1).collect(),
+        };
+        for (assistant, count) in [
+            (&[0, 1, 1, 0, 1, 1, 1][..], 3),
+            (&[0, 1, 1, 0, 0], 2),
+            (&[1], 1),
+            (&[0, 0], 0),
+            (&[], 0),
+        ] {
+            assert_eq!(last_reply(&dialogue(assistant)), count, "{assistant:?}");
+        }
     }
 
     #[test]
@@ -167,7 +311,24 @@ mod tests {
         let found = pairs(&preferences, Overlong::Drop).unwrap();
         assert_eq!((found.kept.len(), found.overlong, found.identical), (1, 1, 1));
         let error = pairs(&preferences, Overlong::Error).unwrap_err();
-        assert!(matches!(error, Error::Overlong { index: 1, tokens: 25, context: 16 }), "{error}");
+        assert!(
+            matches!(&error, Error::Overlong { set, index: 1, tokens: 25, context: 16 } if set == "set"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn long_prompts_lose_their_oldest_turns() {
+        let short = preference("q", "a", "b", 0.9);
+        let prompt = Dialogue::from_user("a").with_assistant("b c d a b").with_user("q");
+        let long = Preference { prompt, ..short.clone() };
+        let hopeless = preference("q", &["a"; 20].join(" "), "b", 0.9);
+        let preferences = [long, hopeless, short];
+        let found = pairs(&preferences, Overlong::OldestTurns).unwrap();
+        assert_eq!((found.kept.len(), found.shortened, found.overlong), (2, 1, 1));
+        // What is left is what the short one is.
+        assert_eq!(found.kept[0], found.kept[1]);
+        assert_eq!(pairs(&preferences, Overlong::Drop).unwrap().kept.len(), 1);
     }
 
     #[test]
@@ -175,24 +336,42 @@ mod tests {
         for found in [-0.1, 1.1, f64::NAN] {
             let preferences = [preference("q", "a", "b", 0.5), preference("q", "a", "b", found)];
             let message = pairs(&preferences, Overlong::Drop).unwrap_err().to_string();
-            assert!(message.starts_with("preference 1: `probability` is "), "{message}");
+            assert!(message.starts_with("preference 1 of `set`: `probability` is "), "{message}");
         }
     }
 
     #[test]
-    fn no_prompt_is_on_both_sides() {
+    fn pairs_know_their_set_and_its_margins() {
+        let (first, second) = ([preference("q", "a", "b", 0.9)], [preference("q", "c", "b", 0.9)]);
+        let sources =
+            [Source::new("first", &first), Source::new("second", &second).with_margins(&[0.5])];
+        let found = Pairs::new(&codec(), &config(), &sources, Overlong::Error).unwrap();
+        let known: Vec<_> = found.kept.iter().map(|pair| (pair.source, pair.margin)).collect();
+        assert_eq!(known, [(0, None), (1, Some(0.5))]);
+        assert_eq!(found.names, ["first", "second"]);
+        assert_eq!(found.kept[0].rejected, found.kept[1].rejected);
+    }
+
+    fn many() -> Vec<Preference> {
         let mut preferences = Vec::new();
         for prompt in ["a", "b", "c", "d", "good", "bad", "q", "a a", "a b", "a c"] {
             for (chosen, rejected) in [("a", "b"), ("b", "c"), ("c", "a")] {
                 preferences.push(preference(prompt, chosen, rejected, 0.8));
             }
         }
+        preferences
+    }
+
+    fn prompts(pairs: &[&Pair]) -> HashSet<String> {
+        pairs.iter().map(|pair| pair.prompt.clone()).collect()
+    }
+
+    #[test]
+    fn no_prompt_is_on_both_sides() {
+        let mut preferences = many();
         let found = pairs(&preferences, Overlong::Drop).unwrap();
         let (training, held_out) = found.split(0.3, 1);
         assert_eq!((training.len(), held_out.len()), (21, 9));
-        let prompts = |pairs: &[&Pair]| -> HashSet<String> {
-            pairs.iter().map(|pair| pair.prompt.clone()).collect()
-        };
         assert!(prompts(&training).is_disjoint(&prompts(&held_out)));
 
         preferences.reverse();
@@ -201,5 +380,16 @@ mod tests {
         assert_ne!(prompts(&found.split(0.3, 2).1), prompts(&held_out));
         assert!(found.split(0.0, 1).1.is_empty());
         assert_eq!(found.split(0.999, 1).0.len(), 3);
+    }
+
+    #[test]
+    fn halves_share_no_prompt() {
+        let found = pairs(&many(), Overlong::Drop).unwrap();
+        let (training, _) = found.split(0.3, 1);
+        let [first, second] = halves(&training, 1);
+        assert_eq!((first.len(), second.len()), (12, 9));
+        assert!(prompts(&first).is_disjoint(&prompts(&second)));
+        assert_ne!(prompts(&halves(&training, 2)[0]), prompts(&first));
+        assert_eq!(halves(&training[..1], 1).map(|half| half.len()), [1, 0]);
     }
 }

@@ -1,6 +1,6 @@
 //! How well scores agree with soft labels.
 
-use crate::Error;
+use crate::{Error, Interval, LengthReport, Robustness, histogram};
 use evals::{Bin, Forecast, Rate, accuracy, expected_calibration_error, log_loss, reliability};
 use serde::{Deserialize, Serialize};
 
@@ -24,8 +24,40 @@ pub struct Report {
     pub expected_calibration_error: f64,
     /// The bins of the reliability diagram; every pair counts twice, once in each order.
     pub bins: Vec<Bin>,
-    /// Mean of `score(chosen) - score(rejected)`.
+    /// Mean of `score(chosen) - score(rejected)`, in nats of log-odds.
     pub mean_margin: f64,
+    /// How these differences are spread.
+    pub margins: Vec<Interval>,
+    /// How scores go with the length of replies; none if only differences are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub length: Option<LengthReport>,
+    /// The same of every set of preferences alone, if several are mixed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<SourceReport>,
+    /// The members of an ensemble.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ensemble: Option<EnsembleReport>,
+    /// Agreement of the two halves of the data, if the settings ask for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub robustness: Option<Robustness>,
+}
+
+/// What is measured of one set of preferences.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SourceReport {
+    /// The name of the set.
+    pub name: String,
+    /// How well its pairs are ordered.
+    pub report: Report,
+}
+
+/// What is measured of the members of an ensemble.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EnsembleReport {
+    /// Standard deviation of the members' rewards of a dialogue, the mean over all dialogues measured.
+    pub disagreement: f64,
+    /// How well each member orders the pairs alone.
+    pub members: Vec<Report>,
 }
 
 impl Report {
@@ -51,11 +83,16 @@ impl Report {
                 expected_calibration_error,
                 bins,
                 mean_margin: margins.iter().sum::<f64>() / margins.len() as f64,
+                margins: histogram(margins),
+                length: None,
+                sources: Vec::new(),
+                ensemble: None,
+                robustness: None,
             },
         ))
     }
 
-    /// The names and values that a run records.
+    /// The names and values that a run records of held-out pairs.
     pub(crate) fn metrics(&self) -> Vec<(&'static str, f64)> {
         let mut metrics = vec![
             ("held_out_pairs", self.pairs as f64),
@@ -65,6 +102,24 @@ impl Report {
             ("held_out_margin", self.mean_margin),
         ];
         metrics.extend(self.accuracy.map(|accuracy| ("held_out_accuracy", accuracy.value)));
+        let length = self.length.as_ref().and_then(|length| length.pearson);
+        metrics.extend(length.map(|found| ("held_out_length_correlation", found)));
+        metrics
+    }
+
+    /// The names and values that a run records at its end, if it has fitted several models.
+    pub(crate) fn metrics_of_all(&self) -> Vec<(&'static str, f64)> {
+        let mut metrics = Vec::new();
+        if let Some(ensemble) = &self.ensemble {
+            metrics.push(("ensemble_log_loss", self.log_loss));
+            metrics.push(("ensemble_disagreement", ensemble.disagreement));
+            metrics.extend(self.accuracy.map(|accuracy| ("ensemble_accuracy", accuracy.value)));
+        }
+        if let Some(robustness) = &self.robustness {
+            metrics.push(("robustness_agreement", robustness.agreement.value));
+            let correlation = robustness.correlation;
+            metrics.extend(correlation.map(|found| ("robustness_correlation", found)));
+        }
         metrics
     }
 }
@@ -117,6 +172,23 @@ mod tests {
         // An overconfident one says 0.95 and is right as often.
         let found = report(&[logit(0.95), logit(0.95), logit(0.95), logit(0.05)], &[1.0; 4]);
         assert!((found.expected_calibration_error - 0.2).abs() < 1e-9, "{found:?}");
+    }
+
+    #[test]
+    fn survives_the_disk_and_leaves_out_what_there_is_not() {
+        let found = report(&[0.5, -0.3], &[0.8, 0.9]);
+        assert_eq!(found.margins.iter().map(|interval| interval.count).sum::<usize>(), 2);
+        let whole = Report {
+            sources: vec![SourceReport { name: "a".to_owned(), report: found.clone() }],
+            ensemble: Some(EnsembleReport { disagreement: 0.1, members: vec![found.clone()] }),
+            robustness: Robustness::of(&[0.5, -0.3], &[0.1, 0.2]),
+            ..found.clone()
+        };
+        for report in [&found, &whole] {
+            let json = serde_json::to_string(report).unwrap();
+            assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), *report);
+            assert_eq!(json.contains("robustness"), report.robustness.is_some());
+        }
     }
 
     #[test]

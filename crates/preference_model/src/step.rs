@@ -1,21 +1,31 @@
 //! The loss of an optimiser step and its gradients.
 
-use crate::bradley_terry;
+use crate::heads::Heads;
 use crate::pairs::{Pair, Pairs};
+use crate::{PreferenceModelConfig, bradley_terry_with_margin, centring};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{ElementConversion, Tensor};
 use rand::Rng;
 use training::batches;
-use transformer::ScalarModel;
 
 /// What an optimiser step computes before its update.
 pub(crate) struct StepGradients {
-    /// Mean of [`bradley_terry`] over the pairs of the step.
+    /// Mean of the loss over the pairs of the step and the heads.
     pub(crate) loss: f64,
-    /// `score(chosen) - score(rejected)` and label of every pair, in no particular order.
-    pub(crate) margins: Vec<(f64, f64)>,
+    /// What every pair was given, in no particular order.
+    pub(crate) pairs: Vec<ScoredPair>,
+    /// Tokens that went through the model, padding included.
+    pub(crate) padded_tokens: usize,
     pub(crate) gradients: GradientsParams,
+}
+
+/// The scores of a pair, the mean over the heads, and its label.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct ScoredPair {
+    pub(crate) chosen: f64,
+    pub(crate) rejected: f64,
+    pub(crate) label: f64,
 }
 
 /// The mean loss of a step's pairs and its gradients, one micro-batch after the other.
@@ -23,60 +33,100 @@ pub(crate) struct StepGradients {
 /// Each micro-batch is divided by the number of pairs in the whole step, so that the cut into micro-batches leaves the sum
 /// unchanged.
 pub(crate) fn gradients<B: AutodiffBackend>(
-    model: &ScalarModel<B>,
+    config: &PreferenceModelConfig,
+    model: &Heads<B>,
     pairs: &Pairs,
     step: &[&Pair],
-    tokens_per_micro_batch: usize,
     rng: &mut impl Rng,
 ) -> StepGradients {
     let lengths: Vec<usize> = step.iter().map(|pair| pairs.padded_tokens(pair)).collect();
     let device = model.decoder().device();
     let mut accumulator = GradientsAccumulator::new();
     let mut total = Tensor::<B::InnerBackend, 1>::zeros([1], &device);
-    let (mut found, mut labels) = (Vec::new(), Vec::new());
-    for batch in batches(&lengths, tokens_per_micro_batch, rng) {
+    let (mut chosen, mut rejected, mut labels) = (Vec::new(), Vec::new(), Vec::new());
+    let mut padded_tokens = 0;
+    for batch in batches(&lengths, config.tokens_per_micro_batch, rng) {
         let batch: Vec<&Pair> = batch.iter().map(|&pair| step[pair]).collect();
-        let probabilities: Vec<f64> = batch.iter().map(|pair| pair.probability).collect();
-        let margins = margins(model, pairs, &batch);
-        let targets = Tensor::from_floats(probabilities.as_slice(), &device);
-        let loss = bradley_terry(margins.clone(), targets).sum() / step.len() as f64;
+        let rows = rows(pairs, &batch);
+        padded_tokens += rows.len() * rows.iter().map(|row| row.len()).max().unwrap_or(0);
+        let by_head = model.forward(&rows);
+        let (heads, count) = (by_head.len() as f64, batch.len());
+        let scores = Tensor::stack::<2>(by_head.clone(), 0).inner().mean_dim(0).squeeze_dim(0);
+        chosen.push(scores.clone().slice(0..count));
+        rejected.push(scores.slice(count..2 * count));
+        labels.extend(batch.iter().map(|pair| pair.probability));
+        let losses = by_head.into_iter().map(|scores| losses(config, scores, &batch));
+        let loss = Tensor::cat(losses.collect(), 0).sum() / (step.len() as f64 * heads);
         total = total + loss.clone().inner();
-        found.push(margins.inner());
-        labels.extend(probabilities);
         // Backward consumes the graph, so that no more than one micro-batch is held.
         accumulator.accumulate(model, GradientsParams::from_grads(loss.backward(), model));
     }
-    let margins = Tensor::cat(found, 0).into_data().iter::<f64>().zip(labels).collect();
-    StepGradients { loss: total.into_scalar().elem(), margins, gradients: accumulator.grads() }
+    StepGradients {
+        loss: total.into_scalar().elem(),
+        pairs: read(chosen, rejected, labels),
+        padded_tokens,
+        gradients: accumulator.grads(),
+    }
 }
 
-/// `score(chosen) - score(rejected)`, `[pairs]`; both replies of every pair in one batch.
-fn margins<B: Backend>(model: &ScalarModel<B>, pairs: &Pairs, batch: &[&Pair]) -> Tensor<B, 1> {
+/// Scores that were left on the device until the end of the step, so that they cost one read-back each.
+fn read<B: Backend>(
+    chosen: Vec<Tensor<B, 1>>,
+    rejected: Vec<Tensor<B, 1>>,
+    labels: Vec<f64>,
+) -> Vec<ScoredPair> {
+    let [chosen, rejected] = [chosen, rejected].map(|scores| Tensor::cat(scores, 0).into_data());
+    let scores = chosen.iter::<f64>().zip(rejected.iter::<f64>()).zip(labels);
+    scores.map(|((chosen, rejected), label)| ScoredPair { chosen, rejected, label }).collect()
+}
+
+/// All chosen replies, then all rejected ones: both replies of every pair go through the model in one batch.
+fn rows<'a>(pairs: &'a Pairs, batch: &[&Pair]) -> Vec<&'a [u32]> {
     let chosen = batch.iter().map(|pair| pairs.row(pair.chosen));
-    let rejected = batch.iter().map(|pair| pairs.row(pair.rejected));
-    let rows: Vec<&[u32]> = chosen.chain(rejected).collect();
-    let scores = model.forward(&rows);
+    chosen.chain(batch.iter().map(|pair| pairs.row(pair.rejected))).collect()
+}
+
+/// The loss of every pair, `[2 * pairs]` scores to `[pairs]`.
+fn losses<B: AutodiffBackend>(
+    config: &PreferenceModelConfig,
+    scores: Tensor<B, 1>,
+    batch: &[&Pair],
+) -> Tensor<B, 1> {
+    let device = scores.device();
     let count = batch.len();
-    scores.clone().slice(0..count) - scores.slice(count..2 * count)
+    let [chosen, rejected] = [0..count, count..2 * count].map(|range| scores.clone().slice(range));
+    let tensor = |of: &dyn Fn(&Pair) -> f64| {
+        let values: Vec<f64> = batch.iter().map(|pair| of(pair)).collect();
+        Tensor::from_floats(values.as_slice(), &device)
+    };
+    let targets = tensor(&|pair| config.target(pair.probability));
+    let margins = tensor(&|pair| pair.margin.unwrap_or(config.margin));
+    let differences = chosen.clone() - rejected.clone();
+    let losses = bradley_terry_with_margin(differences, targets, margins);
+    if config.centring == 0.0 {
+        return losses;
+    }
+    losses + centring(chosen, rejected) * config.centring
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::{B, codec, model_config, preference};
+    use crate::{Labels, Source};
     use burn::module::{Module, ModuleVisitor, Param};
     use burn_flex::FlexDevice;
     use language_model::stream;
-    use training::Overlong;
-    use transformer::{Decoder, ScalarHead};
+    use training::{OptimizerConfig, Overlong};
+    use transformer::{Decoder, Optimizer, ScalarHead};
 
     /// All gradients as one vector.
-    struct Flat<'a> {
+    struct Gradients<'a> {
         gradients: &'a GradientsParams,
         values: Vec<f32>,
     }
 
-    impl ModuleVisitor<B> for Flat<'_> {
+    impl ModuleVisitor<B> for Gradients<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
             let gradient =
                 self.gradients.get::<<B as AutodiffBackend>::InnerBackend, D>(param.id).unwrap();
@@ -84,17 +134,42 @@ mod tests {
         }
     }
 
-    fn model(head: ScalarHead<B>) -> ScalarModel<B> {
-        ScalarModel::new(Decoder::init(&model_config(), 1, &FlexDevice), head)
+    /// All weights as one vector.
+    struct Weights(Vec<f32>);
+
+    impl ModuleVisitor<B> for Weights {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+            self.0.extend(param.val().into_data().to_vec::<f32>().unwrap());
+        }
     }
 
-    fn flat(model: &ScalarModel<B>, pairs: &Pairs, tokens: usize) -> (StepGradients, Vec<f32>) {
+    fn model(heads: Vec<ScalarHead<B>>) -> Heads<B> {
+        Heads::new(Decoder::init(&model_config(), 1, &FlexDevice), heads)
+    }
+
+    fn one_head() -> Heads<B> {
+        model(vec![ScalarHead::init(16, 1, &FlexDevice)])
+    }
+
+    fn config(tokens_per_micro_batch: usize) -> PreferenceModelConfig {
+        PreferenceModelConfig { tokens_per_micro_batch, ..PreferenceModelConfig::default() }
+    }
+
+    fn flat(
+        config: &PreferenceModelConfig,
+        model: &Heads<B>,
+        pairs: &Pairs,
+    ) -> (StepGradients, Vec<f32>) {
         let step: Vec<&Pair> = pairs.kept.iter().collect();
-        let found = gradients(model, pairs, &step, tokens, &mut stream(1));
-        let mut visitor = Flat { gradients: &found.gradients, values: Vec::new() };
+        let found = gradients(config, model, pairs, &step, &mut stream(1));
+        let mut visitor = Gradients { gradients: &found.gradients, values: Vec::new() };
         model.visit(&mut visitor);
         let values = visitor.values;
         (found, values)
+    }
+
+    fn pairs_of(source: Source<'_>) -> Pairs {
+        Pairs::new(&codec(), &model_config(), &[source], Overlong::Error).unwrap()
     }
 
     fn pairs() -> Pairs {
@@ -105,37 +180,130 @@ mod tests {
                 preferences.push(preference("q", chosen, rejected, 0.5 + 0.1 * index as f64));
             }
         }
-        Pairs::new(&codec(), &model_config(), &preferences, Overlong::Error).unwrap()
+        pairs_of(Source::new("set", &preferences))
+    }
+
+    fn softplus(x: f64) -> f64 {
+        x.exp().ln_1p()
+    }
+
+    fn assert_all_close(found: &[f32], expected: &[f32], tolerance: f32) {
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found - expected).abs() < tolerance, "{found} {expected}");
+        }
     }
 
     #[test]
     fn micro_batches_leave_loss_and_gradients_unchanged() {
-        let model = model(ScalarHead::init(16, 1, &FlexDevice));
+        let model = one_head();
         let pairs = pairs();
-        let (whole, whole_gradient) = flat(&model, &pairs, 10_000);
+        let (whole, whole_gradient) = flat(&config(10_000), &model, &pairs);
         assert!(whole_gradient.iter().any(|value| value.abs() > 1e-2));
         for tokens in [1, 60] {
-            let (parts, gradient) = flat(&model, &pairs, tokens);
-            assert!((parts.loss - whole.loss).abs() < 1e-5, "{} {}", parts.loss, whole.loss);
-            assert_eq!(parts.margins.len(), 15);
-            for (part, whole) in gradient.iter().zip(&whole_gradient) {
-                assert!((part - whole).abs() < 1e-5, "{part} {whole}");
-            }
+            let (parts, gradient) = flat(&config(tokens), &model, &pairs);
+            assert!((parts.loss - whole.loss).abs() < 1e-6, "{} {}", parts.loss, whole.loss);
+            assert_eq!(parts.pairs.len(), 15);
+            assert!(parts.padded_tokens < whole.padded_tokens);
+            assert_all_close(&gradient, &whole_gradient, 1e-6);
         }
-        let losses = whole.margins.iter().map(|&(margin, label)| {
-            let softplus = |x: f64| x.exp().ln_1p();
-            label * softplus(-margin) + (1.0 - label) * softplus(margin)
+        let losses = whole.pairs.iter().map(|pair| {
+            let margin = pair.chosen - pair.rejected;
+            pair.label * softplus(-margin) + (1.0 - pair.label) * softplus(margin)
         });
         assert!((whole.loss - losses.sum::<f64>() / 15.0).abs() < 1e-5);
     }
 
+    /// 32 pairs of equal length as one micro-batch, four and thirty-two.
+    #[test]
+    fn a_step_does_not_depend_on_the_cut_into_micro_batches() {
+        let words = ["a", "b", "c", "d", "q", "r", "good", "bad"];
+        let mut preferences = Vec::new();
+        for (index, chosen) in words.iter().enumerate() {
+            for (other, rejected) in words.iter().enumerate().filter(|(other, _)| *other != index) {
+                let probability = 0.5 + 0.008 * (7 * index + other) as f64;
+                preferences.push(preference("q", chosen, rejected, probability));
+            }
+        }
+        let pairs = pairs_of(Source::new("set", &preferences[..32]));
+        let step: Vec<&Pair> = pairs.kept.iter().collect();
+        let start = one_head();
+        // Twelve tokens a pair.
+        let stepped = [(1, 32), (4, 8), (32, 1)].map(|(batches, size)| {
+            let config = config(12 * size);
+            let found = gradients(&config, &start, &pairs, &step, &mut stream(1));
+            assert_eq!(found.padded_tokens, 12 * 32, "{batches} x {size}");
+            let mut optimizer = Optimizer::new(&OptimizerConfig::default());
+            let (stepped, norm) = optimizer.step(1e-4, start.clone(), found.gradients);
+            let mut weights = Weights(Vec::new());
+            stepped.visit(&mut weights);
+            (found.loss, norm, weights.0)
+        });
+        let mut before = Weights(Vec::new());
+        start.visit(&mut before);
+        let (loss, norm, weights) = &stepped[0];
+        assert!(weights.iter().zip(&before.0).any(|(after, before)| (after - before).abs() > 9e-5));
+        for (parts_loss, parts_norm, parts) in &stepped[1..] {
+            assert!((parts_loss - loss).abs() < 1e-6, "{parts_loss} {loss}");
+            assert!((parts_norm - norm).abs() < 1e-5, "{parts_norm} {norm}");
+            assert_all_close(parts, weights, 1e-6);
+        }
+    }
+
     #[test]
     fn an_even_label_with_equal_scores_has_no_gradient() {
-        let model = model(ScalarHead::zeros(16, &FlexDevice));
+        let model = model(vec![ScalarHead::zeros(16, &FlexDevice)]);
         let preferences = [preference("q", "a", "b", 0.5), preference("q", "good", "bad", 0.5)];
-        let pairs = Pairs::new(&codec(), &model_config(), &preferences, Overlong::Error).unwrap();
-        let (found, gradient) = flat(&model, &pairs, 100);
+        let pairs = pairs_of(Source::new("set", &preferences));
+        let (found, gradient) = flat(&config(100), &model, &pairs);
         assert!((found.loss - 2.0_f64.ln()).abs() < 1e-6);
         assert!(gradient.iter().all(|value| value.abs() < 1e-9));
+    }
+
+    #[test]
+    fn settings_of_the_loss_are_all_used() {
+        let preferences = [preference("q", "a", "b", 0.9), preference("q", "good", "bad", 0.7)];
+        let pairs = pairs_of(Source::new("set", &preferences).with_margins(&[0.5, 0.0]));
+        let config = PreferenceModelConfig {
+            labels: Labels::Clamped([0.2, 0.8]),
+            label_smoothing: 0.1,
+            // Only of pairs that have none of their own.
+            margin: 9.0,
+            centring: 0.3,
+            ..config(100)
+        };
+        let (found, _) = flat(&config, &one_head(), &pairs);
+        // 0.9 is clamped to 0.8 and smoothed to 0.74, 0.7 is smoothed to 0.66.
+        let loss = |pair: &ScoredPair| {
+            let (target, margin) = if pair.label > 0.8 { (0.74, 0.5) } else { (0.66, 0.0) };
+            let difference = pair.chosen - pair.rejected;
+            target * softplus(margin - difference)
+                + (1.0 - target) * softplus(margin + difference)
+                + 0.3 * (pair.chosen + pair.rejected).powi(2)
+        };
+        let expected = found.pairs.iter().map(loss).sum::<f64>() / 2.0;
+        assert!((found.loss - expected).abs() < 1e-5, "{} {expected}", found.loss);
+        let plain = PreferenceModelConfig { margin: 0.5, ..config };
+        let pairs = pairs_of(Source::new("set", &preferences[..1]));
+        let (found, _) = flat(&plain, &one_head(), &pairs);
+        assert!((found.loss - loss(&found.pairs[0])).abs() < 1e-5);
+    }
+
+    #[test]
+    fn heads_share_the_loss_and_keep_their_own_gradients() {
+        let heads = [1, 2].map(|seed| ScalarHead::init(16, seed, &FlexDevice));
+        let pairs = pairs();
+        let (both, both_gradient) = flat(&config(10_000), &model(heads.to_vec()), &pairs);
+        let alone = heads.map(|head| flat(&config(10_000), &model(vec![head]), &pairs));
+        let mean = f64::midpoint(alone[0].0.loss, alone[1].0.loss);
+        assert!((both.loss - mean).abs() < 1e-6);
+        // The gradient of the trunk is the mean of both, that of a head half of its own.
+        let trunk = both_gradient.len() - 32;
+        let expected: Vec<f32> = (0..trunk)
+            .map(|index| f32::midpoint(alone[0].1[index], alone[1].1[index]))
+            .chain(alone[0].1[trunk..].iter().map(|value| value / 2.0))
+            .chain(alone[1].1[trunk..].iter().map(|value| value / 2.0))
+            .collect();
+        assert_all_close(&both_gradient, &expected, 1e-6);
     }
 }

@@ -1,12 +1,14 @@
 //! What the tests of several files share.
 
+use crate::PreferenceModelConfig;
 use burn::backend::Autodiff;
 use burn_flex::{Flex, FlexDevice};
 use dialogue::{Comparison, Dialogue, Preference};
-use training::Observe;
+use std::collections::BTreeSet;
+use training::{Checkpoint, Observe, OptimizerConfig, Owner, Schedule, State};
 use transformer::{
     ChatTemplate, Codec, Decoder, ModelConfig, ScalarHead, ScalarModel, SpecialTokens, Tokenizer,
-    Transformer,
+    Transformer, Weights,
 };
 
 pub(crate) type B = Autodiff<Flex>;
@@ -73,13 +75,51 @@ pub(crate) fn preference(
     Preference { probability, ..Preference::from_comparison(pair, 1.0) }
 }
 
-/// Keeps what it is told.
-#[derive(Debug, Default)]
+/// Replies with "good" beat the same replies with "bad", more or less surely.
+pub(crate) fn preferences() -> Vec<Preference> {
+    let words = ["a", "b", "c", "d", "q", "r"];
+    let mut preferences = Vec::new();
+    for prompt in words {
+        for (index, word) in words.into_iter().enumerate() {
+            let (good, bad) = (format!("{word} good"), format!("{word} bad a"));
+            preferences.push(preference(prompt, &good, &bad, 0.8 + 0.04 * index as f64));
+        }
+    }
+    preferences
+}
+
+/// Small steps at a high rate.
+pub(crate) fn config(epochs: u64) -> PreferenceModelConfig {
+    PreferenceModelConfig {
+        epochs,
+        tokens_per_step: 128,
+        held_out: 0.2,
+        optimizer: OptimizerConfig::default().with_learning_rate(5e-3),
+        schedule: Schedule::constant(),
+        ..PreferenceModelConfig::default()
+    }
+}
+
+/// The names of the tensors that differ in a bit, or that only one side has.
+pub(crate) fn different(a: &Weights, b: &Weights) -> Vec<String> {
+    let bits = |weights: &Weights, name: &str| {
+        let array = weights.get(name)?;
+        Some(array.data.into_iter().map(f32::to_bits).collect::<Vec<u32>>())
+    };
+    let names: BTreeSet<&str> = a.names().chain(b.names()).collect();
+    let differ = |name: &&str| bits(a, name) != bits(b, name);
+    names.into_iter().filter(differ).map(str::to_owned).collect()
+}
+
+/// Keeps what it is told; what was recorded of steps that are taken again is forgotten.
+#[derive(Debug, Default, Clone, PartialEq)]
 pub(crate) struct Records {
     pub(crate) started: Option<(String, u64)>,
     pub(crate) steps: Vec<u64>,
     pub(crate) metrics: Vec<Vec<(String, f64)>>,
     pub(crate) finished: bool,
+    /// The step at which it fails, as if the process were killed.
+    pub(crate) fails_at: Option<u64>,
 }
 
 impl Records {
@@ -90,12 +130,18 @@ impl Records {
 }
 
 impl Observe for Records {
-    fn start(&mut self, stage: &str, steps: u64, _done: u64) -> Result<(), training::Error> {
+    fn start(&mut self, stage: &str, steps: u64, done: u64) -> Result<(), training::Error> {
         self.started = Some((stage.to_owned(), steps));
+        self.steps.retain(|&step| step <= done);
+        self.metrics.truncate(self.steps.len());
         Ok(())
     }
 
     fn record(&mut self, step: u64, metrics: &[(&str, f64)]) -> Result<(), training::Error> {
+        if self.fails_at == Some(step) {
+            let source = std::io::Error::other("killed");
+            return Err(training::Error::Write { path: "metrics.jsonl".into(), source });
+        }
         self.steps.push(step);
         self.metrics.push(metrics.iter().map(|&(name, value)| (name.to_owned(), value)).collect());
         Ok(())
@@ -103,6 +149,40 @@ impl Observe for Records {
 
     fn finish(&mut self) -> Result<(), training::Error> {
         self.finished = true;
+        Ok(())
+    }
+}
+
+/// Keeps the newest state in memory.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    pub(crate) every: u64,
+    pub(crate) newest: Option<(Owner, State)>,
+}
+
+impl Memory {
+    pub(crate) fn every(every: u64) -> Self {
+        Self { every, newest: None }
+    }
+}
+
+impl Checkpoint for Memory {
+    fn load(
+        &mut self,
+        owner: &Owner,
+        _observe: &mut dyn Observe,
+    ) -> Result<Option<State>, training::Error> {
+        let Some((found, state)) = &self.newest else { return Ok(None) };
+        assert_eq!(found, owner, "the state is of the same stage");
+        Ok(Some(state.clone()))
+    }
+
+    fn is_due(&mut self, step: u64) -> bool {
+        step.is_multiple_of(self.every)
+    }
+
+    fn save(&mut self, owner: &Owner, state: &State) -> Result<(), training::Error> {
+        self.newest = Some((owner.clone(), state.clone()));
         Ok(())
     }
 }

@@ -2,17 +2,25 @@
 
 use crate::Error;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use training::{OptimizerConfig, Overlong, Schedule, WarmUp};
+use transformer::LoraConfig;
 
 /// Settings of supervised fine-tuning.
 ///
 /// | setting | default | meaning |
 /// |---|---|---|
-/// | `epochs` | 1 | times that every example is seen |
+/// | `epochs` | 1 | times that every example is seen, times the weight of its source |
 /// | `max_steps` | none | stops after so many optimiser steps, if that is earlier |
 /// | `tokens_per_step` | 2048 | tokens of an optimiser step, padding included |
-/// | `tokens_per_micro_batch` | 2048 | tokens that go through the model at once, padding included; lower saves memory and changes nothing else |
-/// | `overlong` | `"drop"` | `"drop"` or `"error"`: what becomes of an example longer than the context |
+/// | `tokens_per_micro_batch` | 2048 | tokens that go through the model at once, padding included; lower saves memory and changes nothing but rounding |
+/// | `packing` | false | examples lie one behind the other instead of side by side: no padding, and any lengths share a step |
+/// | `overlong` | `"drop"` | `"drop"`, `"error"` or `"oldest_turns"`: what becomes of what is longer than the context, see [`Overlong`] |
+/// | `held_out` | 0.0 | share of the prompts, in \[0, 1), that are not learnt from and measure the model |
+/// | `evaluate_every` | none | steps from one measurement on what is held out to the next, besides that after the last step |
+/// | `patience` | none | stops after so many measurements in a row without a lower loss; the weights of the lowest are given back |
+/// | `weights` | 1 each | of sources, by name: how often an epoch sees every example, at least 0; see [`SftConfig::fit_mixture`] |
+/// | `lora` | none | trains an adapter instead of the weights, see [`LoraConfig`] |
 /// | `optimizer` | `learning_rate = 0.0003`, `beta_2 = 0.98` | see [`OptimizerConfig`] |
 /// | `schedule` | cosine, `warm_up = { share = 0.03 }`, `floor = 0.1` | see [`Schedule`] |
 ///
@@ -29,8 +37,24 @@ pub struct SftConfig {
     pub tokens_per_step: usize,
     /// Tokens that go through the model at once, padding included.
     pub tokens_per_micro_batch: usize,
+    /// Whether examples lie one behind the other.
+    pub packing: bool,
     /// What becomes of an example that is longer than the context.
     pub overlong: Overlong,
+    /// Share of the prompts that only measure the model.
+    pub held_out: f64,
+    /// Steps from one measurement on what is held out to the next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evaluate_every: Option<u64>,
+    /// Measurements without a lower loss that end the training.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience: Option<u64>,
+    /// How often an epoch sees every example of a source.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub weights: BTreeMap<String, f64>,
+    /// The adapter that learns in the place of the weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraConfig>,
     /// The optimiser.
     pub optimizer: OptimizerConfig,
     /// How the learning rate moves.
@@ -44,7 +68,13 @@ impl Default for SftConfig {
             max_steps: None,
             tokens_per_step: 2048,
             tokens_per_micro_batch: 2048,
+            packing: false,
             overlong: Overlong::Drop,
+            held_out: 0.0,
+            evaluate_every: None,
+            patience: None,
+            weights: BTreeMap::new(),
+            lora: None,
             optimizer: OptimizerConfig { beta_2: 0.98, ..OptimizerConfig::default() },
             schedule: Schedule::cosine().with_warm_up(WarmUp::Share(0.03)).with_floor(0.1),
         }
@@ -52,7 +82,7 @@ impl Default for SftConfig {
 }
 
 impl SftConfig {
-    /// Checks every setting.
+    /// Checks every setting; those of `lora` are checked against the model when it is fitted.
     ///
     /// # Errors
     /// [`training::Error::Setting`] names the first setting out of range.
@@ -61,18 +91,75 @@ impl SftConfig {
         at_least_one("max_steps", self.max_steps.unwrap_or(1))?;
         at_least_one("tokens_per_step", self.tokens_per_step as u64)?;
         at_least_one("tokens_per_micro_batch", self.tokens_per_micro_batch as u64)?;
+        self.validate_evaluation()?;
+        for (name, &weight) in &self.weights {
+            if !(weight.is_finite() && weight >= 0.0) {
+                return wrong("weights", format!("{name} = {weight}"), "numbers of at least 0");
+            }
+        }
         self.optimizer.validate()?;
         self.schedule.validate()?;
         Ok(())
     }
+
+    /// Checks that `weights` name none but these sources.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSource`] names the first that is not among them.
+    pub fn validate_sources(&self, sources: &[&str]) -> Result<(), Error> {
+        match self.weights.keys().find(|name| !sources.contains(&name.as_str())) {
+            Some(name) => {
+                Err(Error::UnknownSource { name: name.clone(), sources: sources.join("`, `") })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Checks every setting, and that none is for lists of examples alone.
+    pub(crate) fn validate_for_stream(&self) -> Result<(), Error> {
+        self.validate()?;
+        if self.held_out > 0.0 {
+            let expected = "0, since nothing can be held out of a stream";
+            return wrong("held_out", self.held_out.to_string(), expected);
+        }
+        if !self.weights.is_empty() {
+            let expected = "none, since a stream is a single source";
+            return wrong("weights", format!("{:?}", self.weights), expected);
+        }
+        Ok(())
+    }
+
+    fn validate_evaluation(&self) -> Result<(), Error> {
+        if !(0.0..1.0).contains(&self.held_out) {
+            let found = self.held_out.to_string();
+            return wrong("held_out", found, "a number of at least 0 and below 1");
+        }
+        at_least_one("evaluate_every", self.evaluate_every.unwrap_or(1))?;
+        at_least_one("patience", self.patience.unwrap_or(1))?;
+        match (self.evaluate_every, self.patience) {
+            (Some(every), _) if self.held_out == 0.0 => {
+                let expected = "none where nothing is held out; set `held_out`, such as 0.1";
+                wrong("evaluate_every", every.to_string(), expected)
+            }
+            (None, Some(patience)) => {
+                let expected =
+                    "none where nothing is measured before the end; set `evaluate_every`";
+                wrong("patience", patience.to_string(), expected)
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
-fn at_least_one(setting: &'static str, value: u64) -> Result<(), training::Error> {
+fn at_least_one(setting: &'static str, value: u64) -> Result<(), Error> {
     if value > 0 {
         return Ok(());
     }
-    let expected = "a whole number of at least 1";
-    Err(training::Error::Setting { setting, found: value.to_string(), expected })
+    wrong(setting, value.to_string(), "a whole number of at least 1")
+}
+
+fn wrong(setting: &'static str, found: String, expected: &'static str) -> Result<(), Error> {
+    Err(training::Error::Setting { setting, found, expected }.into())
 }
 
 #[cfg(test)]
@@ -82,11 +169,20 @@ mod tests {
     #[test]
     fn names_the_setting_out_of_range() {
         let good = SftConfig::default();
+        let measured = measured();
         let cases = [
             ("epochs", SftConfig { epochs: 0, ..good.clone() }),
             ("max_steps", SftConfig { max_steps: Some(0), ..good.clone() }),
             ("tokens_per_step", SftConfig { tokens_per_step: 0, ..good.clone() }),
             ("tokens_per_micro_batch", SftConfig { tokens_per_micro_batch: 0, ..good.clone() }),
+            ("held_out", SftConfig { held_out: 1.0, ..good.clone() }),
+            ("held_out", SftConfig { held_out: f64::NAN, ..good.clone() }),
+            ("evaluate_every", SftConfig { evaluate_every: Some(0), ..measured.clone() }),
+            ("evaluate_every", SftConfig { held_out: 0.0, ..measured.clone() }),
+            ("patience", SftConfig { patience: Some(0), ..measured.clone() }),
+            ("patience", SftConfig { evaluate_every: None, ..measured.clone() }),
+            ("weights", weighing(-1.0)),
+            ("weights", weighing(f64::INFINITY)),
             (
                 "learning_rate",
                 SftConfig {
@@ -100,6 +196,37 @@ mod tests {
             let message = config.validate().unwrap_err().to_string();
             assert!(message.starts_with(&format!("`{name}` is ")), "{message}");
         }
-        good.validate().unwrap();
+        for good in [good, measured, weighing(0.0)] {
+            good.validate().unwrap();
+        }
+    }
+
+    #[test]
+    fn names_a_source_that_there_is_not() {
+        let config = weighing(2.0);
+        config.validate_sources(&["revisions", "helpful"]).unwrap();
+        let message = config.validate_sources(&["a", "b"]).unwrap_err().to_string();
+        assert!(message.contains("`helpful`") && message.contains("`a`, `b`"), "{message}");
+    }
+
+    #[test]
+    fn what_is_off_is_not_written() {
+        let written = serde_json::to_value(SftConfig::default()).unwrap();
+        for name in ["max_steps", "evaluate_every", "patience", "weights", "lora"] {
+            assert!(written.get(name).is_none(), "{name}");
+        }
+        for config in [SftConfig::default(), measured(), weighing(0.25)] {
+            let written = serde_json::to_string(&config).unwrap();
+            assert_eq!(serde_json::from_str::<SftConfig>(&written).unwrap(), config);
+        }
+    }
+
+    fn measured() -> SftConfig {
+        let (evaluate_every, patience) = (Some(10), Some(3));
+        SftConfig { held_out: 0.1, evaluate_every, patience, ..SftConfig::default() }
+    }
+
+    fn weighing(helpful: f64) -> SftConfig {
+        SftConfig { weights: [("helpful".to_owned(), helpful)].into(), ..SftConfig::default() }
     }
 }

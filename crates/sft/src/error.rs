@@ -7,6 +7,9 @@ pub enum Error {
     /// A setting is out of range, training diverged, or metrics could not be written.
     #[error(transparent)]
     Training(#[from] training::Error),
+    /// The model cannot take an adapter, or a state does not fit it.
+    #[error(transparent)]
+    Model(#[from] transformer::Error),
     /// A dialogue could not be turned into tokens.
     #[error(transparent)]
     LanguageModel(#[from] language_model::Error),
@@ -30,7 +33,8 @@ pub enum Error {
     },
     /// An example does not fit the context, and the settings want to know.
     #[error(
-        "example {index} has {tokens} tokens, but the context holds {context}; shorten it or set `overlong = \"drop\"`"
+        "example {index} has {tokens} tokens, but the context holds {context}; shorten it, or set `overlong` to `drop` or \
+         `oldest_turns`"
     )]
     Overlong {
         /// Its place in the list, counted from 0.
@@ -39,6 +43,49 @@ pub enum Error {
         tokens: usize,
         /// Tokens that the model can hold.
         context: usize,
+    },
+    /// The settings ask for an adapter, and the model has one.
+    #[error(
+        "the model has an adapter, which goes on learning; leave out `lora`, or merge the adapter before a fresh one is \
+         added"
+    )]
+    HasAdapter,
+    /// The settings weigh a source that there is not.
+    #[error("`weights` names `{name}`, but the sources are `{sources}`")]
+    UnknownSource {
+        /// The name in the settings.
+        name: String,
+        /// The names of the sources.
+        sources: String,
+    },
+    /// The name of a source cannot be part of the name of a metric, or is that of two sources.
+    #[error(
+        "the name of source {index} is {name:?}, expected lower-case words joined by underscores, each once"
+    )]
+    SourceName {
+        /// Its place in the list, counted from 0.
+        index: usize,
+        /// Its name.
+        name: String,
+    },
+    /// The settings hold out a share of the prompts, but there are too few.
+    #[error(
+        "`held_out` is {share}, but of {prompts} prompt(s) none can be held out; set it to 0 or give more prompts"
+    )]
+    NothingHeldOut {
+        /// The share asked for.
+        share: f64,
+        /// Different prompts.
+        prompts: usize,
+    },
+    /// A stream of examples is not that of the run that was interrupted.
+    #[error(
+        "the stream gives other examples for step {step} than before the interruption; what it gives must depend on the \
+         step alone"
+    )]
+    Stream {
+        /// The step, counted from 0 as the stream counts.
+        step: u64,
     },
     /// Nothing is left to learn from.
     #[error(

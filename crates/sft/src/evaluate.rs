@@ -1,6 +1,7 @@
 //! The loss on held-out examples.
 
-use crate::step::{loss, micro_batches, weight_sum};
+use crate::layout::Layout;
+use crate::step::{loss, weight_sum};
 use crate::{Error, Example};
 use burn::tensor::ElementConversion;
 use burn::tensor::backend::Backend;
@@ -23,13 +24,22 @@ pub fn evaluate<B: Backend>(
         example.check(index, decoder.config())?;
     }
     let rows: Vec<&Example> = examples.iter().collect();
-    let weight_sum = weight_sum(&rows);
-    // The order of the batches has no say in the sum, so any stream will do.
-    micro_batches(&rows, tokens_per_batch, &mut stream(0))
+    mean_loss(decoder, &rows, tokens_per_batch).ok_or(Error::NoExamples { overlong: 0 })
+}
+
+/// [`evaluate`] on examples that are known to be well; nothing without any.
+pub(crate) fn mean_loss<B: Backend>(
+    decoder: &Decoder<B>,
+    rows: &[&Example],
+    tokens_per_batch: usize,
+) -> Option<f64> {
+    let weight_sum = weight_sum(rows);
+    // The order of the batches has no say in the sum but for its rounding, so any stream will do.
+    Layout::Padded
+        .micro_batches(rows, tokens_per_batch, &mut stream(0))
         .iter()
-        .map(|batch| loss(decoder, batch, weight_sum).into_scalar().elem::<f64>())
+        .map(|batch| loss(decoder, Layout::Padded, batch, weight_sum).into_scalar().elem::<f64>())
         .reduce(|sum, part| sum + part)
-        .ok_or(Error::NoExamples { overlong: 0 })
 }
 
 #[cfg(test)]

@@ -84,16 +84,16 @@ impl Example {
     }
 }
 
-/// Where a padded batch takes a loss, and with which weights.
+/// Where a batch takes a loss, and with which weights.
 ///
 /// # Shapes
-/// Row `r` of the batch starts at flat position `r * time`; token `i` of it is predicted at `r * time + i - 1`.
-pub(crate) fn targets(rows: &[&Example], time: usize) -> (Targets, Vec<f32>) {
+/// Row `r` of the batch begins at flat position `starts[r]`; token `i` of it is predicted at `starts[r] + i - 1`.
+pub(crate) fn targets(rows: &[&Example], starts: &[usize]) -> (Targets, Vec<f32>) {
     let mut targets = Targets { positions: Vec::new(), tokens: Vec::new() };
     let mut weights = Vec::new();
-    for (row, example) in rows.iter().enumerate() {
+    for (start, example) in starts.iter().zip(rows) {
         for place in example.targets() {
-            targets.positions.push(row * time + place - 1);
+            targets.positions.push(start + place - 1);
             targets.tokens.push(example.tokens[place]);
             weights.push(example.weights[place]);
         }
@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(one.inputs(), [5, 6]);
         assert_eq!(two.inputs(), [1, 2, 3]);
         assert!((one.weight_sum() - 0.5).abs() < 1e-12);
-        let (targets, weights) = targets(&[&one, &two], 3);
+        let (targets, weights) = targets(&[&one, &two], &[0, 3]);
         assert_eq!(targets.positions, [1, 3, 5]);
         assert_eq!(targets.tokens, [7, 2, 4]);
         assert_eq!(weights, [0.5, 1.0, 2.0]);

@@ -1,46 +1,57 @@
 //! The loss of an optimiser step and its gradients.
 
 use crate::example::targets;
+use crate::layout::Layout;
 use crate::{Example, cross_entropy};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{ElementConversion, Tensor};
 use rand::Rng;
-use training::batches;
-use transformer::{Decoder, pad_right, token_log_probs};
+use transformer::{Decoder, token_log_probs};
+
+/// What an optimiser step computes before its update.
+pub(crate) struct StepGradients {
+    /// The loss of all rows; see [`cross_entropy`].
+    pub(crate) loss: f64,
+    pub(crate) gradients: GradientsParams,
+    /// Tokens that went through the model, padding included.
+    pub(crate) tokens: usize,
+}
 
 /// The loss of a whole step and its gradients, one micro-batch after the other.
 pub(crate) fn gradients<B: AutodiffBackend>(
     decoder: &Decoder<B>,
+    layout: Layout,
     rows: &[&Example],
     tokens_per_micro_batch: usize,
     rng: &mut impl Rng,
-) -> (f64, GradientsParams) {
+) -> StepGradients {
     let weight_sum = weight_sum(rows);
     let mut accumulator = GradientsAccumulator::new();
     let mut total = Tensor::<B::InnerBackend, 1>::zeros([1], &decoder.device());
-    for batch in micro_batches(rows, tokens_per_micro_batch, rng) {
-        let loss = loss(decoder, &batch, weight_sum);
+    let mut tokens = 0;
+    for batch in layout.micro_batches(rows, tokens_per_micro_batch, rng) {
+        let loss = loss(decoder, layout, &batch, weight_sum);
         total = total + loss.clone().inner();
+        tokens += layout.tokens(&batch);
         // Backward consumes the graph, so that no more than one micro-batch is held.
         accumulator.accumulate(decoder, GradientsParams::from_grads(loss.backward(), decoder));
     }
-    (total.into_scalar().elem(), accumulator.grads())
+    StepGradients { loss: total.into_scalar().elem(), gradients: accumulator.grads(), tokens }
 }
 
 /// The part of a step's loss that these rows contribute; see [`cross_entropy`].
 pub(crate) fn loss<B: Backend>(
     decoder: &Decoder<B>,
+    layout: Layout,
     rows: &[&Example],
     weight_sum: f64,
 ) -> Tensor<B, 1> {
-    let device = decoder.device();
-    let inputs: Vec<&[u32]> = rows.iter().map(|row| row.inputs()).collect();
-    let tokens = pad_right(&inputs, &device);
-    let [_, time] = tokens.dims();
-    let (targets, weights) = targets(rows, time);
-    let log_probs = token_log_probs(decoder, decoder.hidden(tokens), &targets);
-    cross_entropy(log_probs, Tensor::from_floats(weights.as_slice(), &device), weight_sum)
+    let (hidden, starts) = layout.hidden(decoder, rows);
+    let (targets, weights) = targets(rows, &starts);
+    let log_probs = token_log_probs(decoder, hidden, &targets);
+    let weights = Tensor::from_floats(weights.as_slice(), &decoder.device());
+    cross_entropy(log_probs, weights, weight_sum)
 }
 
 /// The sum of the weights of all rows.
@@ -48,24 +59,17 @@ pub(crate) fn weight_sum(rows: &[&Example]) -> f64 {
     rows.iter().map(|row| row.weight_sum()).sum()
 }
 
-/// Rows of similar length together, so that little is padded.
-pub(crate) fn micro_batches<'a>(
-    rows: &[&'a Example],
-    tokens: usize,
-    rng: &mut impl Rng,
-) -> Vec<Vec<&'a Example>> {
-    let lengths: Vec<usize> = rows.iter().map(|row| row.inputs().len()).collect();
-    let batches = batches(&lengths, tokens, rng);
-    batches.iter().map(|batch| batch.iter().map(|&row| rows[row]).collect()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{B, counting, decoder};
+    use crate::testing::{B, counting, decoder, numbers};
+    use burn::backend::Autodiff;
+    use burn::backend::autodiff::checkpoint::strategy::BalancedCheckpointing;
     use burn::module::{Module, ModuleVisitor, Param};
-    use burn_flex::FlexDevice;
+    use burn_flex::{Flex, FlexDevice};
     use language_model::stream;
+    use training::OptimizerConfig;
+    use transformer::{LoraConfig, Optimizer};
 
     /// All gradients as one vector.
     struct Flat<'a> {
@@ -73,37 +77,109 @@ mod tests {
         values: Vec<f32>,
     }
 
-    impl ModuleVisitor<B> for Flat<'_> {
+    impl<B: AutodiffBackend> ModuleVisitor<B> for Flat<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-            let gradient =
-                self.gradients.get::<<B as AutodiffBackend>::InnerBackend, D>(param.id).unwrap();
-            self.values.extend(gradient.into_data().to_vec::<f32>().unwrap());
+            if let Some(gradient) = self.gradients.get::<B::InnerBackend, D>(param.id) {
+                self.values.extend(gradient.into_data().to_vec::<f32>().unwrap());
+            }
         }
     }
 
-    fn flat(decoder: &Decoder<B>, rows: &[&Example], tokens: usize) -> (f64, Vec<f32>) {
-        let (loss, gradients) = gradients(decoder, rows, tokens, &mut stream(1));
-        let mut visitor = Flat { gradients: &gradients, values: Vec::new() };
+    fn flat<B: AutodiffBackend>(
+        decoder: &Decoder<B>,
+        layout: Layout,
+        rows: &[&Example],
+        tokens: usize,
+    ) -> (f64, Vec<f32>) {
+        let found = gradients(decoder, layout, rows, tokens, &mut stream(1));
+        let mut visitor = Flat { gradients: &found.gradients, values: Vec::new() };
         decoder.visit(&mut visitor);
-        (loss, visitor.values)
+        (found.loss, visitor.values)
+    }
+
+    #[track_caller]
+    fn assert_same(found: &(f64, Vec<f32>), expected: &(f64, Vec<f32>)) {
+        assert!((found.0 - expected.0).abs() < 1e-5, "{} {}", found.0, expected.0);
+        assert!(expected.1.iter().any(|value| value.abs() > 1e-2));
+        assert_eq!(found.1.len(), expected.1.len());
+        for (found, expected) in found.1.iter().zip(&expected.1) {
+            assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+        }
     }
 
     #[test]
-    fn micro_batches_leave_loss_and_gradients_unchanged() {
+    fn neither_micro_batches_nor_packing_change_loss_and_gradients() {
         let decoder = decoder(1);
         let examples = counting(32);
         let rows: Vec<&Example> = examples.iter().collect();
-        let (whole_loss, whole) = flat(&decoder, &rows, 1_000);
-        let count = |tokens| micro_batches(&rows, tokens, &mut stream(1)).len();
-        assert_eq!(count(1_000), 1);
-        for (tokens, at_least) in [(40, 4), (1, 32)] {
-            assert!(count(tokens) >= at_least);
-            let (loss, parts) = flat(&decoder, &rows, tokens);
-            assert!((loss - whole_loss).abs() < 1e-5, "{loss} {whole_loss}");
-            assert!(whole.iter().any(|value| value.abs() > 1e-2));
-            for (part, whole) in parts.iter().zip(&whole) {
-                assert!((part - whole).abs() < 1e-5, "{part} {whole}");
+        let whole = flat(&decoder, Layout::Padded, &rows, 1_000);
+        for layout in [Layout::Padded, Layout::Packed] {
+            let count = |tokens| layout.micro_batches(&rows, tokens, &mut stream(1)).len();
+            for (tokens, at_least, at_most) in [(1_000, 1, 1), (40, 4, 8), (1, 32, 32)] {
+                assert!((at_least..=at_most).contains(&count(tokens)), "{}", count(tokens));
+                assert_same(&flat(&decoder, layout, &rows, tokens), &whole);
             }
+        }
+    }
+
+    /// Loss and weights after one update of 32 rows that read 8 tokens each.
+    fn updated(layout: Layout, rows_at_once: usize) -> (f64, Vec<f32>) {
+        let example = |row: usize| {
+            let token =
+                |place: usize| u32::try_from((row * 5 + place * (1 + row % 3)) % 12).unwrap();
+            // Weights differ from row to row, so that means of micro-batches would not do.
+            let weights = (0..9).map(|place| ((row + place) % 4) as f32 * 0.5).collect();
+            Example { tokens: (0..9).map(token).collect(), weights }
+        };
+        let mut examples: Vec<Example> = (0..32).map(example).collect();
+        for example in &mut examples {
+            example.weights[8] = 1.0;
+        }
+        let rows: Vec<&Example> = examples.iter().collect();
+        let decoder = decoder(1);
+        let batches = layout.micro_batches(&rows, 8 * rows_at_once, &mut stream(3));
+        assert!(batches.iter().all(|batch| batch.len() == rows_at_once));
+        let found = gradients(&decoder, layout, &rows, 8 * rows_at_once, &mut stream(3));
+        let mut optimizer = Optimizer::new(&OptimizerConfig::default());
+        let (decoder, _) = optimizer.step(3e-4, decoder, found.gradients);
+        (found.loss, numbers(&decoder))
+    }
+
+    #[test]
+    fn one_times_32_is_four_times_8_is_32_times_one() {
+        let (loss, weights) = updated(Layout::Padded, 32);
+        let moved = numbers(&decoder(1)).iter().zip(&weights).any(|(a, b)| (a - b).abs() > 1e-4);
+        assert!(moved, "the update moves the weights");
+        for layout in [Layout::Padded, Layout::Packed] {
+            for rows_at_once in [32, 8, 1] {
+                let (other_loss, other) = updated(layout, rows_at_once);
+                assert!((loss - other_loss).abs() < 1e-6, "{loss} {other_loss}");
+                for (weight, other) in weights.iter().zip(&other) {
+                    assert!((weight - other).abs() < 1e-6, "{weight} {other}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn activations_that_are_computed_again_change_nothing() {
+        type Recomputing = Autodiff<Flex, BalancedCheckpointing>;
+        let examples = counting(12);
+        let rows: Vec<&Example> = examples.iter().collect();
+        let model = crate::testing::model(12);
+        let adapter =
+            LoraConfig { target_modules: vec!["all-linear".to_owned()], ..LoraConfig::default() };
+        for layout in [Layout::Padded, Layout::Packed] {
+            let plain = Decoder::<B>::init(&model, 1, &FlexDevice);
+            let recomputing = Decoder::<Recomputing>::init(&model, 1, &FlexDevice);
+            let expected = flat(&plain, layout, &rows, 40);
+            assert_same(&flat(&recomputing, layout, &rows, 40), &expected);
+
+            // Of an adapter most operations have an operand that is not learnt.
+            let plain = plain.with_adapter(&adapter, 1).unwrap();
+            let recomputing = recomputing.with_adapter(&adapter, 1).unwrap();
+            let expected = flat(&plain, layout, &rows, 40);
+            assert_same(&flat(&recomputing, layout, &rows, 40), &expected);
         }
     }
 
@@ -114,7 +190,7 @@ mod tests {
         let decoder = Decoder::<B>::init(&config, 1, &FlexDevice);
         let examples = counting(3);
         let rows: Vec<&Example> = examples.iter().collect();
-        let (loss, _) = gradients(&decoder, &rows, 8, &mut stream(1));
-        assert!((loss - 12.0_f64.ln()).abs() < 1e-5, "{loss}");
+        let found = gradients(&decoder, Layout::Padded, &rows, 8, &mut stream(1));
+        assert!((found.loss - 12.0_f64.ln()).abs() < 1e-5, "{}", found.loss);
     }
 }

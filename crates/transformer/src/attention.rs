@@ -1,8 +1,10 @@
 //! Grouped-query attention (arXiv 2305.13245) with causal order.
 
+use crate::config::SlidingWindow;
 use crate::kv_cache::KeyValue;
 use crate::linear::Linear;
 use crate::norm::Norm;
+use crate::packed::cut;
 use burn::module::Module;
 use burn::tensor::{Tensor, backend::Backend};
 use kernels::{Angles, Place, Stretch, Visibility, attend_step, is_flex, masked_softmax, rotate};
@@ -54,17 +56,35 @@ pub(crate) struct Separate<B: Backend> {
     pub(crate) value: Linear<B>,
 }
 
-/// What all layers share in one pass over a batch.
+/// The turns of all tokens of a batch, if positions are rotary.
+#[derive(Debug)]
+pub(crate) struct Turns<B: Backend> {
+    pub(crate) angles: Option<Angles<B>>,
+    /// In layers with a sliding window, if they differ.
+    pub(crate) local_angles: Option<Angles<B>>,
+}
+
+/// What all layers share in one pass over rows of equal length.
 #[derive(Debug)]
 pub(crate) struct Pass<B: Backend> {
     pub(crate) rows: usize,
     pub(crate) time: usize,
-    pub(crate) angles: Option<Angles<B>>,
-    /// In layers with a sliding window, if they differ.
-    pub(crate) local_angles: Option<Angles<B>>,
     pub(crate) visible: Visibility<B>,
     /// In layers with a sliding window.
     pub(crate) windowed: Option<Visibility<B>>,
+}
+
+impl<B: Backend> Pass<B> {
+    /// `first` is the position of the first token, of every row or of all alike.
+    pub(crate) fn new(
+        rows: usize,
+        time: usize,
+        first: Vec<usize>,
+        window: Option<&SlidingWindow>,
+    ) -> Self {
+        let windowed = window.map(|window| Visibility::new(first.clone(), time, Some(window.size)));
+        Self { rows, time, visible: Visibility::new(first, time, None), windowed }
+    }
 }
 
 /// A row of tokens that the rows of a batch follow, layer by layer.
@@ -79,18 +99,49 @@ impl<B: Backend> Attention<B> {
     pub(crate) fn forward(
         &self,
         x: Tensor<B, 2>,
+        turns: &Turns<B>,
         pass: &Pass<B>,
         past: Past<'_, B>,
         keep: &mut dyn FnMut(KeyValue<B>),
     ) -> Tensor<B, 2> {
-        let (query, own) = self.project(x, pass);
-        let attended = if past.is_empty() && B::ad_enabled(&query.device()) {
-            self.attend_in_training(query, &own, pass)
-        } else {
-            merge(self.attend(query, &own, pass, past), pass)
-        };
+        let (query, own) = self.shape(self.project(x, turns), pass);
+        let attended = self.attended(query, &own, pass, past);
         keep(own);
         self.output.forward(attended)
+    }
+
+    /// Attention within rows of unequal length that lie one behind the other, one stretch of rows of equal length after
+    /// the other.
+    ///
+    /// # Shapes
+    /// `[tokens, model]` to the same; `stretches` cover all tokens.
+    pub(crate) fn forward_packed(
+        &self,
+        x: Tensor<B, 2>,
+        turns: &Turns<B>,
+        stretches: &[Pass<B>],
+    ) -> Tensor<B, 2> {
+        let [query, key, value] = self.project(x, turns).map(|x| cut(x, stretches).into_iter());
+        let parts =
+            query.zip(key).zip(value).zip(stretches).map(|(((query, key), value), pass)| {
+                let (query, own) = self.shape([query, key, value], pass);
+                self.attended(query, &own, pass, &[])
+            });
+        self.output.forward(Tensor::cat(parts.collect(), 0))
+    }
+
+    /// `[rows, key_value_heads, group, time, head_dim]` of the queries to `[rows * time, heads * head_dim]`.
+    fn attended(
+        &self,
+        query: Tensor<B, 5>,
+        own: &KeyValue<B>,
+        pass: &Pass<B>,
+        past: Past<'_, B>,
+    ) -> Tensor<B, 2> {
+        if past.is_empty() && B::ad_enabled(&query.device()) {
+            return self.attend_in_training(query, own, pass);
+        }
+        merge(self.attend(query, own, pass, past), pass)
     }
 
     /// Attention of one new token a row to that row of `cache`, which takes it up at its place.
@@ -100,12 +151,13 @@ impl<B: Backend> Attention<B> {
     pub(crate) fn step(
         &self,
         x: Tensor<B, 2>,
+        turns: &Turns<B>,
         pass: &Pass<B>,
         cache: KeyValue<B>,
         places: &[Place],
         longest: usize,
     ) -> (Tensor<B, 2>, KeyValue<B>) {
-        let (query, own) = self.project(x, pass);
+        let (query, own) = self.shape(self.project(x, turns), pass);
         let cache = cache.write(own, places);
         let visible = self.visible(pass);
         let attended =
@@ -125,20 +177,29 @@ impl<B: Backend> Attention<B> {
         }
     }
 
-    /// Queries ready for products, and keys and values as caches keep them.
-    fn project(&self, x: Tensor<B, 2>, pass: &Pass<B>) -> (Tensor<B, 5>, KeyValue<B>) {
+    /// Queries, keys and values, turned and scaled, `[tokens, model]` to `[tokens, heads * head_dim]` of each.
+    fn project(&self, x: Tensor<B, 2>, turns: &Turns<B>) -> [Tensor<B, 2>; 3] {
         let [query, key, value] = self.projections.forward(x, self);
         let query = self.norm_heads(query, self.query_norm.as_ref());
         let key = self.norm_heads(key, self.key_norm.as_ref());
-        let angles = match &pass.local_angles {
+        let angles = match &turns.local_angles {
             Some(local) if self.windowed => Some(local),
-            _ => pass.angles.as_ref(),
+            _ => turns.angles.as_ref(),
         };
         #[allow(clippy::cast_possible_truncation, reason = "numbers have 32 bits")]
         let (query, key) = match angles {
             Some(angles) => (rotate(query, angles, self.scale as f32), rotate(key, angles, 1.0)),
             None => (query * self.scale, key),
         };
+        [query, key, value]
+    }
+
+    /// Queries ready for products, and keys and values as caches keep them.
+    fn shape(
+        &self,
+        [query, key, value]: [Tensor<B, 2>; 3],
+        pass: &Pass<B>,
+    ) -> (Tensor<B, 5>, KeyValue<B>) {
         let stored = [pass.rows, pass.time, self.key_value_heads, 1, self.head_dim];
         let own = KeyValue { key: key.reshape(stored), value: value.reshape(stored) };
         (self.split(query, pass), own)
@@ -173,27 +234,33 @@ impl<B: Backend> Attention<B> {
         past: Past<'_, B>,
     ) -> Tensor<B, 5> {
         let [rows, heads, group, queries, _] = query.dims();
-        let slots = own.slots() + past.iter().map(|stretch| stretch.slots()).sum::<usize>();
+        let before: usize = past.iter().map(|stretch| stretch.slots()).sum();
+        if !is_flex::<B>() {
+            // One large product is faster on a card than several, and needs no softmax over pieces.
+            return self.attend_rows(query, &own.behind(past), pass, &[], before);
+        }
+        let slots = own.slots() + before;
         let scores = heads * group * queries.min(QUERIES_AT_ONCE) * slots;
-        let at_once = if is_flex::<B>() { (SCORES_AT_ONCE / scores.max(1)).max(1) } else { rows };
+        let at_once = (SCORES_AT_ONCE / scores.max(1)).max(1);
         let starts = (0..rows).step_by(at_once);
         let parts: Vec<Tensor<B, 5>> = starts
             .map(|row| {
                 let count = at_once.min(rows - row);
                 let own = own.rows(row, count);
-                self.attend_rows(query.clone().narrow(0, row, count), &own, pass, past)
+                self.attend_rows(query.clone().narrow(0, row, count), &own, pass, past, 0)
             })
             .collect();
         joined(parts, 0)
     }
 
-    /// As [`Attention::attend`], block by block of the queries.
+    /// As [`Attention::attend`], block by block of the queries; `before` slots of `own` come before the first query.
     fn attend_rows(
         &self,
         query: Tensor<B, 5>,
         own: &KeyValue<B>,
         pass: &Pass<B>,
         past: Past<'_, B>,
+        before: usize,
     ) -> Tensor<B, 5> {
         let [rows, _, _, queries, _] = query.dims();
         let starts = (0..queries).step_by(QUERIES_AT_ONCE);
@@ -201,7 +268,7 @@ impl<B: Backend> Attention<B> {
             .map(|from| {
                 let count = QUERIES_AT_ONCE.min(queries - from);
                 // Later tokens than the block's last are hidden from all of it.
-                let slots = if pass.time == 1 { 1 } else { from + count };
+                let slots = before + if pass.time == 1 { 1 } else { from + count };
                 let own = own.first(rows, slots);
                 self.attend_block(query.clone().narrow(3, from, count), &own, pass, past, from)
             })

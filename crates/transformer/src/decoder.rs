@@ -1,15 +1,16 @@
 //! The decoder: embedding, layers, final norm, output projection.
 
-use crate::attention::{Attention, Pass};
+use crate::attention::{Attention, Pass, Turns};
 use crate::config::ModelConfig;
 use crate::feed_forward::FeedForward;
 use crate::kv_cache::{KeyValue, KvCache};
 use crate::lora::LoraConfig;
 use crate::norm::Norm;
+use crate::packed::stretches;
 use crate::rotary::Rotary;
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Int, Tensor, backend::Backend};
-use kernels::{Place, Visibility, project_transposed};
+use kernels::{Place, project_transposed};
 
 /// One layer: attention and feed-forward block, each behind a norm and added to the stream.
 #[derive(Module, Debug)]
@@ -112,6 +113,34 @@ impl<B: Backend> Decoder<B> {
         self.extend(tokens, &[], &mut |_, _| {})
     }
 
+    /// As [`Decoder::hidden`], of rows of unequal length that lie one behind the other, without padding.
+    ///
+    /// Positions start anew at every row and attention stays within it, so that a state depends on nothing but its own
+    /// row. Attention is computed row by row, those of equal length that follow each other at once; everything else is
+    /// computed for all tokens together. So nothing is computed that a mask would have to hide but for what causal order
+    /// hides within a row, and memory for scores grows by the squares of the lengths of the rows, not of their sum.
+    ///
+    /// # Shapes
+    /// To `[1, tokens, model]`, the states of the rows one behind the other.
+    ///
+    /// # Panics
+    /// If no row has a token.
+    pub fn hidden_packed(&self, rows: &[impl AsRef<[u32]>]) -> Tensor<B, 3> {
+        let lengths: Vec<usize> = rows.iter().map(|row| row.as_ref().len()).collect();
+        let tokens: Vec<u32> = rows.iter().flat_map(AsRef::as_ref).copied().collect();
+        let count = tokens.len();
+        assert!(count > 0, "a row has a token");
+        let tokens = crate::pad_right::<B>(&[tokens], &self.device()).flatten(0, 1);
+        let positions: Vec<usize> = lengths.iter().flat_map(|&length| 0..length).collect();
+        let turns = self.turns(&positions, &tokens.device());
+        let stretches = stretches(&lengths, self.config.sliding_window.as_ref());
+        let mut x = self.embed(tokens, &positions);
+        for layer in &self.layers {
+            x = layer.forward(x, |attention, x| attention.forward_packed(x, &turns, &stretches));
+        }
+        self.norm.forward(x).reshape([1, count, self.config.hidden_size])
+    }
+
     /// Hidden states of rows that all follow `path`, one stretch of tokens after the other; `keep` is given every
     /// layer's index, keys and values of the new tokens.
     ///
@@ -126,12 +155,13 @@ impl<B: Backend> Decoder<B> {
         let [rows, time] = tokens.dims();
         let start: usize = path.iter().map(Prefix::tokens).sum();
         let positions: Vec<usize> = (start..start + time).collect();
-        let pass = self.pass(rows, time, &positions, vec![start], &tokens.device());
+        let turns = self.turns(&positions, &tokens.device());
+        let pass = Pass::new(rows, time, vec![start], self.config.sliding_window.as_ref());
         let mut x = self.embed(tokens.flatten(0, 1), &positions);
         for (index, layer) in self.layers.iter().enumerate() {
             let past: Vec<&KeyValue<B>> = path.iter().map(|prefix| &prefix.layers[index]).collect();
             x = layer.forward(x, |attention, x| {
-                attention.forward(x, &pass, &past, &mut |own| keep(index, own))
+                attention.forward(x, &turns, &pass, &past, &mut |own| keep(index, own))
             });
         }
         self.norm.forward(x).reshape([rows, time, self.config.hidden_size])
@@ -226,7 +256,8 @@ impl<B: Backend> Decoder<B> {
         assert_eq!(rows, cache.rows(), "one token for every row of the cache");
         assert!(cache.longest() < cache.slots(), "the cache has room");
         let positions = cache.lengths().to_vec();
-        let pass = self.pass(rows, 1, &positions, positions.clone(), &tokens.device());
+        let turns = self.turns(&positions, &tokens.device());
+        let pass = Pass::new(rows, 1, positions.clone(), self.config.sliding_window.as_ref());
         let place = |(row, &slot): (usize, &usize)| Place { row, slot, from: row, count: 1 };
         let places: Vec<Place> = positions.iter().enumerate().map(place).collect();
         let longest = cache.longest() + 1;
@@ -235,7 +266,8 @@ impl<B: Backend> Decoder<B> {
             x = layer.forward(x, |attention, x| {
                 let mut attended = None;
                 cache.update(index, |stored| {
-                    let (x, stored) = attention.step(x.clone(), &pass, stored, &places, longest);
+                    let (x, stored) =
+                        attention.step(x.clone(), &turns, &pass, stored, &places, longest);
                     attended = Some(x);
                     stored
                 });
@@ -256,25 +288,12 @@ impl<B: Backend> Decoder<B> {
         self.output.as_ref().unwrap_or(&self.embedding).val()
     }
 
-    /// `first` is the position of the first token, of every row or of all alike.
-    fn pass(
-        &self,
-        rows: usize,
-        time: usize,
-        positions: &[usize],
-        first: Vec<usize>,
-        device: &B::Device,
-    ) -> Pass<B> {
-        let window = self.config.sliding_window.as_ref();
-        let windowed = window.map(|window| Visibility::new(first.clone(), time, Some(window.size)));
+    /// The turns of tokens at these positions.
+    fn turns(&self, positions: &[usize], device: &B::Device) -> Turns<B> {
         let rotary = self.rotary.as_ref();
-        Pass {
-            rows,
-            time,
+        Turns {
             angles: rotary.map(|rotary| rotary.angles(positions, device)),
             local_angles: rotary.and_then(|rotary| rotary.local_angles(positions, device)),
-            visible: Visibility::new(first, time, None),
-            windowed,
         }
     }
 

@@ -63,6 +63,7 @@ mod model;
 mod names;
 mod norm;
 mod optimizer;
+mod packed;
 mod parameters;
 mod peft;
 mod prefix_tree;

@@ -2,7 +2,7 @@
 
 use super::{Error, RunFolder, Session, Stage};
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use preference_model::PreferenceModel;
+use preference_model::Ensemble;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use transformer::Transformer;
@@ -94,10 +94,10 @@ impl<B: AutodiffBackend> Session<B> {
         self.policy(checkpoint, &self.device)
     }
 
-    /// Loads the preference model.
-    pub(super) fn preference_model(&self) -> Result<PreferenceModel<B::InnerBackend>, Error> {
+    /// Loads the preference model, which is one or several.
+    pub(super) fn preference_model(&self) -> Result<Ensemble<B::InnerBackend>, Error> {
         let path = model_folder(self.folder.path(), Stage::PreferenceModel);
-        Ok(PreferenceModel::from_folder(path, &self.device)?)
+        Ok(Ensemble::from_folder(path, &self.device)?)
     }
 }
 

@@ -3,20 +3,32 @@
 use super::models::model_folder;
 use super::{Checkpoint, Error, Session, Stage};
 use burn::tensor::backend::AutodiffBackend;
-use dataset::read_preferences;
+use dataset::{read_jsonl, read_preferences, write_atomic};
+use dialogue::Preference;
+use preference_model::Source;
 use training::Observe;
 
+/// What the preference model learns from; `weights` in its settings may name them.
+pub(super) const SOURCES: [&str; 2] = ["harmlessness", "helpfulness"];
+
 impl<B: AutodiffBackend> Session<B> {
-    /// Writes the preference model, which begins as SL-CAI.
+    /// Writes the preference model, which begins as SL-CAI, and what is measured of it.
     pub(super) fn preference_model_stage(&self, observe: &mut dyn Observe) -> Result<(), Error> {
-        let source = Stage::AiFeedback;
-        let mut preferences = read_preferences(self.folder.file(source, "preferences.jsonl")?)?;
-        let helpfulness = self.folder.file(source, "helpfulness.jsonl")?;
-        preferences.extend(dataset::read_jsonl::<dialogue::Preference>(helpfulness)?);
+        let (stage, source) = (Stage::PreferenceModel, Stage::AiFeedback);
+        let harmlessness = read_preferences(self.folder.file(source, "preferences.jsonl")?)?;
+        let helpfulness: Vec<Preference> =
+            read_jsonl(self.folder.file(source, "helpfulness.jsonl")?)?;
+        let [by_ai, by_people] = SOURCES;
+        let sources = [Source::new(by_ai, &harmlessness), Source::new(by_people, &helpfulness)];
         let base = self.policy::<B>(Checkpoint::SlCai, &self.device)?;
-        let mut watched = self.watched(Stage::PreferenceModel, observe)?;
-        let config = &self.settings.preference_model;
-        let model = config.fit(base, &preferences, self.settings.seed, &mut watched)?;
-        Ok(model.save(model_folder(self.folder.path(), Stage::PreferenceModel))?)
+        let mut watched = self.watched(stage, observe)?;
+        let (config, seed) = (&self.settings.preference_model, self.settings.seed);
+        let mut states = self.checkpoints(stage)?;
+        let fitted = config.fit_ensemble(base, &sources, seed, &mut watched, &mut states)?;
+        if let Some(report) = &fitted.report {
+            let text = format!("{:#}\n", serde_json::json!(report));
+            write_atomic(self.folder.file(stage, "report.json")?, text.as_bytes())?;
+        }
+        Ok(fitted.model.save(model_folder(self.folder.path(), stage))?)
     }
 }

@@ -226,9 +226,12 @@ impl Settings {
         in_table("checkpoints", self.checkpoints.validate())?;
         in_table("critique_revision", self.critique_revision.validate())?;
         in_table("sft", self.sft.validate())?;
+        in_table("sft", self.sft.validate_sources(&super::sft::SOURCES))?;
         in_table("red_team", self.red_team.validate())?;
         in_table("ai_feedback", self.ai_feedback.validate())?;
         in_table("preference_model", self.preference_model.validate())?;
+        let sources = &super::preference_model::SOURCES;
+        in_table("preference_model", self.preference_model.validate_sources(sources))?;
         in_table("ppo", self.ppo.validate())
     }
 }
@@ -362,5 +365,8 @@ mod tests {
         }
         let message = Settings::resolve(&[layer("[ppo]\nclip_low = 0.0")]).unwrap_err().to_string();
         assert!(message.contains("clip_low"), "{message}");
+        let weights = layer("[sft.weights]\nhelpfull = 2.0");
+        let message = Settings::resolve(&[weights]).unwrap_err().to_string();
+        assert!(message.contains("[sft]") && message.contains("`helpfull`"), "{message}");
     }
 }

@@ -7,7 +7,11 @@ use burn::tensor::backend::AutodiffBackend;
 use critique_revision::Trace;
 use dataset::read_jsonl;
 use dialogue::Dialogue;
+use sft::Source;
 use training::Observe;
+
+/// What fine-tuning learns from; `weights` in its settings may name them.
+pub(super) const SOURCES: [&str; 2] = ["revisions", "helpful"];
 
 impl<B: AutodiffBackend> Session<B> {
     /// Writes the model SL-CAI.
@@ -15,14 +19,21 @@ impl<B: AutodiffBackend> Session<B> {
         let source = Stage::CritiqueRevision;
         let traces: Vec<Trace> = read_jsonl(self.folder.file(source, "revisions.jsonl")?)?;
         let helpful: Vec<Helpful> = read_jsonl(self.folder.file(source, "helpful.jsonl")?)?;
-        let dialogues: Vec<Dialogue> = traces
-            .iter()
-            .flat_map(Trace::revised_dialogues)
-            .chain(helpful.iter().flat_map(Helpful::dialogues))
-            .collect();
+        let revisions: Vec<Dialogue> = traces.iter().flat_map(Trace::revised_dialogues).collect();
+        let helpful: Vec<Dialogue> = helpful.iter().flat_map(Helpful::dialogues).collect();
+        let [revised, kept_helpful] = SOURCES;
+        let sources = [
+            Source { name: revised, items: &revisions },
+            Source { name: kept_helpful, items: &helpful },
+        ];
         let base = self.policy::<B>(Checkpoint::HelpfulOnly, &self.device)?;
         let mut watched = self.watched(Stage::Sft, observe)?;
-        let model = self.settings.sft.fit(base, &dialogues, self.settings.seed, &mut watched)?;
+        let mut states = self.checkpoints(Stage::Sft)?;
+        let (config, seed) = (&self.settings.sft, self.settings.seed);
+        let mut model = config.fit_mixture(base, &sources, seed, &mut watched, &mut states)?;
+        if config.lora.is_some() {
+            model.decoder = model.decoder.merge_adapter();
+        }
         Ok(model.save(model_folder(self.folder.path(), Stage::Sft))?)
     }
 }

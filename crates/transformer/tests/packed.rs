@@ -1,0 +1,126 @@
+//! Rows one behind the other give what they give side by side, for every kind of positions and windows.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "tests on tiny models")]
+
+use burn::backend::Autodiff;
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::{Tensor, TensorData};
+use burn_flex::{Flex, FlexDevice};
+use std::path::Path;
+use transformer::{Decoder, pad_right, select_positions};
+
+type Training = Autodiff<Flex>;
+
+/// Rotary positions, whole, partial, rescaled and of two speeds; learned ones; sliding windows of 8 tokens in some layers or
+/// all; grouped heads.
+const MODELS: [&str; 8] =
+    ["llama3", "llama_linear", "mistral", "qwen2_window", "qwen3", "gemma3", "gpt2", "gpt_neox"];
+
+/// Rows of one token, several of one length, and one far longer than a window.
+const LENGTHS: [usize; 8] = [24, 9, 9, 1, 1, 17, 40, 1];
+
+fn decoder<B: Backend<Device = FlexDevice>>(name: &str) -> Decoder<B> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+    Decoder::from_folder(&folder, &FlexDevice).unwrap()
+}
+
+fn rows() -> Vec<Vec<u32>> {
+    let token = |row: usize, t: usize| ((row * 31 + t * t * 7 + t * 3 + 5) % 61) as u32;
+    let row = |(row, length): (usize, usize)| (0..length).map(|t| token(row, t)).collect();
+    LENGTHS.into_iter().enumerate().map(row).collect()
+}
+
+/// The states of all tokens, row by row, `[tokens, model]`.
+fn side_by_side<B: Backend>(decoder: &Decoder<B>, rows: &[Vec<u32>]) -> Tensor<B, 2> {
+    let hidden = decoder.hidden(pad_right(rows, &decoder.device()));
+    let [_, time, _] = hidden.dims();
+    let places = |(row, tokens): (usize, &Vec<u32>)| (0..tokens.len()).map(move |t| row * time + t);
+    let positions: Vec<usize> = rows.iter().enumerate().flat_map(places).collect();
+    select_positions(hidden, &positions)
+}
+
+fn packed<B: Backend>(decoder: &Decoder<B>, rows: &[Vec<u32>]) -> Tensor<B, 2> {
+    decoder.hidden_packed(rows).squeeze_dim(0)
+}
+
+fn numbers<B: Backend>(states: Tensor<B, 2>) -> Vec<f32> {
+    states.into_data().to_vec().unwrap()
+}
+
+#[track_caller]
+fn assert_close(name: &str, found: &[f32], expected: &[f32]) {
+    assert_eq!(found.len(), expected.len());
+    assert!(expected.iter().any(|number| number.abs() > 0.1), "{name}: all but zero");
+    let largest = expected.iter().fold(1.0_f32, |largest, number| largest.max(number.abs()));
+    for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let off = (found - expected).abs() / largest;
+        assert!(off < 1e-5, "{name}, {index}: {found} is not {expected}");
+    }
+}
+
+#[test]
+fn states_are_those_of_rows_side_by_side() {
+    let rows = rows();
+    for name in MODELS {
+        let decoder = decoder::<Flex>(name);
+        let expected = numbers(side_by_side(&decoder, &rows));
+        assert_close(name, &numbers(packed(&decoder, &rows)), &expected);
+        let decoder = self::decoder::<Training>(name);
+        assert_close(name, &numbers(packed(&decoder, &rows)), &expected);
+    }
+}
+
+/// All gradients of a weighted sum of the states as one vector.
+struct Flat<'a> {
+    gradients: &'a GradientsParams,
+    values: Vec<f32>,
+}
+
+impl ModuleVisitor<Training> for Flat<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<Training, D>>) {
+        if let Some(gradient) =
+            self.gradients.get::<<Training as AutodiffBackend>::InnerBackend, D>(param.id)
+        {
+            self.values.extend(gradient.into_data().to_vec::<f32>().unwrap());
+        }
+    }
+}
+
+fn gradients(decoder: &Decoder<Training>, states: Tensor<Training, 2>) -> Vec<f32> {
+    let shape = states.dims();
+    let factors: Vec<f32> = (0..shape[0] * shape[1]).map(|i| (i as f32 * 0.7).sin()).collect();
+    let factors = Tensor::from_data(TensorData::new(factors, shape), &FlexDevice);
+    let loss = (states * factors).sum();
+    let gradients = GradientsParams::from_grads(loss.backward(), decoder);
+    let mut visitor = Flat { gradients: &gradients, values: Vec::new() };
+    decoder.visit(&mut visitor);
+    visitor.values
+}
+
+#[test]
+fn gradients_are_those_of_rows_side_by_side() {
+    let rows = rows();
+    for name in MODELS {
+        let decoder = decoder::<Training>(name);
+        let expected = gradients(&decoder, side_by_side(&decoder, &rows));
+        let found = gradients(&decoder, packed(&decoder, &rows));
+        assert_close(name, &found, &expected);
+    }
+}
+
+#[test]
+fn a_row_does_not_see_the_others() {
+    let rows = rows();
+    let mut others: Vec<Vec<u32>> = rows.clone();
+    for row in [0, 2, 6] {
+        others[row].iter_mut().for_each(|token| *token = (*token + 1) % 61);
+    }
+    // Row 1 follows row 0 and is one stretch with row 2.
+    for name in MODELS {
+        let decoder = decoder::<Flex>(name);
+        let [one, other] = [&rows, &others]
+            .map(|rows| numbers(packed(&decoder, rows).narrow(0, LENGTHS[0], LENGTHS[1])));
+        assert_eq!(one, other, "{name}");
+    }
+}
