@@ -36,9 +36,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-const WORKLOADS: [&str; 8] = [
+const WORKLOADS: [&str; 9] = [
     "sft",
     "sft/grouped",
+    "sft/packed",
     "reward_model",
     "reward_model/grouped",
     "ppo",
@@ -212,12 +213,15 @@ fn sft<B: AutodiffBackend>(
     workload: &str,
     arguments: &Arguments,
 ) -> Outcome<Value> {
-    let rows: Vec<[Vec<u32>; 2]> = arguments.rows_of_steps(workload)?;
+    let packing = workload == "sft/packed";
+    let rows: Vec<[Vec<u32>; 2]> =
+        arguments.rows_of_steps(if packing { "sft" } else { workload })?;
     let examples: Vec<Example> = rows.into_iter().map(example).collect();
     let decoder = Decoder::<B>::from_folder(arguments.model()?, device)?;
     let parameters = decoder.num_params();
     let mut steps = examples.chunks_exact(ROWS);
     let config = SftConfig {
+        packing,
         optimizer: optimizer(LEARNING_RATE),
         schedule: Schedule::constant(),
         ..SftConfig::default()
@@ -225,7 +229,7 @@ fn sft<B: AutodiffBackend>(
     let mut clock = Clock::after(WARM_UP_STEPS, "loss");
     let count = steps.len() as u64;
     let next = |_| steps.next().unwrap_or_default().to_vec();
-    config.fit_stream(decoder, count, next, 1, &mut clock)?;
+    config.fit_stream(decoder, count, next, 1, &mut clock, &mut NoCheckpoints)?;
     clock.tokens(parameters)
 }
 
@@ -260,7 +264,7 @@ fn reward_model<B: AutodiffBackend>(
         ..PreferenceModelConfig::default()
     };
     let mut clock = Clock::after(WARM_UP_STEPS, "loss");
-    config.fit(base, &preferences, 1, &mut clock)?;
+    config.fit(base, &preferences, 1, &mut clock, &mut NoCheckpoints)?;
     clock.tokens(parameters)
 }
 
@@ -361,7 +365,7 @@ fn flat_memory<B: AutodiffBackend>(device: &B::Device) -> Outcome<Value> {
         (0..SMALL_ROWS).map(row).collect()
     };
     let mut look = Look::default();
-    SftConfig::default().fit_stream(decoder, ALL_STEPS, rows, 1, &mut look)?;
+    SftConfig::default().fit_stream(decoder, ALL_STEPS, rows, 1, &mut look, &mut NoCheckpoints)?;
     let (Some(first), Some(last)) = (look.first, memory(PEAK)) else {
         return Err("this system does not say how much memory a process has held".into());
     };

@@ -30,7 +30,11 @@ ARMS = [*SERVING_ARMS, TRL]
 PACKAGES = ["torch", "transformers", "llama-cpp-python", "trl", "peft"]
 
 # What an arm cannot do, and what stands for it in ratios.
-UNSUPPORTED = {(LLAMA_CPP, "train"): None, (TRL, "ppo/shared"): "ppo"}
+UNSUPPORTED = {
+    (LLAMA_CPP, "train"): None,
+    (TRL, "sft/packed"): "sft",
+    (TRL, "ppo/shared"): "ppo",
+}
 
 # What to reach: a name, the arm and workload above the line, those below it, and the least ratio.
 GOALS = [
@@ -130,8 +134,8 @@ def training_jobs(arguments):
 
 def job(workload, size, commands):
     """Without the arms that cannot do it."""
-    able = {arm: command for arm, command in commands.items() if (arm, workload) not in UNSUPPORTED}
-    return Job(workload, size, {arm: [*command, "--only", workload] for arm, command in able.items()})
+    able = [arm for arm in commands if (arm, workload) not in UNSUPPORTED]
+    return Job(workload, size, {arm: [*commands[arm], "--only", workload] for arm in able})
 
 
 def make_model(folder, *more):
