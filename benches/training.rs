@@ -36,9 +36,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-const WORKLOADS: [&str; 8] = [
+const WORKLOADS: [&str; 9] = [
     "sft",
     "sft/grouped",
+    "sft/packed",
     "reward_model",
     "reward_model/grouped",
     "ppo",
@@ -212,12 +213,15 @@ fn sft<B: AutodiffBackend>(
     workload: &str,
     arguments: &Arguments,
 ) -> Outcome<Value> {
-    let rows: Vec<[Vec<u32>; 2]> = arguments.rows_of_steps(workload)?;
+    let packing = workload == "sft/packed";
+    let rows: Vec<[Vec<u32>; 2]> =
+        arguments.rows_of_steps(if packing { "sft" } else { workload })?;
     let examples: Vec<Example> = rows.into_iter().map(example).collect();
     let decoder = Decoder::<B>::from_folder(arguments.model()?, device)?;
     let parameters = decoder.num_params();
     let mut steps = examples.chunks_exact(ROWS);
     let config = SftConfig {
+        packing,
         optimizer: optimizer(LEARNING_RATE),
         schedule: Schedule::constant(),
         ..SftConfig::default()

@@ -30,7 +30,11 @@ ARMS = [*SERVING_ARMS, TRL]
 PACKAGES = ["torch", "transformers", "llama-cpp-python", "trl", "peft"]
 
 # What an arm cannot do, and what stands for it in ratios.
-UNSUPPORTED = {(LLAMA_CPP, "train"): None, (TRL, "ppo/shared"): "ppo"}
+UNSUPPORTED = {
+    (LLAMA_CPP, "train"): None,
+    (TRL, "sft/packed"): "sft",
+    (TRL, "ppo/shared"): "ppo",
+}
 
 # What to reach: a name, the arm and workload above the line, those below it, and the least ratio.
 GOALS = [
@@ -130,8 +134,8 @@ def training_jobs(arguments):
 
 def job(workload, size, commands):
     """Without the arms that cannot do it."""
-    able = {arm: command for arm, command in commands.items() if (arm, workload) not in UNSUPPORTED}
-    return Job(workload, size, {arm: [*command, "--only", workload] for arm, command in able.items()})
+    able = [arm for arm in commands if (arm, workload) not in UNSUPPORTED]
+    return Job(workload, size, {arm: [*commands[arm], "--only", workload] for arm in able})
 
 
 def make_model(folder, *more):
@@ -256,17 +260,18 @@ def serving_rows(figures, arguments):
 
 
 def training_rows(measured, jobs, arguments):
-    """Speeds, highest memory, what the work adds to the memory of the libraries, and last losses.
+    """Figures, highest memory, what the work adds to the memory of the libraries, and last losses.
 
-    Ratios of speeds are above 1 where this project is faster, those of memory where it takes more.
+    The ratio of the speeds is above 1 where this project is faster, those of memory where it takes
+    more.
     """
     speed, peak = medians(measured, "per_second"), medians(measured, "peak_bytes")
     base, loss = medians(measured, "base_bytes"), medians(measured, "loss")
     added = {key: peak[key] - base[key] for key in peak if key in base}
     arms = [arm for arm in TRAINING_ARMS if arm in arguments.arms]
-    header = ["workload", "model", "unit"]
-    for title in ["speed", "peak MiB", "added MiB"]:
-        header += [f"{title} {arm}" for arm in arms] + ["ratio"]
+    header = ["workload", "model", "unit", *arms, "speed"]
+    for title in ["peak", "added"]:
+        header += [f"{title} MiB {arm}" for arm in arms] + [title]
     rows = [[*header, *(f"loss {arm}" for arm in arms)]]
     for job in jobs:
         keys = [(arm, name_of(stand_in(arm, job.workload), job.size)) for arm in arms]

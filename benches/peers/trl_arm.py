@@ -40,7 +40,8 @@ try:
 except ImportError:
     peft = None
 
-UNSUPPORTED = ["ppo/shared"]
+# It packs rows with the attention of graphics cards alone, and has no values on the policy's trunk.
+UNSUPPORTED = ["sft/packed", "ppo/shared"]
 
 
 def main():

@@ -20,21 +20,24 @@ Serving, and a bare training step:
 
 Training, on the rows of `write_rows`, which all arms read from the folder of the model:
 
-- `sft` makes optimiser steps on 16 dialogues of 40 to 300 tokens each, in the order of the file; the
-  tokens of the reply carry a loss, averaged over all of them in the step. Useful tok/s: all tokens
-  but padding and the last of a dialogue, which is predicted and not read.
-- `reward_model` makes optimiser steps on 16 pairs of dialogues with a common prompt. Useful tok/s: all
-  tokens but padding.
-- `sft/grouped` and `reward_model/grouped`: the dialogues of a step have similar lengths, so that little is
-  padded, and the steps come in a shuffled order.
+- `sft` makes optimiser steps on 16 dialogues of 40 to 300 tokens each, in the order of the file;
+  the tokens of the reply carry a loss, averaged over all of them in the step. Useful tok/s: all
+  tokens but padding and the last of a dialogue, which is predicted and not read.
+- `reward_model` makes optimiser steps on 16 pairs of dialogues with a common prompt. Useful tok/s:
+  all tokens but padding.
+- `sft/grouped` and `reward_model/grouped`: the dialogues of a step have similar lengths, so that
+  little is padded, and the steps come in a shuffled order.
+- `sft/packed`, of this project alone, has the steps of `sft`, their dialogues one behind the other.
 - `ppo` makes iterations of 64 replies of exactly 32 tokens to prompts of 24 to 32 tokens, drawn at
-  temperature 1: log-probs of the policy and of a reference, values of a separate value model and the score
-  of a reward model, all of one size, and then 4 epochs of one step on all 64 replies. s/iteration.
-- `ppo/lora` learns adapters of rank 16 on all linear maps of the policy. `ppo/shared`, of this project
-  alone, has a value head on the policy's trunk instead of a value model.
+  temperature 1: log-probs of the policy and of a reference, values of a separate value model and
+  the score of a reward model, all of one size, and then 4 epochs of one step on all 64 replies.
+- `ppo/lora` learns adapters of rank 16 on all linear maps of the policy. `ppo/shared`, of this
+  project alone, has a value head on the policy's trunk instead of a value model.
+- AdamW has the learning rate `LEARNING_RATE`, in `ppo` `PPO_LEARNING_RATE`, without decay or
+  warm-up.
+- The first `WARM_UP_STEPS` steps, or the first iteration, are not timed; what comes after is, as a
+  whole.
 - `memory`, of this project alone, is not for comparison; see benches/training.rs.
-- AdamW has the learning rate `LEARNING_RATE`, in `ppo` `PPO_LEARNING_RATE`, without decay or warm-up.
-- The first `WARM_UP_STEPS` steps, or the first iteration, are not timed; what comes after is, as a whole.
 """
 
 import json
@@ -63,6 +66,7 @@ LEAST_SECONDS, LEAST_RUNS = 3.0, 3
 TRAINING_WORKLOADS = [
     "sft",
     "sft/grouped",
+    "sft/packed",
     "reward_model",
     "reward_model/grouped",
     "ppo",
@@ -120,8 +124,8 @@ def unit_and_amount(workload):
 def write_rows(folder):
     """Writes the tokens that all arms train on.
 
-    `sft` holds prompt and reply of every dialogue, `reward_model` prompt, chosen and rejected reply of
-    every pair, `ppo` prompts; the first 16 rows are those of the first step, and so on.
+    `sft` holds prompt and reply of every dialogue, `reward_model` prompt, chosen and rejected reply
+    of every pair, `ppo` prompts; the first 16 rows are those of the first step, and so on.
     """
     rng = random.Random(1)
     rows = MOST_STEPS * ROWS_PER_STEP
@@ -145,10 +149,8 @@ def read_rows(folder, workload):
 
 
 def rows_file(folder, workload):
-    """All variants of `ppo` have the same prompts."""
-    kind, _, variant = workload.partition("/")
-    name = kind if kind == "ppo" or not variant else f"{kind}_{variant}"
-    return folder / ROWS / f"{name}.json"
+    rows = "ppo" if workload.startswith("ppo") else workload
+    return folder / ROWS / f"{rows.replace('/', '_')}.json"
 
 
 def ragged(rng, replies):
