@@ -186,12 +186,15 @@ impl fmt::Display for Pace {
     }
 }
 
+/// Metrics that a line has room for: stages put first what a person looks at first.
+const SHOWN: usize = 4;
+
 /// `, loss 0.6931, accuracy 0.5000`.
 struct Metrics<'a>(&'a [(&'a str, f64)]);
 
 impl fmt::Display for Metrics<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for &(name, value) in self.0 {
+        for &(name, value) in self.0.iter().take(SHOWN) {
             let size = value.abs();
             if size == 0.0 || (1e-3..1e5).contains(&size) {
                 write!(f, ", {name} {value:.4}")?;
@@ -250,6 +253,12 @@ mod tests {
         assert_eq!(pace(5, 10, 60), "12.0 s a step, 2 minutes left");
         assert_eq!(pace(0, 1, 3), "3.0 s a step, 3 seconds left");
         assert!(pace(1, 1, 0).ends_with("/s, 0 seconds left"), "{}", pace(1, 1, 0));
+    }
+
+    #[test]
+    fn a_line_shows_the_first_metrics_alone() {
+        let many = [("a", 1.0), ("b", 2.0), ("c", 3.0), ("d", 4.0), ("e", 5.0)];
+        assert_eq!(Metrics(&many).to_string(), ", a 1.0000, b 2.0000, c 3.0000, d 4.0000");
     }
 
     #[test]
