@@ -11,19 +11,21 @@
 //! nothing depends on what is drawn.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
+mod machine;
+
 use burn::backend::Autodiff;
 use burn::optim::GradientsParams;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use clap::Parser;
+use machine::{Outcome, PEAK, RESIDENT, devices, in_own_process, known, mebibytes, memory};
 use rlaif::training::OptimizerConfig;
 use rlaif::transformer::{
     Decoder, Engine, ModelConfig, Next, Optimizer, Targets, continuation_log_probs, generate,
     pad_right, token_log_probs,
 };
 use serde_json::{Value, json};
-use std::error::Error;
+use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// The model without `--model`.
@@ -73,8 +75,6 @@ struct Arguments {
     bench: bool,
 }
 
-type Outcome<T> = Result<T, Box<dyn Error>>;
-
 fn main() -> Outcome<()> {
     let arguments = Arguments::parse();
     let chosen = |wanted: &Option<String>, name: &str| wanted.as_ref().is_none_or(|w| w == name);
@@ -86,18 +86,12 @@ fn main() -> Outcome<()> {
         }
         return table(&[measured]);
     }
-    let unknown = |wanted: &Option<String>, known: &[&str]| match wanted {
-        Some(name) if !known.contains(&name.as_str()) => {
-            Err(format!("there is no {name:?}, only {}", known.join(", ")))
-        }
-        _ => Ok(()),
-    };
-    unknown(&arguments.device, &devices())?;
-    unknown(&arguments.only, &WORKLOADS)?;
+    known(arguments.device.as_deref(), &devices())?;
+    known(arguments.only.as_deref(), &WORKLOADS)?;
     let mut measured = Vec::new();
     for device in devices().into_iter().filter(|name| chosen(&arguments.device, name)) {
         for workload in WORKLOADS.into_iter().filter(|name| chosen(&arguments.only, name)) {
-            let line = match in_own_process(device, workload, &arguments) {
+            let line = match in_own_process(device, workload, arguments.for_workload()) {
                 Ok(line) => line,
                 // A device that is not there must not cost the figures of the others.
                 Err(reason) => {
@@ -114,33 +108,11 @@ fn main() -> Outcome<()> {
     if arguments.json { Ok(()) } else { table(&measured) }
 }
 
-/// The devices that this program was built for.
-fn devices() -> Vec<&'static str> {
-    let mut devices = Vec::new();
-    if cfg!(feature = "flex") {
-        devices.push("flex");
+impl Arguments {
+    /// What a process of one workload is given besides it.
+    fn for_workload(&self) -> Vec<OsString> {
+        self.model.iter().flat_map(|model| ["--model".into(), model.into()]).collect()
     }
-    if cfg!(feature = "wgpu") {
-        devices.push("wgpu");
-    }
-    if cfg!(feature = "cuda") {
-        devices.push("cuda");
-    }
-    devices
-}
-
-fn in_own_process(device: &str, workload: &str, arguments: &Arguments) -> Outcome<Value> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args(["--json", "--device", device, "--only", workload]);
-    if let Some(model) = &arguments.model {
-        command.arg("--model").arg(model);
-    }
-    let output = command.output()?;
-    if !output.status.success() {
-        let reason = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("{workload} on {device} failed: {reason}").into());
-    }
-    Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 fn measure_on(device: &str, workload: &str, arguments: &Arguments) -> Outcome<Value> {
@@ -156,6 +128,7 @@ fn measure_on(device: &str, workload: &str, arguments: &Arguments) -> Outcome<Va
 }
 
 fn measure<B: Backend>(name: &str, workload: &str, arguments: &Arguments) -> Outcome<Value> {
+    let base_bytes = memory(RESIDENT);
     let device = B::Device::default();
     let (per_second, unit) = match workload {
         "train" => (train::<Autodiff<B>>(&device, arguments)?, "tok/s"),
@@ -165,7 +138,8 @@ fn measure<B: Backend>(name: &str, workload: &str, arguments: &Arguments) -> Out
         "workload": workload,
         "per_second": per_second,
         "unit": unit,
-        "peak_bytes": peak_bytes(),
+        "peak_bytes": memory(PEAK),
+        "base_bytes": base_bytes,
         "device": name,
     }))
 }
@@ -283,14 +257,6 @@ fn runs(mut run: impl FnMut() -> Outcome<()>) -> Outcome<f64> {
     Ok(seconds[seconds.len() / 2].recip())
 }
 
-/// The most memory of the machine that this process has held, where the system says so; that of a graphics card is not
-/// in it.
-fn peak_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()? * 1024)
-}
-
 fn table(measured: &[Value]) -> Outcome<()> {
     println!(
         "{:<8}{:<16}{:>12} {:<10}{:>12}",
@@ -299,10 +265,7 @@ fn table(measured: &[Value]) -> Outcome<()> {
     for line in measured {
         let text = |key: &str| line[key].as_str().unwrap_or_default();
         let number = line["per_second"].as_f64().ok_or("a figure is missing")?;
-        let peak = match line["peak_bytes"].as_u64() {
-            Some(bytes) => format!("{} MiB", bytes >> 20),
-            None => "unknown".to_owned(),
-        };
+        let peak = mebibytes(&line["peak_bytes"]);
         println!(
             "{:<8}{:<16}{number:>12.1} {:<10}{peak:>16}",
             text("device"),

@@ -1,33 +1,26 @@
-"""Writes the model that all arms run: a Llama of 7 million random float32 parameters.
+"""Writes a model that all arms run: a Llama of 7 million random float32 parameters.
 
     python make_model.py FOLDER
+    python make_model.py FOLDER --training --size 20M
 
 FOLDER gets config.json and model.safetensors for `transformers` and this project, and model.gguf
-with the same weights for llama.cpp. There is no tokenizer: the arms work on token numbers.
+with the same weights for llama.cpp; the arms work on token numbers.
+
+With --training there is no GGUF, but the rows to train on, a reward model of the same size and a
+tokenizer whose words are the token numbers, since some of this project's stages read dialogues.
 """
 
 import argparse
+import json
 from pathlib import Path
 
-import gguf
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
 
-CONFIG = LlamaConfig(
-    vocab_size=4096,
-    hidden_size=256,
-    intermediate_size=688,
-    num_hidden_layers=8,
-    num_attention_heads=8,
-    num_key_value_heads=8,
-    max_position_embeddings=2048,
-    rms_norm_eps=1e-5,
-    rope_theta=10000.0,
-    tie_word_embeddings=True,
-    pad_token_id=0,
-    bos_token_id=None,
-    eos_token_id=None,
-)
+import workloads
+
+# Every token ends up as its number, and a dialogue as the numbers of all its turns.
+CHAT_TEMPLATE = "{% for message in messages %}{{ message.content }} {% endfor %}"
 
 # Names of GGUF, by those of `transformers`.
 WHOLE = {
@@ -50,17 +43,68 @@ LAYER = {
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("folder", type=Path)
-    make(parser.parse_args().folder)
-
-
-def make(folder):
+    parser.add_argument("--size", choices=workloads.SHAPES, default="7M")
+    parser.add_argument("--training", action="store_true", help="what the training workloads need")
+    arguments = parser.parse_args()
+    config = make_config(arguments.size)
     torch.manual_seed(1)
-    model = LlamaForCausalLM(CONFIG)
-    model.save_pretrained(folder)
-    write_gguf(model, folder / "model.gguf")
+    model = LlamaForCausalLM(config)
+    model.save_pretrained(arguments.folder)
+    if arguments.training:
+        write_training_side(arguments.size, arguments.folder)
+    else:
+        write_gguf(model, arguments.folder / "model.gguf")
+    print(f"{model.num_parameters():,} parameters")
+
+
+def make_config(size):
+    hidden, intermediate, layers, heads = workloads.SHAPES[size]
+    return LlamaConfig(
+        vocab_size=4096,
+        hidden_size=hidden,
+        intermediate_size=intermediate,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=heads,
+        max_position_embeddings=2048,
+        rms_norm_eps=1e-5,
+        rope_theta=10000.0,
+        tie_word_embeddings=True,
+        pad_token_id=0,
+        bos_token_id=None,
+        eos_token_id=None,
+    )
+
+
+def write_training_side(size, folder):
+    """Tokenizer, reward model and rows; the rows come last and show that all is there."""
+    config = make_config(size)
+    config.num_labels = 1
+    torch.manual_seed(2)
+    reward_model = LlamaForSequenceClassification(config)
+    reward_model.save_pretrained(folder / workloads.REWARD_MODEL)
+    for path in [folder, folder / workloads.REWARD_MODEL]:
+        write_tokenizer(config.vocab_size, path)
+    workloads.write_rows(folder)
+
+
+def write_tokenizer(vocabulary, folder):
+    tokenizer = {
+        "version": "1.0",
+        "pre_tokenizer": {"type": "WhitespaceSplit"},
+        "model": {
+            "type": "WordLevel",
+            "vocab": {str(token): token for token in range(vocabulary)},
+            "unk_token": "0",
+        },
+    }
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer) + "\n")
+    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE)
 
 
 def write_gguf(model, file):
+    import gguf
+
     config = model.config
     writer = gguf.GGUFWriter(file, "llama")
     writer.add_context_length(config.max_position_embeddings)

@@ -1,10 +1,11 @@
-"""Runs the same work with this project, `transformers` and llama.cpp in turn; prints ratios.
+"""Runs the same work with this project and its peers in turn; prints ratios.
 
     python benches/peers/run.py --rounds 5
+    python benches/peers/run.py --training --rounds 5
 
-Builds the bench once, makes the model where it is missing, and then runs every workload of every
-arm, one process each, round by round, so that what else the machine does falls on all arms alike.
-Figures are medians over the rounds. README.md tells what to install.
+Builds the benches once, makes the models where they are missing, and then runs every workload of
+every arm, one process each, round by round, so that what else the machine does falls on all arms
+alike. Figures are medians over the rounds. README.md tells what to install.
 """
 
 import argparse
@@ -16,15 +17,24 @@ import platform
 import statistics
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
-from workloads import WORKLOADS, unit_and_amount
+from workloads import ROWS, SHAPES, TRAINING_WORKLOADS, WORKLOADS, unit_and_amount
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-OURS, TRANSFORMERS, LLAMA_CPP = "rlaif", "transformers", "llama_cpp"
-ARMS = [OURS, TRANSFORMERS, LLAMA_CPP]
-PACKAGES = ["torch", "transformers", "llama-cpp-python"]
+OURS, TRANSFORMERS, LLAMA_CPP, TRL = "rlaif", "transformers", "llama_cpp", "trl"
+SERVING_ARMS, TRAINING_ARMS = [OURS, TRANSFORMERS, LLAMA_CPP], [OURS, TRL]
+ARMS = [*SERVING_ARMS, TRL]
+PACKAGES = ["torch", "transformers", "llama-cpp-python", "trl", "peft"]
+
+# What an arm cannot do, and what stands for it in ratios.
+UNSUPPORTED = {
+    (LLAMA_CPP, "train"): None,
+    (TRL, "sft/packed"): "sft",
+    (TRL, "ppo/shared"): "ppo",
+}
 
 # What to reach: a name, the arm and workload above the line, those below it, and the least ratio.
 GOALS = [
@@ -36,34 +46,61 @@ GOALS = [
 ]
 
 
+@dataclass(frozen=True)
+class Job:
+    """A workload on a model, and the command of each arm for it."""
+
+    workload: str
+    size: str | None
+    commands: dict
+
+    @property
+    def name(self):
+        return name_of(self.workload, self.size)
+
+
+def name_of(workload, size):
+    return f"{workload} {size}" if size else workload
+
+
 def main():
     arguments = parse_arguments()
-    if not (arguments.model / "model.gguf").exists():
-        make_model(arguments.model)
-    commands = arm_commands(arguments)
+    serving, training = serving_jobs(arguments), training_jobs(arguments)
     print_machine(arguments)
-    measured = measure(commands, arguments)
+    measured = measure([*serving, *training], arguments)
     if arguments.output:
         arguments.output.write_text(json.dumps(measured, indent=2) + "\n")
-    figures = medians(measured)
-    print_table(figures, arguments)
-    print_goals(figures)
+    if serving:
+        figures = medians(measured, "per_second")
+        print_table(serving_rows(figures, arguments))
+        print_goals(figures)
+    if training:
+        print_table(training_rows(measured, training, arguments))
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--training", action="store_true", help="the training workloads instead")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
-    parser.add_argument("--only", nargs="+", choices=WORKLOADS, default=WORKLOADS)
+    parser.add_argument("--only", nargs="+", choices=[*WORKLOADS, *TRAINING_WORKLOADS])
     parser.add_argument("--threads", type=int, default=2, help="threads of every arm")
     parser.add_argument(
-        "--model", type=Path, default=target_folder() / "peers" / "model", help="made where missing"
+        "--model",
+        type=Path,
+        default=target_folder() / "peers" / "model",
+        help="made where missing; those to train stand beside it",
     )
+    parser.add_argument("--sizes", nargs="+", choices=SHAPES, default=list(SHAPES))
+    parser.add_argument("--steps", type=int, default=8, help="optimiser steps that are timed")
+    parser.add_argument("--iterations", type=int, default=2, help="PPO iterations that are timed")
     parser.add_argument("--output", type=Path, help="a JSON file for all that was measured")
     arguments = parser.parse_args()
     if arguments.rounds < 1:
         parser.error("--rounds must be at least 1")
     arguments.model = arguments.model.resolve()
+    if not arguments.only:
+        arguments.only = TRAINING_WORKLOADS if arguments.training else WORKLOADS
     return arguments
 
 
@@ -71,30 +108,60 @@ def target_folder():
     return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 
 
-def make_model(folder):
-    script = [sys.executable, HERE / "make_model.py", folder]
+def serving_jobs(arguments):
+    chosen = [workload for workload in arguments.only if workload in WORKLOADS]
+    if not chosen:
+        return []
+    if not (arguments.model / "model.gguf").exists():
+        make_model(arguments.model)
+    more = ["--model", arguments.model]
+    commands = arm_commands(arguments, SERVING_ARMS, "throughput", more)
+    return [job(workload, None, commands) for workload in chosen]
+
+
+def training_jobs(arguments):
+    chosen = [workload for workload in arguments.only if workload in TRAINING_WORKLOADS]
+    jobs = []
+    for size in arguments.sizes if chosen else []:
+        folder = arguments.model.parent / f"training-{size}"
+        if not (folder / ROWS).exists():
+            make_model(folder, "--training", "--size", size)
+        more = ["--model", folder, "--steps", arguments.steps, "--iterations", arguments.iterations]
+        commands = arm_commands(arguments, TRAINING_ARMS, "training", more)
+        jobs += [job(workload, size, commands) for workload in chosen]
+    return jobs
+
+
+def job(workload, size, commands):
+    """Without the arms that cannot do it."""
+    able = [arm for arm in commands if (arm, workload) not in UNSUPPORTED]
+    return Job(workload, size, {arm: [*commands[arm], "--only", workload] for arm in able})
+
+
+def make_model(folder, *more):
+    script = [sys.executable, HERE / "make_model.py", folder, *more]
     subprocess.run(script, check=True, stdout=subprocess.DEVNULL)
 
 
-def arm_commands(arguments):
+def arm_commands(arguments, arms, bench, more):
     """The command of each arm, but for the workload."""
-    model = ["--model", str(arguments.model)]
+    more = [str(part) for part in more]
     commands = {}
-    for arm in arguments.arms:
+    for arm in [arm for arm in arms if arm in arguments.arms]:
         if arm == OURS:
             # `cargo bench` hands over --bench too.
-            commands[arm] = [build_bench(), *model, "--json", "--bench"]
+            commands[arm] = [build_bench(bench), *more, "--json", "--bench", "--device", "flex"]
         else:
             if importlib.util.find_spec(arm) is None:
                 sys.exit(f"{arm} is not installed; install it or choose others with --arms")
             script = str(HERE / f"{arm}_arm.py")
-            commands[arm] = [sys.executable, script, *model, "--threads", str(arguments.threads)]
+            commands[arm] = [sys.executable, script, *more, "--threads", str(arguments.threads)]
     return commands
 
 
-def build_bench():
+def build_bench(name):
     """Builds the bench and returns the path of its program."""
-    command = ["cargo", "bench", "-p", "rlaif", "--bench", "throughput", "--no-run"]
+    command = ["cargo", "bench", "-p", "rlaif", "--bench", name, "--no-run"]
     command.append("--message-format=json")
     built = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     if built.returncode:
@@ -103,27 +170,24 @@ def build_bench():
             print(message.get("message", {}).get("rendered") or "", end="", file=sys.stderr)
         sys.exit("the bench does not build")
     for message in messages(built.stdout):
-        if message.get("target", {}).get("name") == "throughput" and message.get("executable"):
+        if message.get("target", {}).get("name") == name and message.get("executable"):
             return message["executable"]
-    sys.exit("cargo built no program named throughput")
+    sys.exit(f"cargo built no program named {name}")
 
 
 def messages(text):
     return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
 
-def measure(commands, arguments):
-    """By arm and workload: what each round reported."""
-    measured = {arm: {} for arm in commands}
+def measure(jobs, arguments):
+    """By arm and job: what each round reported."""
+    measured = {}
     for round_number in range(1, arguments.rounds + 1):
-        for workload in arguments.only:
-            for arm, command in commands.items():
-                if arm == LLAMA_CPP and workload == "train":
-                    continue
-                print(f"round {round_number}: {workload} {arm}", file=sys.stderr)
-                measured[arm].setdefault(workload, []).append(
-                    run_arm([*command, "--only", workload], workload, arguments.threads)
-                )
+        for job in jobs:
+            for arm, command in job.commands.items():
+                print(f"round {round_number}: {job.name} {arm}", file=sys.stderr)
+                report = run_arm(command, job.workload, arguments.threads)
+                measured.setdefault(arm, {}).setdefault(job.name, []).append(report)
     return measured
 
 
@@ -144,12 +208,13 @@ def run_arm(command, workload, threads):
     sys.exit(f"{' '.join(command)} reported no {workload}")
 
 
-def medians(measured):
-    """Figures by arm and workload."""
+def medians(measured, key):
+    """Medians of what was reported under `key`, by arm and job."""
     return {
-        (arm, workload): statistics.median(report["per_second"] for report in reports)
-        for arm, workloads in measured.items()
-        for workload, reports in workloads.items()
+        (arm, name): statistics.median(report[key] for report in reports)
+        for arm, jobs in measured.items()
+        for name, reports in jobs.items()
+        if all(report.get(key) is not None for report in reports)
     }
 
 
@@ -182,20 +247,58 @@ def output_of(*command):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
 
 
-def print_table(figures, arguments):
-    peers = [arm for arm in arguments.arms if arm != OURS]
-    ratios = peers if OURS in arguments.arms else []
-    header = ["workload", "unit", *arguments.arms, *(f"{OURS}/{peer}" for peer in ratios)]
-    rows = [header]
-    for workload in arguments.only:
+def serving_rows(figures, arguments):
+    arms = [arm for arm in SERVING_ARMS if arm in arguments.arms]
+    ratios = [arm for arm in arms if arm != OURS] if OURS in arms else []
+    rows = [["workload", "unit", *arms, *(f"{OURS}/{peer}" for peer in ratios)]]
+    for workload in [workload for workload in arguments.only if workload in WORKLOADS]:
         row = [workload, unit_and_amount(workload)[0]]
-        row += [figure(figures.get((arm, workload))) for arm in arguments.arms]
+        row += [figure(figures.get((arm, workload))) for arm in arms]
         row += [ratio(figures, (OURS, workload), (peer, workload)) for peer in ratios]
         rows.append(row)
+    return rows
+
+
+def training_rows(measured, jobs, arguments):
+    """Figures, highest memory, what the work adds to the memory of the libraries, and last losses.
+
+    The ratio of the speeds is above 1 where this project is faster, those of memory where it takes
+    more.
+    """
+    speed, peak = medians(measured, "per_second"), medians(measured, "peak_bytes")
+    base, loss = medians(measured, "base_bytes"), medians(measured, "loss")
+    added = {key: peak[key] - base[key] for key in peak if key in base}
+    arms = [arm for arm in TRAINING_ARMS if arm in arguments.arms]
+    header = ["workload", "model", "unit", *arms, "speed"]
+    for title in ["peak", "added"]:
+        header += [f"{title} MiB {arm}" for arm in arms] + [title]
+    rows = [[*header, *(f"loss {arm}" for arm in arms)]]
+    for job in jobs:
+        keys = [(arm, name_of(stand_in(arm, job.workload), job.size)) for arm in arms]
+        timed_as_a_whole = job.workload.startswith("ppo")
+        row = [job.workload, job.size, "s/iteration" if timed_as_a_whole else "tok/s"]
+        for values, show in [(speed, figure), (peak, mebibytes), (added, mebibytes)]:
+            if values is speed and timed_as_a_whole:
+                row += [figure(1 / values[key] if key in values else None) for key in keys]
+            else:
+                row += [show(values.get(key)) for key in keys]
+            row.append(ratio(values, keys[0], keys[-1]) if len(keys) > 1 else "-")
+        row += ["-" if key not in loss else f"{loss[key]:.4f}" for key in keys]
+        rows.append(row)
+    return rows
+
+
+def stand_in(arm, workload):
+    return UNSUPPORTED.get((arm, workload)) or workload
+
+
+def print_table(rows):
+    """Names to the left, figures to the right."""
     widths = [max(map(len, column)) for column in zip(*rows)]
+    names = rows[0].index("unit") + 1
     for row in rows:
-        cells = [row[0].ljust(widths[0]), row[1].ljust(widths[1])]
-        cells += [cell.rjust(width) for cell, width in zip(row[2:], widths[2:])]
+        cells = [cell.ljust(width) for cell, width in zip(row[:names], widths)]
+        cells += [cell.rjust(width) for cell, width in zip(row[names:], widths[names:])]
         print("  ".join(cells))
 
 
@@ -203,6 +306,10 @@ def figure(value):
     if value is None:
         return "-"
     return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
+
+
+def mebibytes(value):
+    return "-" if value is None else f"{value / 2**20:,.0f}"
 
 
 def quotient(figures, above, below):

@@ -1,6 +1,8 @@
 """What every arm runs: the same tokens, the same amounts of work, the same way of timing.
 
-benches/throughput.rs is the arm in Rust and follows the same text.
+benches/throughput.rs and benches/training.rs are the arms in Rust and follow the same text.
+
+Serving, and a bare training step:
 
 - Token `i` of row `r` is `(i * 7919 + r * 104729) % 4095 + 1`.
 - `prefill/1024` reads 1,024 tokens of row 0 into a cache and computes the logits of the last
@@ -15,9 +17,31 @@ benches/throughput.rs is the arm in Rust and follows the same text.
   whole. labels/s.
 - Everything runs once to warm up and then again until 3 seconds and 3 runs have passed; the median
   run counts.
+
+Training, on the rows of `write_rows`, which all arms read from the folder of the model:
+
+- `sft` makes optimiser steps on 16 dialogues of 40 to 300 tokens each, in the order of the file;
+  the tokens of the reply carry a loss, averaged over all of them in the step. Useful tok/s: all
+  tokens but padding and the last of a dialogue, which is predicted and not read.
+- `reward_model` makes optimiser steps on 16 pairs of dialogues with a common prompt. Useful tok/s:
+  all tokens but padding.
+- `sft/grouped` and `reward_model/grouped`: the dialogues of a step have similar lengths, so that
+  little is padded, and the steps come in a shuffled order.
+- `sft/packed`, of this project alone, has the steps of `sft`, their dialogues one behind the other.
+- `ppo` makes iterations of 64 replies of exactly 32 tokens to prompts of 24 to 32 tokens, drawn at
+  temperature 1: log-probs of the policy and of a reference, values of a separate value model and
+  the score of a reward model, all of one size, and then 4 epochs of one step on all 64 replies.
+- `ppo/lora` learns adapters of rank 16 on all linear maps of the policy. `ppo/shared`, of this
+  project alone, has a value head on the policy's trunk instead of a value model.
+- AdamW has the learning rate `LEARNING_RATE`, in `ppo` `PPO_LEARNING_RATE`, without decay or
+  warm-up.
+- The first `WARM_UP_STEPS` steps, or the first iteration, are not timed; what comes after is, as a
+  whole.
+- `memory`, of this project alone, is not for comparison; see benches/training.rs.
 """
 
 import json
+import random
 import resource
 import statistics
 import time
@@ -38,6 +62,31 @@ PRINCIPLES, SHARED, OWN = 16, 1000, 32
 OPTIONS = [1, 2]
 
 LEAST_SECONDS, LEAST_RUNS = 3.0, 3
+
+TRAINING_WORKLOADS = [
+    "sft",
+    "sft/grouped",
+    "sft/packed",
+    "reward_model",
+    "reward_model/grouped",
+    "ppo",
+    "ppo/shared",
+    "ppo/lora",
+]
+
+# Parameters, and the width, the inner width, layers and heads that make them.
+SHAPES = {
+    "2M": (128, 344, 8, 4),
+    "7M": (256, 688, 8, 8),
+    "20M": (384, 1032, 10, 6),
+}
+
+ROWS, REWARD_MODEL = "rows", "reward_model"
+ROWS_PER_STEP, MOST_STEPS, WARM_UP_STEPS = 16, 32, 2
+DIALOGUE_TOKENS, SHARE_OF_PROMPT = (40, 300), (0.2, 0.6)
+EPISODES, PPO_PROMPT, RESPONSE, PPO_EPOCHS = 64, (24, 32), 32, 4
+LEARNING_RATE, PPO_LEARNING_RATE = 1e-4, 3e-6
+LORA_RANK = 16
 
 
 def token(index, row):
@@ -72,6 +121,59 @@ def unit_and_amount(workload):
     return "labels/s", PRINCIPLES
 
 
+def write_rows(folder):
+    """Writes the tokens that all arms train on.
+
+    `sft` holds prompt and reply of every dialogue, `reward_model` prompt, chosen and rejected reply
+    of every pair, `ppo` prompts; the first 16 rows are those of the first step, and so on.
+    """
+    rng = random.Random(1)
+    rows = MOST_STEPS * ROWS_PER_STEP
+    dialogues = [ragged(rng, replies=1) for _ in range(rows)]
+    pairs = [ragged(rng, replies=2) for _ in range(rows)]
+    prompts = [random_tokens(rng, rng.randint(*PPO_PROMPT)) for _ in range(EPISODES)]
+    written = {
+        "sft": dialogues,
+        "sft/grouped": grouped(rng, dialogues),
+        "reward_model": pairs,
+        "reward_model/grouped": grouped(rng, pairs),
+        "ppo": prompts,
+    }
+    (folder / ROWS).mkdir(exist_ok=True)
+    for workload, rows in written.items():
+        rows_file(folder, workload).write_text(json.dumps(rows) + "\n")
+
+
+def read_rows(folder, workload):
+    return json.loads(rows_file(folder, workload).read_text())
+
+
+def rows_file(folder, workload):
+    rows = "ppo" if workload.startswith("ppo") else workload
+    return folder / ROWS / f"{rows.replace('/', '_')}.json"
+
+
+def ragged(rng, replies):
+    """A prompt and replies to it, each of which makes a dialogue of 40 to 300 tokens with it."""
+    shortest, longest = DIALOGUE_TOKENS
+    prompt = round(rng.randint(shortest, longest) * rng.uniform(*SHARE_OF_PROMPT))
+    lengths = [rng.randint(max(shortest, prompt + 1), longest) - prompt for _ in range(replies)]
+    return [random_tokens(rng, length) for length in [prompt, *lengths]]
+
+
+def random_tokens(rng, count):
+    """Token 0 fills up rows and is never drawn."""
+    return [rng.randint(1, 4095) for _ in range(count)]
+
+
+def grouped(rng, rows):
+    """Steps of rows of similar length."""
+    rows = sorted(rows, key=lambda row: sum(map(len, row)))
+    steps = [rows[start : start + ROWS_PER_STEP] for start in range(0, len(rows), ROWS_PER_STEP)]
+    rng.shuffle(steps)
+    return [row for step in steps for row in step]
+
+
 def median_seconds(run):
     run()
     seconds = []
@@ -89,8 +191,12 @@ def report(workload, run):
         workload=workload,
         per_second=amount / median_seconds(run),
         unit=unit,
-        # Linux counts in kilobytes.
-        peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        peak_bytes=peak_bytes(),
         device="cpu",
     )
     print(json.dumps(measured))
+
+
+def peak_bytes():
+    """The most memory that this process has held; Linux counts in kilobytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,492 @@
+//! What the stages of training do in a second, on one table: fine-tuning, a preference model, PPO; and that memory stays
+//! flat.
+//!
+//! ```text
+//! python benches/peers/make_model.py /tmp/7M --training --size 7M
+//! cargo bench -p rlaif --bench training -- --model /tmp/7M
+//! cargo bench -p rlaif --bench training -- --model /tmp/7M --only ppo --iterations 1 --json
+//! cargo bench -p rlaif --bench training -- --only memory
+//! ```
+//!
+//! Every workload runs in a process of its own. What the workloads are, to the token, stands in
+//! `benches/peers/workloads.py`; their rows come with the model. `memory` needs no model: it fine-tunes a small one for
+//! 1,000 steps and divides the highest memory by that of the first 100.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
+
+mod machine;
+
+use burn::backend::Autodiff;
+use burn::module::Module;
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use clap::Parser;
+use machine::{Outcome, PEAK, RESIDENT, devices, in_own_process, known, mebibytes, memory};
+use rand::Rng;
+use rlaif::dialogue::{Dialogue, Preference};
+use rlaif::language_model::stream;
+use rlaif::ppo::{Inputs, PpoConfig, Preset, ValueModel, ValueStart};
+use rlaif::preference_model::{PreferenceModel, PreferenceModelConfig};
+use rlaif::sft::{Example, SftConfig};
+use rlaif::training::{Error, NoCheckpoints, Observe, OptimizerConfig, Schedule};
+use rlaif::transformer::{
+    Decoder, LoraConfig, ModelConfig, ScalarHead, ScalarModel, Transformer, Weights,
+};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+const WORKLOADS: [&str; 9] = [
+    "sft",
+    "sft/grouped",
+    "sft/packed",
+    "reward_model",
+    "reward_model/grouped",
+    "ppo",
+    "ppo/shared",
+    "ppo/lora",
+    MEMORY,
+];
+const MEMORY: &str = "memory";
+
+/// Optimiser steps that are not timed.
+const WARM_UP_STEPS: usize = 2;
+
+/// Dialogues, or pairs of them, of an optimiser step.
+const ROWS: usize = 16;
+
+/// Replies of an iteration, the tokens of each, and how often they are learned from.
+const EPISODES: usize = 64;
+const RESPONSE: usize = 32;
+const PPO_EPOCHS: usize = 4;
+
+const LEARNING_RATE: f64 = 1e-4;
+const PPO_LEARNING_RATE: f64 = 3e-6;
+const LORA_RANK: usize = 16;
+
+/// Steps after which memory is looked at.
+const FIRST_STEPS: u64 = 100;
+const ALL_STEPS: u64 = 1000;
+
+/// The model whose memory is looked at, rows of a step, and their shortest and longest.
+const SMALL: &str = r#"{"model_type": "llama", "vocab_size": 512, "hidden_size": 64, "intermediate_size": 172,
+    "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 512, "tie_word_embeddings": true}"#;
+const SMALL_ROWS: usize = 4;
+const SMALL_LENGTHS: [usize; 2] = [40, 300];
+
+#[derive(Parser)]
+struct Arguments {
+    /// Folder that `benches/peers/make_model.py --training` wrote; without one only `memory` runs.
+    #[arg(long)]
+    model: Option<PathBuf>,
+    /// One workload alone, such as `sft`.
+    #[arg(long)]
+    only: Option<String>,
+    /// One device alone: flex, wgpu or cuda.
+    #[arg(long)]
+    device: Option<String>,
+    /// Optimiser steps that are timed.
+    #[arg(long, default_value_t = 8)]
+    steps: usize,
+    /// Iterations of PPO that are timed.
+    #[arg(long, default_value_t = 2)]
+    iterations: usize,
+    /// One JSON object a workload instead of the table.
+    #[arg(long)]
+    json: bool,
+    /// What cargo gives to every bench.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+impl Arguments {
+    fn model(&self) -> Outcome<&Path> {
+        Ok(self.model.as_deref().ok_or("this workload needs --model FOLDER")?)
+    }
+
+    /// The rows of a workload, as `workloads.py` wrote them.
+    fn rows<T: DeserializeOwned>(&self, workload: &str) -> Outcome<Vec<T>> {
+        let file = self.model()?.join("rows").join(workload.replace('/', "_") + ".json");
+        let bytes = std::fs::read(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+        Ok(serde_json::from_slice(&bytes)?)
+    }
+
+    /// The rows of all steps, those that are not timed among them.
+    fn rows_of_steps<T: DeserializeOwned>(&self, workload: &str) -> Outcome<Vec<T>> {
+        let (mut rows, count) = (self.rows(workload)?, (WARM_UP_STEPS + self.steps) * ROWS);
+        if rows.len() < count {
+            return Err(format!("{} rows are too few for so many steps", rows.len()).into());
+        }
+        rows.truncate(count);
+        Ok(rows)
+    }
+
+    /// What a process of one workload is given besides it.
+    fn for_workload(&self) -> Vec<OsString> {
+        let numbers = [("--steps", self.steps), ("--iterations", self.iterations)];
+        let numbers = numbers.map(|(name, number)| [name.into(), number.to_string().into()]);
+        let model = self.model.iter().map(|model| ["--model".into(), model.into()]);
+        numbers.into_iter().chain(model).flatten().collect()
+    }
+}
+
+fn main() -> Outcome<()> {
+    let arguments = Arguments::parse();
+    if let (Some(workload), Some(device)) = (&arguments.only, &arguments.device) {
+        let measured = measure_on(device, workload, &arguments)?;
+        if arguments.json {
+            println!("{measured}");
+        } else {
+            table(&[measured]);
+        }
+        return Ok(());
+    }
+    known(arguments.device.as_deref(), &devices())?;
+    known(arguments.only.as_deref(), &WORKLOADS)?;
+    let mut measured = Vec::new();
+    for device in devices() {
+        if arguments.device.as_ref().is_some_and(|wanted| wanted != device) {
+            continue;
+        }
+        for workload in workloads(&arguments) {
+            match in_own_process(device, workload, arguments.for_workload()) {
+                Ok(line) if arguments.json => println!("{line}"),
+                Ok(line) => measured.push(line),
+                // A device that is not there must not cost the figures of the others.
+                Err(reason) => eprintln!("{reason}"),
+            }
+        }
+    }
+    if !arguments.json {
+        table(&measured);
+    }
+    Ok(())
+}
+
+/// The workloads that were asked for, or all that can run.
+fn workloads(arguments: &Arguments) -> Vec<&'static str> {
+    if arguments.only.is_none() && arguments.model.is_none() {
+        eprintln!("only {MEMORY} runs without --model FOLDER");
+        return vec![MEMORY];
+    }
+    let chosen = |name: &&str| arguments.only.as_ref().is_none_or(|wanted| wanted == name);
+    WORKLOADS.into_iter().filter(chosen).collect()
+}
+
+fn measure_on(device: &str, workload: &str, arguments: &Arguments) -> Outcome<Value> {
+    match device {
+        #[cfg(feature = "flex")]
+        "flex" => measure::<burn::backend::Flex>(device, workload, arguments),
+        #[cfg(feature = "wgpu")]
+        "wgpu" => measure::<burn::backend::Wgpu>(device, workload, arguments),
+        #[cfg(feature = "cuda")]
+        "cuda" => measure::<burn::backend::Cuda>(device, workload, arguments),
+        other => Err(format!("no device {other:?}, only {}", devices().join(", ")).into()),
+    }
+}
+
+fn measure<B: Backend>(name: &str, workload: &str, arguments: &Arguments) -> Outcome<Value> {
+    let base_bytes = memory(RESIDENT);
+    let device = B::Device::default();
+    let mut line = match workload.split('/').next() {
+        Some("sft") => sft::<Autodiff<B>>(&device, workload, arguments)?,
+        Some("reward_model") => reward_model::<Autodiff<B>>(&device, workload, arguments)?,
+        Some("ppo") => ppo::<Autodiff<B>>(&device, workload, arguments)?,
+        Some(MEMORY) => flat_memory::<Autodiff<B>>(&device)?,
+        _ => return Err(format!("no {workload:?}, only {}", WORKLOADS.join(", ")).into()),
+    };
+    line["workload"] = json!(workload);
+    line["device"] = json!(name);
+    line["peak_bytes"] = json!(memory(PEAK));
+    line["base_bytes"] = json!(base_bytes);
+    Ok(line)
+}
+
+/// The optimiser of all arms.
+fn optimizer(learning_rate: f64) -> OptimizerConfig {
+    OptimizerConfig { learning_rate, beta_2: 0.999, ..OptimizerConfig::default() }
+}
+
+/// The steps of `sft` have the rows of the file in their order.
+fn sft<B: AutodiffBackend>(
+    device: &B::Device,
+    workload: &str,
+    arguments: &Arguments,
+) -> Outcome<Value> {
+    let packing = workload == "sft/packed";
+    let rows: Vec<[Vec<u32>; 2]> =
+        arguments.rows_of_steps(if packing { "sft" } else { workload })?;
+    let examples: Vec<Example> = rows.into_iter().map(example).collect();
+    let decoder = Decoder::<B>::from_folder(arguments.model()?, device)?;
+    let parameters = decoder.num_params();
+    let mut steps = examples.chunks_exact(ROWS);
+    let config = SftConfig {
+        packing,
+        optimizer: optimizer(LEARNING_RATE),
+        schedule: Schedule::constant(),
+        ..SftConfig::default()
+    };
+    let mut clock = Clock::after(WARM_UP_STEPS, "loss");
+    let count = steps.len() as u64;
+    let next = |_| steps.next().unwrap_or_default().to_vec();
+    config.fit_stream(decoder, count, next, 1, &mut clock, &mut NoCheckpoints)?;
+    clock.tokens(parameters)
+}
+
+/// A dialogue whose reply carries a loss.
+fn example([prompt, reply]: [Vec<u32>; 2]) -> Example {
+    let weights = [vec![0.0; prompt.len()], vec![1.0; reply.len()]].concat();
+    Example { tokens: [prompt, reply].concat(), weights }
+}
+
+/// The stage groups pairs by length itself, to steps of as many tokens as 16 pairs have on average.
+fn reward_model<B: AutodiffBackend>(
+    device: &B::Device,
+    workload: &str,
+    arguments: &Arguments,
+) -> Outcome<Value> {
+    let rows: Vec<[Vec<u32>; 3]> = arguments.rows_of_steps(workload)?;
+    let padded = |[prompt, chosen, rejected]: &[Vec<u32>; 3]| {
+        2 * (prompt.len() + chosen.len().max(rejected.len()))
+    };
+    let tokens_per_step =
+        rows.iter().map(padded).sum::<usize>() / (WARM_UP_STEPS + arguments.steps);
+    let preferences: Vec<Preference> = rows.iter().map(preference).collect();
+    let base = Transformer::<B>::from_folder(arguments.model()?, device)?;
+    let parameters = base.decoder.num_params();
+    let config = PreferenceModelConfig {
+        tokens_per_step,
+        // No work beside the steps.
+        held_out: 0.0,
+        reference_dialogues: 2,
+        optimizer: optimizer(LEARNING_RATE),
+        schedule: Schedule::constant(),
+        ..PreferenceModelConfig::default()
+    };
+    let mut clock = Clock::after(WARM_UP_STEPS, "loss");
+    config.fit(base, &preferences, 1, &mut clock, &mut NoCheckpoints)?;
+    clock.tokens(parameters)
+}
+
+fn preference([prompt, chosen, rejected]: &[Vec<u32>; 3]) -> Preference {
+    Preference {
+        prompt: Dialogue::from_user(words(prompt)),
+        chosen: words(chosen),
+        rejected: words(rejected),
+        probability: 1.0,
+    }
+}
+
+/// Tokens as the tokenizer of the folder writes them: as their numbers.
+fn words(tokens: &[u32]) -> String {
+    tokens.iter().map(u32::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// The first iteration is not timed.
+fn ppo<B: AutodiffBackend>(
+    device: &B::Device,
+    workload: &str,
+    arguments: &Arguments,
+) -> Outcome<Value> {
+    let rows: Vec<Vec<u32>> = arguments.rows("ppo")?;
+    let prompts: Vec<Dialogue> = rows.iter().map(|row| Dialogue::from_user(words(row))).collect();
+    let folder = arguments.model()?;
+    let scorer = folder.join("reward_model");
+    let policy = Transformer::<B>::from_folder(folder, device)?;
+    let parameters = policy.decoder.num_params();
+    let reward = PreferenceModel::<B::InnerBackend>::from_folder(&scorer, device)?;
+    let config = ppo_config(workload, 1 + arguments.iterations)?;
+    let inputs = Inputs::new(policy, &reward, &prompts);
+    let inputs = match config.value_model {
+        ValueModel::Separate => inputs.with_value(value_model(&scorer, device)?),
+        _ => inputs,
+    };
+    let mut clock = Clock::after(1, "value_loss");
+    config.run(inputs, 1, &mut clock, &mut NoCheckpoints)?;
+    clock.iterations(parameters)
+}
+
+/// The numerics of TRL, but for what `workloads.py` says.
+fn ppo_config(workload: &str, iterations: usize) -> Outcome<PpoConfig> {
+    let separate = PpoConfig {
+        iterations,
+        prompts_per_iteration: EPISODES,
+        samples_per_prompt: 1,
+        max_tokens: RESPONSE,
+        temperature: 1.0,
+        epochs: PPO_EPOCHS,
+        minibatches: 1,
+        optimizer: OptimizerConfig {
+            learning_rate: PPO_LEARNING_RATE,
+            ..PpoConfig::preset(Preset::Trl).optimizer
+        },
+        schedule: Schedule::constant(),
+        ..PpoConfig::preset(Preset::Trl)
+    };
+    let config = match workload {
+        "ppo" => separate,
+        "ppo/shared" => PpoConfig { value_model: ValueModel::Shared, ..separate },
+        "ppo/lora" => PpoConfig { lora: Some(lora()), ..separate },
+        other => return Err(format!("no {other:?}, only {}", WORKLOADS.join(", ")).into()),
+    };
+    Ok(config)
+}
+
+fn lora() -> LoraConfig {
+    LoraConfig {
+        rank: LORA_RANK,
+        alpha: 2.0 * LORA_RANK as f64,
+        target_modules: vec!["all-linear".to_owned()],
+        ..LoraConfig::default()
+    }
+}
+
+/// The value model begins as the reward model, and all of it learns.
+fn value_model<B: Backend>(folder: &Path, device: &B::Device) -> Outcome<ValueStart<B>> {
+    let config = ModelConfig::from_folder(folder)?;
+    let mut weights = Weights::from_folder(folder)?;
+    let decoder = Decoder::from_weights(&config, &mut weights, device)?;
+    let score = weights.take("score.weight", &[1, config.hidden_size])?;
+    let model = ScalarModel::new(decoder, ScalarHead::from_weight(score, device));
+    Ok(ValueStart { model, mean: 0.0, std: 1.0 })
+}
+
+/// What stays the same from step to step must not grow; see `ALL_STEPS`.
+fn flat_memory<B: AutodiffBackend>(device: &B::Device) -> Outcome<Value> {
+    let model = ModelConfig::from_json(SMALL, "config.json")?;
+    let decoder = Decoder::<B>::init(&model, 1, device);
+    let parameters = decoder.num_params();
+    let mut rng = stream(1);
+    let rows = |_| {
+        let row = |_| {
+            let length = rng.random_range(SMALL_LENGTHS[0]..=SMALL_LENGTHS[1]);
+            Example::unmasked((0..length).map(|_| rng.random_range(0..512)).collect())
+        };
+        (0..SMALL_ROWS).map(row).collect()
+    };
+    let mut look = Look::default();
+    SftConfig::default().fit_stream(decoder, ALL_STEPS, rows, 1, &mut look, &mut NoCheckpoints)?;
+    let (Some(first), Some(last)) = (look.first, memory(PEAK)) else {
+        return Err("this system does not say how much memory a process has held".into());
+    };
+    Ok(json!({
+        "ratio": last as f64 / first as f64,
+        "parameters": parameters,
+        "first_peak_bytes": first,
+    }))
+}
+
+/// Looks at the memory after the first steps.
+#[derive(Default)]
+struct Look {
+    first: Option<u64>,
+}
+
+impl Observe for Look {
+    fn start(&mut self, _stage: &str, _steps: u64, _done: u64) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn record(&mut self, step: u64, _metrics: &[(&str, f64)]) -> Result<(), Error> {
+        if step == FIRST_STEPS {
+            self.first = memory(PEAK);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// Times the steps of a stage by when they are recorded.
+struct Clock {
+    warm_up: u64,
+    loss_name: &'static str,
+    begun: Option<Instant>,
+    seconds: f64,
+    steps: u64,
+    tokens: f64,
+    loss: f64,
+}
+
+impl Clock {
+    /// Does not count the first steps.
+    fn after(warm_up: usize, loss_name: &'static str) -> Self {
+        let (begun, warm_up) = (None, warm_up as u64);
+        Self { warm_up, loss_name, begun, seconds: 0.0, steps: 0, tokens: 0.0, loss: f64::NAN }
+    }
+
+    fn tokens(&self, parameters: usize) -> Outcome<Value> {
+        self.line(self.tokens, "tok/s", parameters)
+    }
+
+    fn iterations(&self, parameters: usize) -> Outcome<Value> {
+        self.line(self.steps as f64, "iterations/s", parameters)
+    }
+
+    fn line(&self, amount: f64, unit: &str, parameters: usize) -> Outcome<Value> {
+        if self.steps == 0 {
+            return Err("there was no step after those that are not timed".into());
+        }
+        Ok(json!({
+            "per_second": amount / self.seconds,
+            "unit": unit,
+            "seconds": self.seconds / self.steps as f64,
+            "steps": self.steps,
+            "parameters": parameters,
+            "loss": self.loss,
+        }))
+    }
+}
+
+impl Observe for Clock {
+    fn start(&mut self, _stage: &str, _steps: u64, _done: u64) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn record(&mut self, step: u64, metrics: &[(&str, f64)]) -> Result<(), Error> {
+        let of = |name| metrics.iter().find(|(found, _)| *found == name).map(|&(_, value)| value);
+        if step == self.warm_up {
+            self.begun = Some(Instant::now());
+        }
+        if let Some(begun) = self.begun.filter(|_| step > self.warm_up) {
+            self.seconds = begun.elapsed().as_secs_f64();
+            self.steps += 1;
+            self.tokens += of("tokens").unwrap_or(0.0);
+            self.loss = of(self.loss_name).unwrap_or(f64::NAN);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+fn table(measured: &[Value]) {
+    println!(
+        "{:<8}{:<22}{:>12} {:<14}{:>10}{:>14}{:>14}",
+        "device", "workload", "per second", "", "seconds", "parameters", "peak memory"
+    );
+    for line in measured {
+        let text = |key: &str| line[key].as_str().unwrap_or_default();
+        let number = |key: &str| line[key].as_f64().map_or(String::new(), |n| format!("{n:.2}"));
+        println!(
+            "{:<8}{:<22}{:>12} {:<14}{:>10}{:>14}{:>14}",
+            text("device"),
+            text("workload"),
+            number("per_second"),
+            text("unit"),
+            number("seconds"),
+            line["parameters"],
+            mebibytes(&line["peak_bytes"]),
+        );
+        if let Some(ratio) = line["ratio"].as_f64() {
+            let first = mebibytes(&line["first_peak_bytes"]);
+            println!(
+                "        {first} after {FIRST_STEPS} steps, {ratio:.3} times as much after {ALL_STEPS}"
+            );
+        }
+    }
+}
