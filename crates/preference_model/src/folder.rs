@@ -103,7 +103,8 @@ impl<B: Backend> ModelFolder<B> {
         }
         let mut weights = Weights::from_folder(folder)?;
         let heads = match weights.shape(SCORE) {
-            Some([heads, _]) => *heads,
+            Some([heads, _]) if *heads > 0 => *heads,
+            // Whatever else is there, taking it says what is wrong.
             _ => 1,
         };
         let settings = Settings { config: &config, file };

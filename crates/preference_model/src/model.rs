@@ -179,26 +179,68 @@ mod tests {
         assert!(names.iter().all(|name| *name == SCORE || name.starts_with("model.")), "{names:?}");
     }
 
+    fn change(path: &Path, change: impl FnOnce(&mut serde_json::Value)) {
+        let mut value: serde_json::Value =
+            serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+        change(&mut value);
+        fs::write(path, value.to_string()).unwrap();
+    }
+
     /// The rows of the fixture are filled up with token 0, which is its end-of-turn token.
     #[test]
-    fn the_padding_token_does_not_matter() {
+    fn neither_padding_nor_batch_matters() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model");
         model().save(&path).unwrap();
         let dialogues = [dialogue("a"), dialogue("good bad a b c"), dialogue("b c")];
         let expected = model().reward(&dialogues).unwrap();
-        let config = fs::read(path.join(CONFIG)).unwrap();
         for pad in [json!(null), json!(-1), json!(0), json!(2), json!(8)] {
-            let mut config: serde_json::Value = serde_json::from_slice(&config).unwrap();
-            config["pad_token_id"] = pad;
-            fs::write(path.join(CONFIG), config.to_string()).unwrap();
-            let padded = read(&path).unwrap();
-            assert_eq!(padded.reward(&dialogues).unwrap(), expected);
-            for (dialogue, expected) in dialogues.iter().zip(&expected) {
-                let alone = padded.reward(std::slice::from_ref(dialogue)).unwrap()[0];
-                assert!((alone - expected).abs() < 1e-5);
+            for side in ["left", "right"] {
+                change(&path.join(CONFIG), |config| {
+                    config["pad_token_id"] = pad.clone();
+                    config["eos_token_id"] = json!(0);
+                });
+                // A tokenizer that fills up and cuts short, as many published ones were saved.
+                change(&path.join("tokenizer.json"), |tokenizer| {
+                    let direction = if side == "left" { "Left" } else { "Right" };
+                    tokenizer["padding"] = json!({
+                        "strategy": {"Fixed": 14}, "direction": direction, "pad_to_multiple_of": null,
+                        "pad_id": 0, "pad_type_id": 0, "pad_token": "<end>",
+                    });
+                    tokenizer["truncation"] = json!({
+                        "direction": direction, "max_length": 4, "strategy": "LongestFirst", "stride": 0,
+                    });
+                });
+                change(&path.join("tokenizer_config.json"), |config| {
+                    config["padding_side"] = json!(side);
+                    config["pad_token"] = json!("<end>");
+                });
+                let padded = read(&path).unwrap();
+                assert_eq!(padded.reward(&dialogues).unwrap(), expected);
+                for (dialogue, expected) in dialogues.iter().zip(&expected) {
+                    let alone = padded.reward(std::slice::from_ref(dialogue)).unwrap()[0];
+                    assert!((alone - expected).abs() < 1e-5);
+                }
+                let many: Vec<Dialogue> = dialogues.iter().cycle().take(99).cloned().collect();
+                let together = padded.reward(&many).unwrap();
+                for (found, expected) in together.iter().zip(expected.iter().cycle()) {
+                    assert!((found - expected).abs() < 1e-5);
+                }
             }
         }
+    }
+
+    /// A token that is said at the end of a reply is read, also if rows are filled up with it.
+    #[test]
+    fn the_score_is_read_behind_a_padding_token_that_was_said() {
+        let model = model();
+        let tokens = model.codec.encode_dialogue(&dialogue("a")).unwrap().tokens;
+        assert_eq!(tokens.last(), Some(&0));
+        let [whole, cut] = [tokens.as_slice(), &tokens[..tokens.len() - 1]];
+        let scores = model.model.scores(&[whole, cut, &[1, 8, 0, 2, 4, 5, 6, 7, 0]], 100);
+        assert!((scores[0] - scores[1]).abs() > 1e-3, "{scores:?}");
+        let alone = model.model.scores(&[whole], 100)[0];
+        assert!((scores[0] - alone).abs() < 1e-5);
     }
 
     #[test]

@@ -46,6 +46,8 @@ impl Normalisation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ndarray::Array1;
+    use proptest::prelude::*;
 
     #[test]
     fn rewards_of_the_reference_have_mean_0_and_standard_deviation_1() {
@@ -62,5 +64,26 @@ mod tests {
         let found = Normalisation::of(&[2.0, 2.0]);
         assert_eq!(found, Normalisation { mean: 2.0, std: 1.0 });
         assert_eq!(Normalisation::of(&[]), Normalisation::default());
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_ndarray_whatever_the_unit(
+            scores in prop::collection::vec(-50.0..50.0_f64, 2..40),
+            factor in 0.1..10.0_f64,
+            shift in -20.0..20.0_f64,
+        ) {
+            let found = Normalisation::of(&scores);
+            let array = Array1::from_vec(scores.clone());
+            prop_assert!((found.mean - array.mean().unwrap()).abs() < 1e-9);
+            prop_assert!((found.std - array.std(0.0)).abs() < 1e-9 || array.std(0.0) < 1e-9);
+            let other: Vec<f64> = scores.iter().map(|score| factor * score + shift).collect();
+            let moved = Normalisation::of(&other);
+            if found.std > 1e-3 {
+                for (score, other) in scores.iter().zip(&other) {
+                    prop_assert!((found.reward(*score) - moved.reward(*other)).abs() < 1e-6);
+                }
+            }
+        }
     }
 }

@@ -320,7 +320,7 @@ mod tests {
     #[test]
     fn long_prompts_lose_their_oldest_turns() {
         let short = preference("q", "a", "b", 0.9);
-        let prompt = Dialogue::from_user("a").with_assistant("b c d a b").with_user("q");
+        let prompt = Dialogue::from_user("a b c").with_assistant("b c d a b").with_user("q");
         let long = Preference { prompt, ..short.clone() };
         let hopeless = preference("q", &["a"; 20].join(" "), "b", 0.9);
         let preferences = [long, hopeless, short];

@@ -135,6 +135,8 @@ fn sigmoid(x: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ndarray::Array1;
+    use proptest::prelude::*;
 
     fn report(margins: &[f64], probabilities: &[f64]) -> Report {
         Report::of(margins, probabilities).unwrap().unwrap()
@@ -197,5 +199,34 @@ mod tests {
         assert!(report(&[1.0], &[0.5]).accuracy.is_none());
         assert!(Report::of(&[f64::NAN], &[0.5]).is_err());
         assert!(Report::of(&[0.0], &[1.5]).is_err());
+    }
+
+    proptest! {
+        /// How a pair is stored does not matter, and the log-loss is that of double precision.
+        #[test]
+        fn swapping_pairs_turns_margins_alone(
+            pairs in prop::collection::vec((-8.0..8.0_f64, 0.0..=1.0_f64), 1..30),
+        ) {
+            let (margins, labels): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
+            let stored = report(&margins, &labels);
+            let turned = |values: &[f64], turn: fn(f64) -> f64| -> Vec<f64> {
+                values.iter().copied().map(turn).collect()
+            };
+            let swapped = report(&turned(&margins, |d| -d), &turned(&labels, |p| 1.0 - p));
+            let close = |a: f64, b: f64| (a - b).abs() < 1e-9;
+            prop_assert!(close(stored.log_loss, swapped.log_loss));
+            prop_assert!(close(stored.label_entropy, swapped.label_entropy));
+            prop_assert!(close(stored.mean_margin, -swapped.mean_margin));
+            let value = |report: &Report| report.accuracy.map(|accuracy| accuracy.value);
+            match (value(&stored), value(&swapped)) {
+                (Some(a), Some(b)) => prop_assert!(close(a, b)),
+                (a, b) => prop_assert_eq!(a, b),
+            }
+            let (d, p) = (Array1::from_vec(margins), Array1::from_vec(labels));
+            let softplus = |x: &f64| x.exp().ln_1p();
+            let losses = &p * &(-&d).map(softplus) + (1.0 - &p) * d.map(softplus);
+            prop_assert!(close(stored.log_loss, losses.mean().unwrap()));
+            prop_assert!(stored.label_entropy <= stored.log_loss + 1e-9);
+        }
     }
 }

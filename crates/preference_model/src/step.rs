@@ -51,12 +51,16 @@ pub(crate) fn gradients<B: AutodiffBackend>(
         padded_tokens += rows.len() * rows.iter().map(|row| row.len()).max().unwrap_or(0);
         let by_head = model.forward(&rows);
         let (heads, count) = (by_head.len() as f64, batch.len());
-        let scores = Tensor::stack::<2>(by_head.clone(), 0).inner().mean_dim(0).squeeze_dim(0);
+        let scores = by_head.iter().map(|scores| scores.clone().inner()).collect();
+        let scores = Tensor::stack::<2>(scores, 0).mean_dim(0).squeeze_dim(0);
         chosen.push(scores.clone().slice(0..count));
         rejected.push(scores.slice(count..2 * count));
         labels.extend(batch.iter().map(|pair| pair.probability));
-        let losses = by_head.into_iter().map(|scores| losses(config, scores, &batch));
-        let loss = Tensor::cat(losses.collect(), 0).sum() / (step.len() as f64 * heads);
+        // Added one by one: a concatenation lets go of its operands before it is recorded (burn 0.21), and a backward pass
+        // in another thread may take them for garbage then.
+        let nothing = Tensor::zeros([1], &device);
+        let losses = by_head.into_iter().map(|scores| losses(config, scores, &batch).sum());
+        let loss = losses.fold(nothing, |sum, loss| sum + loss) / (step.len() as f64 * heads);
         total = total + loss.clone().inner();
         // Backward consumes the graph, so that no more than one micro-batch is held.
         accumulator.accumulate(model, GradientsParams::from_grads(loss.backward(), model));
