@@ -170,7 +170,7 @@ mod tests {
         let sides = Clip { low: 0.1, high: 0.3, dual: None };
         // -1.3 and 0.9, both clipped.
         let found = policy_with(&ratios, &[0.0; 2], &[1.0, -1.0], sides);
-        assert_close(&[found], &[(-1.3 + 0.9) / 2.0], 1e-6);
+        assert_close(&[found], &[f32::midpoint(-1.3, 0.9)], 1e-6);
     }
 
     #[test]

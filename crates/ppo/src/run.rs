@@ -275,7 +275,7 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
         iteration: u64,
         observe: &mut dyn Observe,
     ) -> Result<(), Error> {
-        if (iteration - 1) % self.config.samples_every as u64 != 0 {
+        if !(iteration - 1).is_multiple_of(self.config.samples_every as u64) {
             return Ok(());
         }
         let apart = self.config.samples_per_prompt;

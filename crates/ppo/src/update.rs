@@ -94,20 +94,17 @@ impl<'a, B: AutodiffBackend> Learner<'a, B> {
         let rate = self.config.schedule.rate(self.step, self.config.optimizer_steps());
         step.learning_rate = self.config.optimizer.learning_rate * rate;
         let iteration = minibatch.round.iteration as u64;
-        let (actor, norms) = match &mut self.value {
-            Some(value) => {
-                let (policy_part, value_part) = minibatch.apart(&actor, ptx, &mut step)?;
-                let ActorCritic { decoder, critic } = actor;
-                let (decoder, norm) = self.policy.step(step.learning_rate, decoder, policy_part);
-                let value_rate = self.config.value_optimizer().learning_rate * rate;
-                let (critic, value_norm) = value.step(value_rate, critic, value_part);
-                (ActorCritic { decoder, critic }, [norm, value_norm])
-            }
-            None => {
-                let gradients = minibatch.together(&actor, ptx, &mut step)?;
-                let (actor, norm) = self.policy.step(step.learning_rate, actor, gradients);
-                (actor, [norm, 0.0])
-            }
+        let (actor, norms) = if let Some(value) = &mut self.value {
+            let (policy_part, value_part) = minibatch.apart(&actor, ptx, &mut step)?;
+            let ActorCritic { decoder, critic } = actor;
+            let (decoder, norm) = self.policy.step(step.learning_rate, decoder, policy_part);
+            let value_rate = self.config.value_optimizer().learning_rate * rate;
+            let (critic, value_norm) = value.step(value_rate, critic, value_part);
+            (ActorCritic { decoder, critic }, [norm, value_norm])
+        } else {
+            let gradients = minibatch.together(&actor, ptx, &mut step)?;
+            let (actor, norm) = self.policy.step(step.learning_rate, actor, gradients);
+            (actor, [norm, 0.0])
         };
         step.gradient_norm = finite("ppo", iteration, "gradient_norm", norms[0])?;
         step.value_gradient_norm = finite("ppo", iteration, "value_gradient_norm", norms[1])?;

@@ -279,7 +279,9 @@ fn openrlhf_advantages() {
         let mut scores: Vec<f32> = list(&case["rows"], |entry| number(&entry["penalised_score"]));
         if config.advantage == Advantage::Gae {
             // Ours is as far on both sides; without a baseline it makes no odds when a score is clipped.
-            scores.iter_mut().for_each(|score| *score = score.clamp(low, high));
+            for score in &mut scores {
+                *score = score.clamp(low, high);
+            }
         } else {
             assert!((low + high).abs() < f32::EPSILON, "{name}");
         }

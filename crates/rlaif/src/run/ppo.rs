@@ -7,7 +7,7 @@ use burn::tensor::backend::AutodiffBackend;
 use dataset::{read_jsonl, write_jsonl};
 use dialogue::Dialogue;
 use ppo::{Inputs, Iteration, ScoredReply, ValueModel, ValueStart};
-use preference_model::PreferenceModel;
+use preference_model::Ensemble;
 use report::Checkpoint as Measured;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -47,7 +47,7 @@ impl<B: AutodiffBackend> Session<B> {
         let config = &self.settings.ppo;
         let mut inputs = Inputs::new(policy, &reward, &prompts);
         if config.value_model == ValueModel::Separate {
-            inputs = inputs.with_value(self.value_start()?);
+            inputs.value = self.value_start()?;
         }
         let mut watched = self.watched(stage, observe)?;
         let rollouts = self.folder.file(stage, "rollouts.jsonl")?;
@@ -56,14 +56,14 @@ impl<B: AutodiffBackend> Session<B> {
         let mut after = |iteration: &Iteration<'_, B::InnerBackend>| {
             let number = iteration.number;
             write_jsonl(&rollouts, iteration.replies)?;
-            if (number - 1) % config.samples_every == 0 {
+            if (number - 1).is_multiple_of(config.samples_every) {
                 let replies = iteration.replies.iter().step_by(config.samples_per_prompt);
                 let sample =
                     |reply: &ScoredReply| Sample { iteration: number, reply: reply.clone() };
                 let new = replies.take(SAMPLES).map(sample).collect();
                 append(&samples, new, |sample: &Sample| sample.iteration < number)?;
             }
-            if self.in_world() && (number % LOOK_EVERY == 0 || number == 1) {
+            if self.in_world() && (number.is_multiple_of(LOOK_EVERY) || number == 1) {
                 let look = self.look(iteration)?;
                 append(&looks, vec![look], |look: &Measured| look.iteration < number as u64)?;
             }
@@ -79,12 +79,14 @@ impl<B: AutodiffBackend> Session<B> {
     }
 
     /// The preference model as what the value model begins as.
-    fn value_start(&self) -> Result<ValueStart<B>, Error> {
+    fn value_start(&self) -> Result<Option<ValueStart<B>>, Error> {
         let path = model_folder(self.folder.path(), Stage::PreferenceModel);
-        let model = PreferenceModel::<B>::from_folder(path, &self.device)?;
+        let ensemble = Ensemble::<B>::from_folder(path, &self.device)?;
+        // Of several models the first: a value model is one.
+        let [model, ..] = ensemble.members() else { return Ok(None) };
         let normalisation = model.normalisation();
         let (mean, std) = (normalisation.mean, normalisation.std);
-        Ok(ValueStart { model: model.scalar_model().clone(), mean, std })
+        Ok(Some(ValueStart { model: model.scalar_model().clone(), mean, std }))
     }
 
     /// The policy as it is after an iteration, on a part of the held-out prompts, beside the score and the KL of the replies

@@ -236,10 +236,11 @@ impl Settings {
     }
 }
 
+/// Settings and where they come from.
+type Layer = (String, Table);
+
 /// The last `ppo.preset` that is named, and the layers without it: it is no setting, but stands for many.
-fn without_preset(
-    layers: &[(String, Table)],
-) -> Result<(Option<Preset>, Vec<(String, Table)>), Error> {
+fn without_preset(layers: &[Layer]) -> Result<(Option<Preset>, Vec<Layer>), Error> {
     let mut preset = None;
     let mut layers = layers.to_vec();
     for (source_name, layer) in &mut layers {
