@@ -13,11 +13,13 @@
 //! ```
 
 mod comparison;
+mod ends;
 mod message;
 mod preference;
 mod transcript;
 
 pub use comparison::Comparison;
+pub use ends::longest_fitting;
 pub use message::{Dialogue, Message, Role};
 pub use preference::Preference;
 pub use transcript::TranscriptError;

@@ -67,6 +67,9 @@ impl<'a, B: AutodiffBackend> Inputs<'a, B> {
                 "the policy has an adapter already: merge it, or leave the setting out to go on with it",
             );
         }
+        if config.best_of_n_start.is_some() && self.policy.decoder.adapter().is_some() {
+            return lacking("best_of_n_start", "the policy has an adapter: merge it first");
+        }
         let model = self.policy.decoder.config();
         for (index, example) in self.ptx.iter().enumerate() {
             example.check(index, model)?;

@@ -19,18 +19,28 @@ fn folder(case: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/trl_update").join(case)
 }
 
-fn decoder(folder: &Path) -> Decoder<B> {
+const WEIGHTS: &str = "model.safetensors";
+
+/// A decoder of the shape that a folder describes, with the numbers of a file.
+fn read(folder: &Path, numbers: &Path) -> Decoder<B> {
     let config = ModelConfig::from_folder(folder).unwrap();
-    let mut weights = Weights::from_folder(folder).unwrap();
+    let mut weights = Weights::from_file(numbers).unwrap();
     Decoder::from_weights(&config, &mut weights, &FlexDevice).unwrap()
 }
 
-fn value_model(folder: &Path) -> ScalarModel<B> {
+/// The same with a head, as a value function of its own.
+fn critic_of(folder: &Path, numbers: &Path) -> Critic<B> {
     let config = ModelConfig::from_folder(folder).unwrap();
-    let mut weights = Weights::from_folder(folder).unwrap();
+    let mut weights = Weights::from_file(numbers).unwrap();
     let decoder = Decoder::from_weights(&config, &mut weights, &FlexDevice).unwrap();
     let head = weights.take("score.weight", &[1, config.hidden_size]).unwrap();
-    ScalarModel::new(decoder, ScalarHead::from_weight(head, &FlexDevice))
+    let model = ScalarModel::new(decoder.clone(), ScalarHead::from_weight(head, &FlexDevice));
+    Critic::separate(&decoder, Some(ValueStart { model, mean: 0.0, std: 1.0 }))
+}
+
+fn actor_of(policy: PathBuf, value: PathBuf) -> ActorCritic<B> {
+    let decoder = read(&policy, &policy.join(WEIGHTS));
+    ActorCritic { decoder, critic: critic_of(&value, &value.join(WEIGHTS)) }
 }
 
 /// All numbers of a module in the order of its parameters.
@@ -102,11 +112,9 @@ fn one_update(case: &str) {
     let entries = known["rows"].as_array().unwrap();
     let rollouts: Vec<Rollout> = entries.iter().map(|entry| rollout(entry, &config)).collect();
 
-    let policy = decoder(&folder.join("policy"));
-    let model = value_model(&folder.join("value"));
-    let critic = Critic::separate(&policy, Some(ValueStart { model, mean: 0.0, std: 1.0 }));
-    let actor = ActorCritic { decoder: policy, critic };
-    let reference = decoder(&folder.join("reference")).valid();
+    let actor = actor_of(folder.join("policy"), folder.join("value"));
+    let reference = folder.join("reference");
+    let reference = read(&reference, &reference.join(WEIGHTS)).valid();
     let before = flat(&actor.valid());
 
     let estimates = estimate(&actor.valid(), &reference, &rollouts, &config).unwrap();
@@ -144,26 +152,31 @@ fn one_update(case: &str) {
     near(metrics.gradient_norm, &known["policy_gradient_norm"]);
     near(metrics.value_gradient_norm, &known["value_gradient_norm"]);
 
-    let model = value_model(&folder.join("value_after"));
-    let policy_after = decoder(&folder.join("policy_after"));
-    let critic = Critic::separate(&policy_after, Some(ValueStart { model, mean: 0.0, std: 1.0 }));
-    let expected = flat(&ActorCritic { decoder: policy_after, critic }.valid());
+    let expected = flat(&actor_of(folder.join("policy_after"), folder.join("value_after")).valid());
+    let gradients = flat(
+        &ActorCritic {
+            decoder: read(&folder.join("policy"), &folder.join("policy_gradients.safetensors")),
+            critic: critic_of(&folder.join("value"), &folder.join("value_gradients.safetensors")),
+        }
+        .valid(),
+    );
     let found = flat(&actor.valid());
-    // The first step of AdamW moves every weight by about the learning rate, whatever the size of its gradient: only
-    // where a gradient is nearly 0 may rounding decide the direction.
-    let rate = config.optimizer.learning_rate;
-    let moved = |after: f32, before: f32| f64::from(after - before).abs() > 0.1 * rate;
-    let mut apart = 0;
-    for ((found, expected), before) in found.iter().zip(&expected).zip(&before) {
-        assert_eq!(
-            moved(*found, *before),
-            moved(*expected, *before),
-            "{found} {expected} {before}"
-        );
-        apart += usize::from((found - expected).abs() > 1e-5);
+    assert_eq!([found.len(), gradients.len()], [expected.len(); 2]);
+    let mut seen = 0;
+    for ((found, expected), (before, gradient)) in
+        found.iter().zip(&expected).zip(before.iter().zip(&gradients))
+    {
+        if *gradient == 0.0 {
+            // The row of a token that is not in the rollout.
+            assert_eq!((found.to_bits(), expected.to_bits()), (before.to_bits(), before.to_bits()));
+        } else if gradient.abs() > 1e-5 {
+            // The first step of AdamW moves a weight by about the learning rate, whatever the size of its gradient; only
+            // where that is nearly 0 may rounding decide.
+            assert!((found - expected).abs() < 1e-5, "{found} {expected}, gradient {gradient}");
+            seen += 1;
+        }
     }
-    assert_eq!(found.len(), expected.len());
-    assert!(apart <= found.len() / 500, "{apart} of {} weights differ", found.len());
+    assert!(seen > found.len() * 9 / 10, "{seen} of {} weights", found.len());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use burn::backend::Autodiff;
-use burn::prelude::Tensor;
+use burn::prelude::{Tensor, TensorData};
 use burn_flex::{Flex, FlexDevice};
 use ppo::{
     Advantage, Aggregation, Clip, Counts, Estimates, Experience, KlEstimator, Over, PpoConfig,
@@ -11,6 +11,7 @@ use ppo::{
     importance_weights, kl_loss, kl_per_token, policy_loss, value_loss, whiten,
 };
 use serde_json::Value;
+use transformer::{Array, Decoder, ModelConfig, Targets, token_log_probs_and_entropy};
 
 type B = Autodiff<Flex>;
 
@@ -357,6 +358,52 @@ fn openrlhf_value_losses() {
         });
         assert_near(loss, &case["step_loss"], "value loss");
         assert_rows(&gradient, &rows(&case["gradient"]), "value gradient");
+    }
+}
+
+/// A decoder whose hidden states are its logits.
+fn identity(width: usize) -> Decoder<Flex> {
+    let json = format!(
+        r#"{{"model_type": "llama", "vocab_size": {width}, "hidden_size": {width}, "intermediate_size": {width},
+            "num_hidden_layers": 1, "num_attention_heads": 1, "tie_word_embeddings": false}}"#
+    );
+    let config = ModelConfig::from_json(&json, "config.json").unwrap();
+    let mut weights = Decoder::<Flex>::init(&config, 1, &FlexDevice).weights();
+    let data = (0..width * width).map(|at| f32::from(u8::from(at / width == at % width))).collect();
+    weights.insert("lm_head.weight", Array { shape: vec![width, width], data });
+    Decoder::from_weights(&config, &mut weights, &FlexDevice).unwrap()
+}
+
+/// Log-probs and entropies of tokens under these logits, one row of them a token.
+fn under(logits: &[Vec<f32>], tokens: &[u32], temperature: f32) -> [Vec<f32>; 2] {
+    let (count, width) = (logits.len(), logits[0].len());
+    let data = TensorData::new(logits.concat(), [1, count, width]);
+    let hidden = Tensor::<Flex, 3>::from_data(data, &FlexDevice) / temperature;
+    let targets = Targets { positions: (0..count).collect(), tokens: tokens.to_vec() };
+    let (log_probs, entropies) = token_log_probs_and_entropy(&identity(width), hidden, &targets);
+    [log_probs, entropies].map(|numbers| numbers.into_data().to_vec().unwrap())
+}
+
+#[test]
+fn trl_entropies() {
+    let fixture = fixture("trl.json");
+    let logits = rows(&fixture["entropy"]["logits"]);
+    let [_, found] = under(&logits, &vec![0; logits.len()], 1.0);
+    assert_rows(&[found], &[row(&fixture["entropy"]["entropies"])], "entropy");
+}
+
+#[test]
+fn openrlhf_entropies_and_log_probs() {
+    let fixture = fixture("openrlhf.json");
+    let all = &fixture["entropy"];
+    let token = |token: &Value| u32::try_from(token.as_u64().unwrap()).unwrap();
+    for (place, logits) in all["logits"].as_array().unwrap().iter().enumerate() {
+        let tokens: Vec<u32> = list(&all["tokens"][place], token);
+        let [log_probs, entropies] = under(&rows(logits), &tokens, 1.0);
+        assert_rows(&[entropies], &[row(&all["entropies"][place])], "entropy");
+        assert_rows(&[log_probs], &[row(&all["log_probs"][place])], "log-probs");
+        let [colder, _] = under(&rows(logits), &tokens, 0.7);
+        assert_rows(&[colder], &[row(&all["log_probs_at_0.7"][place])], "log-probs at 0.7");
     }
 }
 

@@ -1,7 +1,7 @@
 //! The losses of TRL and `OpenRLHF`, as they computed them on the same scores.
 //!
-//! `fixtures/reward_model.json` holds the scores, the losses and their gradients, and the versions that made them. It is
-//! a copy of `crates/ppo/tests/fixtures/reward_model.json`; `make_fixtures.py` beside that makes it.
+//! `fixtures/reward_model.json` holds the scores, the losses and their gradients, and the versions that made them;
+//! `crates/ppo/tests/fixtures/make_fixtures.py` makes it.
 #![allow(clippy::unwrap_used, reason = "tests on a fixture")]
 
 use burn::backend::Autodiff;

@@ -1,46 +1,29 @@
 //! Dialogues that are longer than the context.
 
 use crate::{Error, Example};
-use dialogue::{Dialogue, Role};
+use dialogue::{Dialogue, Role, longest_fitting};
 use transformer::Codec;
 
 /// The longest end of a dialogue that fits `context` tokens, with what the model sees of the dialogue; nothing if even
 /// the shortest end does not fit.
 ///
-/// What is left out is a number of whole exchanges, the oldest ones: an end begins with a turn of the user, since many
-/// chat templates refuse dialogues that begin otherwise. System messages in front stay. The last reply is in every end
-/// and is never cut.
+/// The last reply is in every end and is never cut.
 pub(crate) fn shortened(
     codec: &Codec,
     dialogue: &Dialogue,
     context: usize,
 ) -> Result<Option<(Example, Dialogue)>, Error> {
-    let ends = ends(dialogue);
-    let mut best = None;
-    // A longer end has more tokens, so the first that fits is found by halving.
-    let mut left = ends.as_slice();
-    while !left.is_empty() {
-        let (before, after) = left.split_at(left.len() / 2);
-        let Some((end, later)) = after.split_first() else { break };
+    longest_fitting(&ends(dialogue), |end| {
         let example = Example::from_dialogue(codec, end)?;
-        if example.tokens.len() <= context {
-            best = Some((example, end.clone()));
-            left = before;
-        } else {
-            left = later;
-        }
-    }
-    Ok(best)
+        Ok((example.tokens.len() <= context).then(|| (example, end.clone())))
+    })
 }
 
-/// The ends of a dialogue with a reply, shorter than the whole, from the longest to the shortest.
+/// The ends of a dialogue that hold a reply.
 fn ends(dialogue: &Dialogue) -> Vec<Dialogue> {
-    let messages = &dialogue.messages;
-    let system = messages.iter().take_while(|message| message.role == Role::System).count();
-    let (system, turns) = messages.split_at(system);
-    let last_reply = turns.iter().rposition(|message| message.role == Role::Assistant);
-    let starts = (1..last_reply.unwrap_or(0)).filter(|&start| turns[start].role == Role::User);
-    starts.map(|start| Dialogue::new([system, &turns[start..]].concat())).collect()
+    let mut ends = dialogue.ends();
+    ends.retain(|end| end.messages.iter().any(|message| message.role == Role::Assistant));
+    ends
 }
 
 #[cfg(test)]

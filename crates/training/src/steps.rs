@@ -68,7 +68,7 @@ impl<'a> Steps<'a> {
 
     /// The steps that are left, counted from 1.
     pub fn left(&self) -> Range<u64> {
-        self.done + 1..self.all + 1
+        self.done.saturating_add(1)..self.all.saturating_add(1)
     }
 
     /// Records a step.

@@ -11,9 +11,11 @@ use preference_model::Ensemble;
 use report::Checkpoint as Measured;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use sft::Example;
 use std::ops::ControlFlow;
 use std::path::Path;
 use training::Observe;
+use transformer::Transformer;
 
 /// Iterations between two looks at the policy.
 const LOOK_EVERY: usize = 4;
@@ -45,7 +47,8 @@ impl<B: AutodiffBackend> Session<B> {
         let [red_team, helpful] = self.policy_prompts()?;
         let prompts: Vec<Dialogue> = red_team.into_iter().chain(helpful).collect();
         let config = &self.settings.ppo;
-        let mut inputs = Inputs::new(policy, &reward, &prompts);
+        let ptx = self.ptx(&policy)?;
+        let mut inputs = Inputs::new(policy, &reward, &prompts).with_ptx(&ptx);
         if config.value_model == ValueModel::Separate {
             inputs.value = self.value_start()?;
         }
@@ -71,11 +74,24 @@ impl<B: AutodiffBackend> Session<B> {
         };
         let seed = self.settings.seed;
         let mut states = self.checkpoints(stage)?;
-        let mut model = config.run_with(inputs, seed, &mut watched, &mut states, &mut after)?;
-        if config.lora.is_some() {
-            model.decoder = model.decoder.merge_adapter();
-        }
+        let model = config.run_with(inputs, seed, &mut watched, &mut states, &mut after)?;
         Ok(model.save(model_folder(self.folder.path(), stage))?)
+    }
+
+    /// What the policy goes on learning beside the reward, if it does: what SL-CAI was fine-tuned on, as far as it fits.
+    fn ptx(&self, policy: &Transformer<B>) -> Result<Vec<Example>, Error> {
+        if self.settings.ppo.ptx_coefficient <= 0.0 {
+            return Ok(Vec::new());
+        }
+        let context = policy.codec.context();
+        let mut examples = Vec::new();
+        for dialogue in self.lessons()?.concat() {
+            let example = Example::from_dialogue(&policy.codec, &dialogue)?;
+            if example.tokens.len() <= context {
+                examples.push(example);
+            }
+        }
+        Ok(examples)
     }
 
     /// The preference model as what the value model begins as.

@@ -28,7 +28,8 @@ impl<B: AutodiffBackend> Session<B> {
     /// Reads everything that the settings name and writes nothing, so that what is wrong shows before a folder is made.
     ///
     /// # Errors
-    /// If the model, the judge, the constitution or the prompts cannot be read or do not fit each other.
+    /// If the model, the judge, the constitution or the prompts cannot be read or do not fit each other, or an adapter does
+    /// not fit the model.
     pub fn check(settings: &Settings, device: &B::Device) -> Result<(), Error> {
         let constitution = settings.read_constitution()?;
         let lists = [
@@ -49,6 +50,10 @@ impl<B: AutodiffBackend> Session<B> {
             Transformer::<B::InnerBackend>::from_folder(find_model(judge)?, device)?;
         }
         let model = load_helpful_only::<B::InnerBackend>(settings.model.as_deref(), device)?;
+        let adapters = [&settings.sft.lora, &settings.preference_model.lora, &settings.ppo.lora];
+        for adapter in adapters.into_iter().flatten() {
+            adapter.validate(model.decoder.config())?;
+        }
         Prompts::read(settings, &constitution, &model.codec).map(drop)
     }
 

@@ -16,11 +16,7 @@ pub(super) const SOURCES: [&str; 2] = ["revisions", "helpful"];
 impl<B: AutodiffBackend> Session<B> {
     /// Writes the model SL-CAI.
     pub(super) fn sft(&self, observe: &mut dyn Observe) -> Result<(), Error> {
-        let source = Stage::CritiqueRevision;
-        let traces: Vec<Trace> = read_jsonl(self.folder.file(source, "revisions.jsonl")?)?;
-        let helpful: Vec<Helpful> = read_jsonl(self.folder.file(source, "helpful.jsonl")?)?;
-        let revisions: Vec<Dialogue> = traces.iter().flat_map(Trace::revised_dialogues).collect();
-        let helpful: Vec<Dialogue> = helpful.iter().flat_map(Helpful::dialogues).collect();
+        let [revisions, helpful] = self.lessons()?;
         let [revised, kept_helpful] = SOURCES;
         let sources = [
             Source { name: revised, items: &revisions },
@@ -30,10 +26,16 @@ impl<B: AutodiffBackend> Session<B> {
         let mut watched = self.watched(Stage::Sft, observe)?;
         let mut states = self.checkpoints(Stage::Sft)?;
         let (config, seed) = (&self.settings.sft, self.settings.seed);
-        let mut model = config.fit_mixture(base, &sources, seed, &mut watched, &mut states)?;
-        if config.lora.is_some() {
-            model.decoder = model.decoder.merge_adapter();
-        }
+        let model = config.fit_mixture(base, &sources, seed, &mut watched, &mut states)?;
         Ok(model.save(model_folder(self.folder.path(), Stage::Sft))?)
+    }
+
+    /// Revised dialogues of all steps, and dialogues with helpful replies.
+    pub(super) fn lessons(&self) -> Result<[Vec<Dialogue>; 2], Error> {
+        let source = Stage::CritiqueRevision;
+        let traces: Vec<Trace> = read_jsonl(self.folder.file(source, "revisions.jsonl")?)?;
+        let helpful: Vec<Helpful> = read_jsonl(self.folder.file(source, "helpful.jsonl")?)?;
+        let revised = traces.iter().flat_map(Trace::revised_dialogues).collect();
+        Ok([revised, helpful.iter().flat_map(Helpful::dialogues).collect()])
     }
 }

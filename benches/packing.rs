@@ -2,20 +2,21 @@
 //! shape and dialogues whose lengths are log-normal, cut at the context.
 //!
 //! ```text
-//! cargo bench -p sft --bench packing
+//! cargo bench -p rlaif --bench packing
 //! ```
 
+mod devices;
+
 use burn::backend::Autodiff;
-use burn_flex::{Flex, FlexDevice};
+use burn::prelude::{Backend, Device};
+use devices::on_every_device;
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use language_model::stream;
 use rand::Rng;
-use sft::{Example, SftConfig};
-use training::{NoCheckpoints, Silent};
-use transformer::{Decoder, ModelConfig};
-
-type B = Autodiff<Flex>;
+use rlaif::language_model::stream;
+use rlaif::sft::{Example, SftConfig};
+use rlaif::training::{NoCheckpoints, Silent};
+use rlaif::transformer::{Decoder, ModelConfig};
 
 const VOCABULARY: u32 = 512;
 
@@ -30,17 +31,21 @@ fn main() {
     divan::main();
 }
 
-#[divan::bench(args = [256, 1024], sample_count = 5, sample_size = 1)]
-fn side_by_side(bencher: Bencher, context: usize) {
-    epoch(bencher, context, false);
+on_every_device! {
+    #[divan::bench(args = [256, 1024], sample_count = 5, sample_size = 1)]
+    fn side_by_side(bencher: divan::Bencher, context: usize) {
+        super::epoch::<B>(bencher, context, false);
+    }
+
+    #[divan::bench(args = [256, 1024], sample_count = 5, sample_size = 1)]
+    fn one_behind_the_other(bencher: divan::Bencher, context: usize) {
+        super::epoch::<B>(bencher, context, true);
+    }
 }
 
-#[divan::bench(args = [256, 1024], sample_count = 5, sample_size = 1)]
-fn one_behind_the_other(bencher: Bencher, context: usize) {
-    epoch(bencher, context, true);
-}
-
-fn epoch(bencher: Bencher, context: usize, packing: bool) {
+/// Everything that a run pays for: forward, backward and `AdamW` over all dialogues once.
+fn epoch<B: Backend>(bencher: Bencher, context: usize, packing: bool) {
+    let device = Device::<B>::default();
     let model = model(context);
     let examples = dialogues(context);
     let read: usize = examples.iter().map(|example| example.tokens.len() - 1).sum();
@@ -52,9 +57,12 @@ fn epoch(bencher: Bencher, context: usize, packing: bool) {
     };
     bencher
         .counter(ItemsCount::new(read))
-        .with_inputs(|| Decoder::<B>::init(&model, 1, &FlexDevice))
+        .with_inputs(|| Decoder::<Autodiff<B>>::init(&model, 1, &device))
         .bench_local_values(|decoder| {
-            config.fit_examples(decoder, &examples, 1, &mut Silent, &mut NoCheckpoints)
+            let fitted =
+                config.fit_examples(decoder, &examples, 1, &mut Silent, &mut NoCheckpoints);
+            B::sync(&device).expect("the device finishes its work");
+            fitted
         });
 }
 
