@@ -1,7 +1,7 @@
 //! Tensors as flex holds them.
 
 use burn::tensor::{DType, Tensor, TensorPrimitive, backend::Backend};
-use burn_flex::{Flex, FlexTensor};
+use burn_flex::{Flex, FlexDevice, FlexTensor};
 use rayon::prelude::*;
 use std::any::{Any, TypeId};
 
@@ -11,6 +11,11 @@ const CHUNK: usize = 1 << 14;
 /// True if `B` is flex itself, without automatic differentiation around it.
 pub fn is_flex<B: Backend>() -> bool {
     TypeId::of::<B>() == TypeId::of::<Flex>()
+}
+
+/// True if flex computes, with automatic differentiation around it or without.
+pub(crate) fn on_flex<B: Backend>() -> bool {
+    TypeId::of::<B::Device>() == TypeId::of::<FlexDevice>()
 }
 
 /// The tensor as flex holds it, laid out in order from the start of its storage; or the tensor itself, if another

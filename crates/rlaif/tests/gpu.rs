@@ -61,6 +61,12 @@ fn best(logits: &[f32]) -> u32 {
     best as u32
 }
 
+/// On this side, as a softmax is written.
+fn log_prob(logits: &[f32], token: u32) -> f32 {
+    let total: f64 = logits.iter().map(|&logit| f64::from(logit).exp()).sum();
+    logits[token as usize] - total.ln() as f32
+}
+
 fn agrees<B: Backend>(name: &str, device: &B::Device) {
     let mut expected = Weights::from_file(&folder(name).join("expected.safetensors")).unwrap();
     let rows = rows(&mut expected);
@@ -74,6 +80,14 @@ fn agrees<B: Backend>(name: &str, device: &B::Device) {
         for (found, expected) in found.iter::<f32>().zip(expected) {
             assert!((found - expected).abs() < TOLERANCE, "{name}: {found} is not {expected}");
         }
+    }
+    let positions: Vec<usize> = (0..LENGTHS[0]).collect();
+    let targets = Targets { tokens: positions.iter().map(|&t| t as u32 % 7).collect(), positions };
+    let found = token_log_probs(&decoder, hidden, &targets).into_data();
+    for (t, found) in found.iter::<f32>().enumerate() {
+        let logits = &logits[t * VOCABULARY..][..VOCABULARY];
+        let expected = log_prob(logits, targets.tokens[t]);
+        assert!((found - expected).abs() < TOLERANCE, "{name}: log-prob {found} is not {expected}");
     }
     // Through the cache, with rows that end and others that take their place.
     let greedy = expected.take("greedy", &[3, 32]).unwrap();

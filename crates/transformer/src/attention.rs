@@ -7,7 +7,9 @@ use crate::norm::Norm;
 use crate::packed::cut;
 use burn::module::Module;
 use burn::tensor::{Tensor, backend::Backend};
-use kernels::{Angles, Place, Stretch, Visibility, attend_step, is_flex, masked_softmax, rotate};
+use kernels::{
+    Angles, Place, Stretch, Visibility, attend_step, is_flex, masked_softmax, rotate, row_sums,
+};
 
 /// Queries of a row whose scores are held at the same time: few enough for most of what causal order hides not to be
 /// computed.
@@ -234,33 +236,27 @@ impl<B: Backend> Attention<B> {
         past: Past<'_, B>,
     ) -> Tensor<B, 5> {
         let [rows, heads, group, queries, _] = query.dims();
-        let before: usize = past.iter().map(|stretch| stretch.slots()).sum();
-        if !is_flex::<B>() {
-            // One large product is faster on a card than several, and needs no softmax over pieces.
-            return self.attend_rows(query, &own.behind(past), pass, &[], before);
-        }
-        let slots = own.slots() + before;
+        let slots = own.slots() + past.iter().map(|stretch| stretch.slots()).sum::<usize>();
         let scores = heads * group * queries.min(QUERIES_AT_ONCE) * slots;
-        let at_once = (SCORES_AT_ONCE / scores.max(1)).max(1);
+        let at_once = if is_flex::<B>() { (SCORES_AT_ONCE / scores.max(1)).max(1) } else { rows };
         let starts = (0..rows).step_by(at_once);
         let parts: Vec<Tensor<B, 5>> = starts
             .map(|row| {
                 let count = at_once.min(rows - row);
                 let own = own.rows(row, count);
-                self.attend_rows(query.clone().narrow(0, row, count), &own, pass, past, 0)
+                self.attend_rows(query.clone().narrow(0, row, count), &own, pass, past)
             })
             .collect();
         joined(parts, 0)
     }
 
-    /// As [`Attention::attend`], block by block of the queries; `before` slots of `own` come before the first query.
+    /// As [`Attention::attend`], block by block of the queries.
     fn attend_rows(
         &self,
         query: Tensor<B, 5>,
         own: &KeyValue<B>,
         pass: &Pass<B>,
         past: Past<'_, B>,
-        before: usize,
     ) -> Tensor<B, 5> {
         let [rows, _, _, queries, _] = query.dims();
         let starts = (0..queries).step_by(QUERIES_AT_ONCE);
@@ -268,7 +264,7 @@ impl<B: Backend> Attention<B> {
             .map(|from| {
                 let count = QUERIES_AT_ONCE.min(queries - from);
                 // Later tokens than the block's last are hidden from all of it.
-                let slots = before + if pass.time == 1 { 1 } else { from + count };
+                let slots = if pass.time == 1 { 1 } else { from + count };
                 let own = own.first(rows, slots);
                 self.attend_block(query.clone().narrow(3, from, count), &own, pass, past, from)
             })
@@ -368,11 +364,4 @@ fn merge<B: Backend>(attended: Tensor<B, 5>, pass: &Pass<B>) -> Tensor<B, 2> {
 
 fn by_token<B: Backend>(x: Tensor<B, 5>, pass: &Pass<B>) -> Tensor<B, 5> {
     if pass.time == 1 { x } else { x.permute([0, 3, 1, 2, 4]) }
-}
-
-/// Sums over the last dimension, as a product, whose backward pass is a product too.
-fn row_sums<B: Backend>(x: Tensor<B, 5>) -> Tensor<B, 5> {
-    let [_, _, _, _, width] = x.dims();
-    let ones = Tensor::ones([1, 1, 1, width, 1], (&x.device(), x.dtype()));
-    x.matmul(ones)
 }

@@ -32,25 +32,6 @@ impl<B: Backend> KeyValue<B> {
         Self { key: rows(&self.key), value: rows(&self.value) }
     }
 
-    /// These slots behind those of stretches of one row that all rows share.
-    pub(crate) fn behind(&self, past: &[&Self]) -> Self {
-        if past.is_empty() {
-            return self.clone();
-        }
-        let [rows, _, heads, _, head_dim] = self.key.dims();
-        let shared = |x: &Tensor<B, 5>| {
-            let [_, slots, ..] = x.dims();
-            x.clone().expand([rows, slots, heads, 1, head_dim])
-        };
-        let joined = |of: fn(&Self) -> &Tensor<B, 5>| {
-            let mut parts: Vec<Tensor<B, 5>> =
-                past.iter().map(|stretch| shared(of(stretch))).collect();
-            parts.push(of(self).clone());
-            Tensor::cat(parts, 1)
-        };
-        Self { key: joined(|stretch| &stretch.key), value: joined(|stretch| &stretch.value) }
-    }
-
     /// Ready for products: `[rows, key_value_heads, 1, slots, head_dim]`.
     pub(crate) fn keys(&self) -> Tensor<B, 5> {
         self.key.clone().permute([0, 2, 3, 1, 4])

@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, backend::Backend};
-use kernels::project;
+use kernels::{product, project};
 
 /// `x W + b`, and with an adapter `x W + b + s (x A) B`.
 #[derive(Module, Debug)]
@@ -59,6 +59,6 @@ impl<B: Backend> Linear<B> {
 
 impl<B: Backend> Adapter<B> {
     fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        x.matmul(self.a.val()).matmul(self.b.val()) * self.scale
+        product(x, self.a.val()).matmul(self.b.val()) * self.scale
     }
 }

@@ -3,6 +3,7 @@
 use crate::fresh::normal;
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, TensorData, backend::Backend};
+use kernels::product;
 use language_model::stream;
 
 /// A linear map from a hidden state to one number, without a constant.
@@ -41,7 +42,7 @@ impl<B: Backend> ScalarHead<B> {
 
     /// `[positions, model]` to `[positions]`.
     pub fn forward(&self, hidden: Tensor<B, 2>) -> Tensor<B, 1> {
-        hidden.matmul(self.weight.val()).squeeze_dim(1)
+        product(hidden, self.weight.val()).squeeze_dim(1)
     }
 }
 
