@@ -26,14 +26,22 @@ pub(crate) fn in_order<B: Backend, const D: usize>(
     if !is_flex::<B>() || tensor.dtype() != DType::F32 {
         return Err(tensor);
     }
-    let mut primitive = Some(tensor.into_primitive().tensor());
-    let flex = (&mut primitive as &mut dyn Any).downcast_mut::<Option<FlexTensor>>();
-    match flex.and_then(Option::take) {
-        // The handle itself, not a copy of it: storage with two owners is copied when written to.
-        Some(flex) if flex.is_contiguous() && is_whole(&flex) => Ok(flex),
-        Some(flex) => Ok(flex.to_contiguous()),
+    match cast(tensor.into_primitive().tensor()) {
+        Some(flex) => Ok(ordered(flex)),
         None => unreachable!("flex holds its tensors as flex tensors"),
     }
+}
+
+/// The same numbers in order from the start of their storage.
+pub(crate) fn ordered(flex: FlexTensor) -> FlexTensor {
+    // The handle itself, not a copy of it: storage with two owners is copied when written to.
+    if flex.is_contiguous() && is_whole(&flex) { flex } else { flex.to_contiguous() }
+}
+
+/// What has two names for the type checker and is one type.
+pub(crate) fn cast<T: 'static, U: 'static>(value: T) -> Option<U> {
+    let mut value = Some(value);
+    (&mut value as &mut dyn Any).downcast_mut::<Option<U>>().and_then(Option::take)
 }
 
 fn is_whole(tensor: &FlexTensor) -> bool {
@@ -46,11 +54,7 @@ fn is_whole(tensor: &FlexTensor) -> bool {
 /// # Panics
 /// If `B` is not flex.
 pub(crate) fn to_tensor<B: Backend, const D: usize>(flex: FlexTensor) -> Tensor<B, D> {
-    let mut flex = Some(flex);
-    let primitive = (&mut flex as &mut dyn Any)
-        .downcast_mut::<Option<B::FloatTensorPrimitive>>()
-        .and_then(Option::take);
-    match primitive {
+    match cast(flex) {
         Some(primitive) => Tensor::from_primitive(TensorPrimitive::Float(primitive)),
         None => unreachable!("only what flex held becomes a tensor of flex again"),
     }

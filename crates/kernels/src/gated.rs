@@ -1,23 +1,40 @@
 //! The inside of gated feed-forward blocks.
 
 use crate::exp::exp;
-use crate::flex::{for_each_row, in_order, to_tensor};
+use crate::flex::{for_each_chunk, for_each_row, in_order, ordered, to_tensor};
+use crate::tracked::{Rule, both_tracked, learned, record};
 use burn::tensor::{Tensor, activation, backend::Backend};
+use burn_flex::FlexTensor;
 
 /// `silu(gate) * up` with `silu(x) = x / (1 + exp(-x))` (`SwiGLU`, arXiv 2002.05202).
 ///
 /// # Shapes
 /// Both the same, and so is the result.
 pub fn silu_mul<B: Backend>(gate: Tensor<B, 2>, up: Tensor<B, 2>) -> Tensor<B, 2> {
-    let width = gate.dims()[1];
-    let mut gate = match in_order(gate) {
+    let (gate, up) = match both_tracked(gate, up) {
+        Ok([gate, up]) => {
+            let rule = SiluMul {
+                gate: ordered(gate.primitive.clone()),
+                up: ordered(up.primitive.clone()),
+            };
+            let result = multiply(rule.gate.clone(), &rule.up);
+            return learned(record([&gate, &up], result, |_| rule));
+        }
+        Err(operands) => operands,
+    };
+    let gate = match in_order(gate) {
         Ok(gate) => gate,
         Err(gate) => return activation::silu(gate) * up,
     };
-    let up = match in_order(up) {
-        Ok(up) => up,
-        Err(up) => return activation::silu(to_tensor(gate)) * up,
-    };
+    match in_order(up) {
+        Ok(up) => to_tensor(multiply(gate, &up)),
+        Err(up) => activation::silu(to_tensor(gate)) * up,
+    }
+}
+
+/// In the storage of `gate`.
+fn multiply(mut gate: FlexTensor, up: &FlexTensor) -> FlexTensor {
+    let width = gate.layout().shape()[1];
     let factors: &[f32] = up.storage();
     for_each_row(
         gate.storage_mut(),
@@ -30,13 +47,42 @@ pub fn silu_mul<B: Backend>(gate: Tensor<B, 2>, up: Tensor<B, 2>) -> Tensor<B, 2
             }
         },
     );
-    to_tensor(gate)
+    gate
+}
+
+#[derive(Debug, Clone)]
+struct SiluMul {
+    gate: FlexTensor,
+    up: FlexTensor,
+}
+
+impl Rule<2> for SiluMul {
+    /// With `s = 1 / (1 + exp(-gate))`: `g up s (1 + gate (1 - s))` and `g gate s`.
+    fn gradients(self, mut gradient: FlexTensor) -> [FlexTensor; 2] {
+        let Self { mut gate, up } = self;
+        let written: [&mut [f32]; 2] = [gate.storage_mut(), gradient.storage_mut()];
+        for_each_chunk(
+            written,
+            up.storage(),
+            #[inline(always)]
+            |[gates, gradients], ups| {
+                for ((x, g), up) in gates.iter_mut().zip(gradients).zip(ups) {
+                    let s = 1.0 / (1.0 + exp(-*x));
+                    let of_up = *g * *x * s;
+                    *x = *g * up * s * (1.0 + *x * (1.0 - s));
+                    *g = of_up;
+                }
+            },
+        );
+        [gate, gradient]
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::{TensorData, Tolerance};
+    use crate::tracked::tests::{Fused, Primitives, distance, numbers, wave};
+    use burn::tensor::{TensorData, Tolerance, backend::AutodiffBackend};
     use burn_flex::{Flex, FlexDevice};
 
     #[test]
@@ -50,6 +96,27 @@ mod tests {
         let expected = (activation::silu(gate.clone()) * up.clone()).into_data();
         let found = silu_mul(gate, up).into_data();
         found.assert_approx_eq::<f32>(&expected, Tolerance::relative(1e-5));
+    }
+
+    /// The result and the gradients of both operands.
+    fn learned_numbers<B: AutodiffBackend<Device = FlexDevice>>(
+        multiply: fn(Tensor<B, 2>, Tensor<B, 2>) -> Tensor<B, 2>,
+    ) -> [Vec<f32>; 3] {
+        let gate = wave::<B, 2>([1001, 37], 0.37, 20.0).require_grad();
+        let up = wave::<B, 2>([1001, 37], 0.11, 3.0).require_grad();
+        let result = multiply(gate.clone(), up.clone());
+        let gradients = (result.clone() * wave::<B, 2>([1001, 37], 0.7, 1.0)).sum().backward();
+        let of = |x: &Tensor<B, 2>| numbers(x.grad(&gradients).unwrap());
+        [numbers(result), of(&gate), of(&up)]
+    }
+
+    #[test]
+    fn gradients_agree_with_those_of_primitives() {
+        let found = learned_numbers::<Fused>(silu_mul);
+        let expected = learned_numbers::<Primitives>(|gate, up| activation::silu(gate) * up);
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!(distance(found, expected) < 1e-5);
+        }
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Fused operations of transformers on burn.
 //!
 //! Every function takes and gives tensors of any backend. On flex, burn's CPU backend, it works on the storage itself,
-//! in place where it can, with vector instructions and on all cores; on every other backend, automatic differentiation
-//! included, it is made of burn's primitives. Both roads give the same numbers up to rounding.
+//! in place where it can, with vector instructions and on all cores, and those that training needs have a backward pass
+//! written by hand; on every other backend it is made of burn's primitives. Both roads give the same numbers up to
+//! rounding.
 //!
 //! The fast road needs no trait bound: the backend is recognised at run time, so code that is generic over `B: Backend`
 //! calls these functions as it would call burn's own.
@@ -16,17 +17,20 @@ mod attend_step;
 mod exp;
 mod flex;
 mod gated;
+mod log_sum_exp;
 mod masked_softmax;
 mod one_column;
 mod project;
 mod rms_norm;
 mod rotate;
+mod tracked;
 mod write_rows;
 
 pub use adamw::{AdamW, Moving};
 pub use attend_step::attend_step;
 pub use flex::is_flex;
 pub use gated::silu_mul;
+pub use log_sum_exp::log_sum_exp;
 pub use masked_softmax::{Stretch, Visibility, masked_softmax};
 pub use one_column::{product, row_sums};
 pub use project::{project, project_transposed};

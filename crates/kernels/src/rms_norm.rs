@@ -1,51 +1,130 @@
 //! Root mean square normalisation (arXiv 1910.07467).
 
-use crate::flex::{for_each_row, in_order, to_tensor};
-use burn::tensor::{Tensor, backend::Backend};
+use crate::flex::{for_each_row, in_order, ordered, to_tensor, vectorised};
+use crate::one_column::row_sums;
+use crate::tracked::{Rule, both_tracked, learned, record};
+use burn::tensor::{Tensor, TensorData, backend::Backend};
+use burn_flex::FlexTensor;
+use rayon::prelude::*;
+
+/// Numbers that one thread works on at a time in the backward pass; the order of sums over positions depends on it.
+const CHUNK: usize = 1 << 14;
 
 /// `x / sqrt(mean(x^2) + epsilon) * weight`.
 ///
 /// # Shapes
 /// `x` `[positions, model]`, `weight` `[model]`, to `[positions, model]`.
 pub fn rms_norm<B: Backend>(x: Tensor<B, 2>, weight: Tensor<B, 1>, epsilon: f64) -> Tensor<B, 2> {
-    let mut x = match in_order(x) {
+    #[allow(clippy::cast_possible_truncation, reason = "the numbers have 32 bits too")]
+    let small = epsilon as f32;
+    let (x, weight) = match both_tracked(x, weight) {
+        Ok([x, weight]) => {
+            let rule = RmsNorm {
+                x: ordered(x.primitive.clone()),
+                weight: ordered(weight.primitive.clone()),
+                epsilon: small,
+            };
+            let result = normed(rule.x.clone(), &rule.weight, small);
+            return learned(record([&x, &weight], result, |_| rule));
+        }
+        Err(operands) => operands,
+    };
+    let x = match in_order(x) {
         Ok(x) => x,
         Err(x) => return of_primitives(x, weight, epsilon),
     };
-    let scales = match in_order(weight) {
-        Ok(weight) => weight,
-        Err(weight) => return of_primitives(to_tensor(x), weight, epsilon),
-    };
-    let scales: &[f32] = scales.storage();
-    let width = scales.len();
-    #[allow(clippy::cast_possible_truncation, reason = "the numbers have 32 bits too")]
-    let epsilon = epsilon as f32;
+    match in_order(weight) {
+        Ok(weight) => to_tensor(normed(x, &weight, small)),
+        Err(weight) => of_primitives(to_tensor(x), weight, epsilon),
+    }
+}
+
+/// In the storage of `x`.
+fn normed(mut x: FlexTensor, weight: &FlexTensor, epsilon: f32) -> FlexTensor {
+    let weights: &[f32] = weight.storage();
     for_each_row(
         x.storage_mut(),
-        width,
+        weights.len(),
         #[inline(always)]
         |_, row| {
-            let scale = (sum_of_squares(row) / width as f32 + epsilon).sqrt().recip();
-            for (x, weight) in row.iter_mut().zip(scales) {
+            let scale = scale_of(row, epsilon);
+            for (x, weight) in row.iter_mut().zip(weights) {
                 *x = *x * scale * weight;
             }
         },
     );
-    to_tensor(x)
+    x
+}
+
+#[inline(always)]
+fn scale_of(row: &[f32], epsilon: f32) -> f32 {
+    (sum_of_products(row, row) / row.len() as f32 + epsilon).sqrt().recip()
 }
 
 /// In many sums side by side, since compilers do not reorder additions.
 #[inline(always)]
-fn sum_of_squares(row: &[f32]) -> f32 {
+pub(crate) fn sum_of_products(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0.0; 32];
-    let chunks = row.chunks_exact(sums.len());
-    let rest: f32 = chunks.remainder().iter().map(|x| x * x).sum();
-    for chunk in chunks {
-        for (sum, x) in sums.iter_mut().zip(chunk) {
-            *sum += x * x;
+    let whole = a.len() - a.len() % sums.len();
+    for (a, b) in a.chunks_exact(sums.len()).zip(b.chunks_exact(sums.len())) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += a * b;
         }
     }
+    let rest: f32 = a[whole..].iter().zip(&b[whole..]).map(|(a, b)| a * b).sum();
     sums.iter().sum::<f32>() + rest
+}
+
+#[derive(Debug, Clone)]
+struct RmsNorm {
+    x: FlexTensor,
+    weight: FlexTensor,
+    epsilon: f32,
+}
+
+impl Rule<2> for RmsNorm {
+    /// With `r = 1 / sqrt(mean(x^2) + epsilon)`: `r (w g - x r^2 mean(w g x))` and the sum of `g x r` over positions.
+    fn gradients(self, mut gradient: FlexTensor) -> [FlexTensor; 2] {
+        let (weights, xs): (&[f32], &[f32]) = (self.weight.storage(), self.x.storage());
+        let width = weights.len();
+        let chunk = (CHUNK / width.max(1)).max(1) * width.max(1);
+        let gradients: &mut [f32] = gradient.storage_mut();
+        let chunks = gradients.par_chunks_mut(chunk).zip(xs.par_chunks(chunk));
+        let sums: Vec<Vec<f32>> = chunks
+            .map(|(gradients, xs)| {
+                let mut of_weight = vec![0.0; width];
+                let rows = gradients.chunks_exact_mut(width).zip(xs.chunks_exact(width));
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        for (gradient, x) in rows {
+                            backward(gradient, x, weights, self.epsilon, &mut of_weight);
+                        }
+                    },
+                );
+                of_weight
+            })
+            .collect();
+        let mut of_weight = vec![0.0; width];
+        for sums in sums {
+            of_weight.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);
+        }
+        [gradient, FlexTensor::from_data(TensorData::new(of_weight, [width]))]
+    }
+}
+
+/// One position, in the place of its gradient.
+#[inline(always)]
+fn backward(gradient: &mut [f32], x: &[f32], weights: &[f32], epsilon: f32, of_weight: &mut [f32]) {
+    let scale = scale_of(x, epsilon);
+    for (((gradient, x), weight), sum) in gradient.iter_mut().zip(x).zip(weights).zip(of_weight) {
+        *sum += *gradient * x * scale;
+        *gradient *= weight;
+    }
+    let mean = sum_of_products(gradient, x) / x.len() as f32;
+    for (gradient, x) in gradient.iter_mut().zip(x) {
+        *gradient = scale * (*gradient - x * scale * scale * mean);
+    }
 }
 
 fn of_primitives<B: Backend>(x: Tensor<B, 2>, weight: Tensor<B, 1>, epsilon: f64) -> Tensor<B, 2> {
@@ -56,13 +135,10 @@ fn of_primitives<B: Backend>(x: Tensor<B, 2>, weight: Tensor<B, 1>, epsilon: f64
 /// Mean of the squares of every row, `[positions, model]` to `[positions, 1]`.
 ///
 /// One factor of each square is detached, which halves the gradient; counting the result twice and taking one detached
-/// copy off restores it, on one number a position instead of a second gradient as large as `x`. The mean itself is a
-/// product with a constant column, whose backward pass is again a single product.
+/// copy off restores it, on one number a position instead of a second gradient as large as `x`.
 fn mean_square<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 2> {
     let [_, model] = x.dims();
-    let column = Tensor::full([model, 1], 1.0 / model as f64, (&x.device(), x.dtype()));
-    let squares = x.clone() * x.detach();
-    let mean = squares.matmul(column);
+    let mean = row_sums(x.clone() * x.detach()) / model as f64;
     let constant = mean.clone().detach();
     mean * 2.0 - constant
 }
@@ -70,9 +146,10 @@ fn mean_square<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 2> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::backend::Autodiff;
-    use burn::tensor::{TensorData, Tolerance};
+    use crate::tracked::tests::{Fused, Primitives, distance, numbers, wave};
+    use burn::tensor::{Tolerance, backend::AutodiffBackend};
     use burn_flex::{Flex, FlexDevice};
+    use proptest::prelude::*;
 
     fn roots<B: Backend>(device: &B::Device) -> Vec<f32> {
         let x = Tensor::<B, 2>::from_data([[3.0, 4.0], [0.0, 1.0]], device);
@@ -85,9 +162,34 @@ mod tests {
         // Mean squares 12.5 and 0.5, so roots of 13 and 1.
         let root = 13.0_f32.sqrt();
         let expected = [3.0 / root, 8.0 / root, 0.0, 2.0];
-        for found in [roots::<Flex>(&FlexDevice), roots::<Autodiff<Flex>>(&FlexDevice)] {
+        for found in [roots::<Flex>(&FlexDevice), roots::<Primitives>(&FlexDevice)] {
             for (found, expected) in found.iter().zip(expected) {
                 assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+            }
+        }
+    }
+
+    fn learned_numbers<B: AutodiffBackend<Device = FlexDevice>>(
+        shape: [usize; 2],
+    ) -> [Vec<f32>; 3] {
+        let x = wave::<B, 2>(shape, 0.37, 9.0).require_grad();
+        let weight = (wave::<B, 1>([shape[1]], 0.11, 1.0) + 0.5).detach().require_grad();
+        let result = rms_norm(x.clone(), weight.clone(), 1e-5);
+        let gradients = (result.clone() * wave::<B, 2>(shape, 0.7, 1.0)).sum().backward();
+        let of_x = numbers(x.grad(&gradients).unwrap());
+        [numbers(result), of_x, numbers(weight.grad(&gradients).unwrap())]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        #[test]
+        fn gradients_agree_with_those_of_primitives(rows in 1_usize..300, width in 1_usize..150) {
+            let found = learned_numbers::<Fused>([rows, width]);
+            let expected = learned_numbers::<Primitives>([rows, width]);
+            for (found, expected) in found.iter().zip(&expected) {
+                // Of a single number, the parts of its gradient cancel.
+                let allowed = if width == 1 { 1.0 } else { 2e-5 };
+                prop_assert!(distance(found, expected) < allowed);
             }
         }
     }

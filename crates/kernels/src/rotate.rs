@@ -1,24 +1,31 @@
 //! Rotary position embedding (`RoPE`, arXiv 2104.09864).
 
-use crate::flex::{for_each_row, in_order, to_tensor};
+use crate::flex::{for_each_row, in_order, ordered, to_tensor};
+use crate::tracked::{Rule, learned, record, take, tracked};
 use burn::tensor::{Tensor, TensorData, backend::Backend};
+use burn_flex::FlexTensor;
 use std::collections::HashMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// The turns of one batch of tokens, in the layout of Hugging Face: dimension `i` of a head turns together with
 /// dimension `i + pairs`; dimensions from `2 * pairs` on stay as they are.
 #[derive(Debug)]
 pub struct Angles<B: Backend> {
-    head_dim: usize,
-    pairs: usize,
-    /// `[tables, pairs]`.
-    cos: Vec<f32>,
-    /// `[tables, pairs]`.
-    sin: Vec<f32>,
+    turns: Turns,
     /// What primitives need, by the number of heads; made when it is first asked for.
     tables: OnceLock<HashMap<usize, Table<B>>>,
     heads: Vec<usize>,
     device: B::Device,
+}
+
+#[derive(Debug, Clone)]
+struct Turns {
+    head_dim: usize,
+    pairs: usize,
+    /// `[tables, pairs]`.
+    cos: Arc<[f32]>,
+    /// `[tables, pairs]`.
+    sin: Arc<[f32]>,
 }
 
 /// Cosines and sines, `[1, tables * heads * head_dim]`.
@@ -49,16 +56,10 @@ impl<B: Backend> Angles<B> {
             // The angle is rounded to 32 bits, as the reference has it.
             frequencies.iter().map(move |frequency| f64::from(position as f32 * frequency))
         });
-        let (sin, cos) = turns.map(|angle| (angle.sin() as f32, angle.cos() as f32)).unzip();
-        Self {
-            head_dim,
-            pairs: frequencies.len(),
-            cos,
-            sin,
-            tables: OnceLock::new(),
-            heads: heads.to_vec(),
-            device: device.clone(),
-        }
+        let (sin, cos): (Vec<f32>, Vec<f32>) =
+            turns.map(|angle| (angle.sin() as f32, angle.cos() as f32)).unzip();
+        let turns = Turns { head_dim, pairs: frequencies.len(), cos: cos.into(), sin: sin.into() };
+        Self { turns, tables: OnceLock::new(), heads: heads.to_vec(), device: device.clone() }
     }
 
     fn table(&self, heads: usize) -> Table<B> {
@@ -68,11 +69,11 @@ impl<B: Backend> Angles<B> {
     }
 
     fn make_table(&self, heads: usize) -> Table<B> {
-        let rest = self.head_dim - 2 * self.pairs;
+        let Turns { head_dim, pairs, ref cos, ref sin } = self.turns;
+        let rest = head_dim - 2 * pairs;
         let expand = |numbers: &[f32], rest_is: f32| {
-            let mut data =
-                Vec::with_capacity(numbers.len() / self.pairs.max(1) * heads * self.head_dim);
-            for turn in numbers.chunks_exact(self.pairs.max(1)) {
+            let mut data = Vec::with_capacity(numbers.len() / pairs.max(1) * heads * head_dim);
+            for turn in numbers.chunks_exact(pairs.max(1)) {
                 for _ in 0..heads {
                     data.extend_from_slice(turn);
                     data.extend_from_slice(turn);
@@ -82,15 +83,15 @@ impl<B: Backend> Angles<B> {
             let shape = [1, data.len()];
             Tensor::from_data(TensorData::new(data, shape), &self.device)
         };
-        let width = self.head_dim;
+        let width = head_dim;
         let mut matrix = vec![0.0_f32; width * width];
-        for pair in 0..self.pairs {
-            matrix[(pair + self.pairs) * width + pair] = -1.0;
-            matrix[pair * width + pair + self.pairs] = 1.0;
+        for pair in 0..pairs {
+            matrix[(pair + pairs) * width + pair] = -1.0;
+            matrix[pair * width + pair + pairs] = 1.0;
         }
         Table {
-            cos: expand(&self.cos, 1.0),
-            sin: expand(&self.sin, 0.0),
+            cos: expand(cos, 1.0),
+            sin: expand(sin, 0.0),
             quarter_turn: Tensor::from_data(TensorData::new(matrix, [width, width]), &self.device),
         }
     }
@@ -102,39 +103,66 @@ impl<B: Backend> Angles<B> {
 /// `x` `[positions, heads * head_dim]` to the same. If there are fewer angles than positions, they are those of one row
 /// of a batch, and all rows share them.
 pub fn rotate<B: Backend>(x: Tensor<B, 2>, angles: &Angles<B>, scale: f32) -> Tensor<B, 2> {
-    let [positions, width] = x.dims();
-    let mut x = match in_order(x) {
-        Ok(x) => x,
-        Err(x) => return of_primitives(x, angles, scale),
+    let x = match tracked(x) {
+        Ok(mut x) => {
+            let result = angles.turns.turn(ordered(take(&mut x)), scale, 1.0);
+            let rule = |_: &FlexTensor| Rotate { turns: angles.turns.clone(), scale };
+            return learned(record([&x], result, rule));
+        }
+        Err(x) => x,
     };
-    let Angles { head_dim, pairs, .. } = *angles;
-    let tables = angles.cos.len() / pairs.max(1);
-    if positions == 0 || tables == 0 {
-        return to_tensor::<B, 2>(x) * scale;
+    match in_order(x) {
+        Ok(x) => to_tensor(angles.turns.turn(x, scale, 1.0)),
+        Err(x) => of_primitives(x, angles, scale),
     }
-    for_each_row(
-        x.storage_mut(),
-        width,
-        #[inline(always)]
-        |position, row| {
-            let table = position % tables * pairs;
-            let cos = &angles.cos[table..table + pairs];
-            let sin = &angles.sin[table..table + pairs];
-            for head in row.chunks_exact_mut(head_dim) {
-                let (turned, rest) = head.split_at_mut(2 * pairs);
-                let (first, second) = turned.split_at_mut(pairs);
-                for (((a, b), cos), sin) in first.iter_mut().zip(second).zip(cos).zip(sin) {
-                    let (x, y) = (*a, *b);
-                    *a = (x * cos - y * sin) * scale;
-                    *b = (y * cos + x * sin) * scale;
+}
+
+impl Turns {
+    fn tables(&self) -> usize {
+        self.cos.len() / self.pairs.max(1)
+    }
+
+    /// In the storage of `x`, `[positions, heads * head_dim]`; backward if `direction` is -1.
+    fn turn(&self, mut x: FlexTensor, scale: f32, direction: f32) -> FlexTensor {
+        let width = x.layout().shape()[1];
+        let (tables, pairs) = (self.tables(), self.pairs);
+        for_each_row(
+            x.storage_mut(),
+            width,
+            #[inline(always)]
+            |position, row| {
+                let table = if tables == 0 { 0 } else { position % tables * pairs };
+                let cos = &self.cos[table..table + pairs];
+                let sin = &self.sin[table..table + pairs];
+                for head in row.chunks_exact_mut(self.head_dim) {
+                    let (turned, rest) = head.split_at_mut(2 * pairs);
+                    let (first, second) = turned.split_at_mut(pairs);
+                    for (((a, b), cos), sin) in first.iter_mut().zip(second).zip(cos).zip(sin) {
+                        let (x, y, sin) = (*a, *b, sin * direction);
+                        *a = (x * cos - y * sin) * scale;
+                        *b = (y * cos + x * sin) * scale;
+                    }
+                    for x in rest {
+                        *x *= scale;
+                    }
                 }
-                for x in rest {
-                    *x *= scale;
-                }
-            }
-        },
-    );
-    to_tensor(x)
+            },
+        );
+        x
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Rotate {
+    turns: Turns,
+    scale: f32,
+}
+
+impl Rule<1> for Rotate {
+    /// Turned back.
+    fn gradients(self, gradient: FlexTensor) -> [FlexTensor; 1] {
+        [self.turns.turn(gradient, self.scale, -1.0)]
+    }
 }
 
 /// The quarter turn as a matrix product needs neither slices nor concatenation, forward or backward. Everything is
@@ -142,11 +170,11 @@ pub fn rotate<B: Backend>(x: Tensor<B, 2>, angles: &Angles<B>, scale: f32) -> Te
 /// the middle.
 fn of_primitives<B: Backend>(x: Tensor<B, 2>, angles: &Angles<B>, scale: f32) -> Tensor<B, 2> {
     let [positions, width] = x.dims();
-    let tables = angles.cos.len() / angles.pairs.max(1);
+    let tables = angles.turns.tables();
     if positions == 0 || tables == 0 {
         return x * scale;
     }
-    let head_dim = angles.head_dim;
+    let head_dim = angles.turns.head_dim;
     let table = angles.table(width / head_dim);
     let dtype = x.dtype();
     let [cos, sin, quarter_turn] =
@@ -163,7 +191,8 @@ fn of_primitives<B: Backend>(x: Tensor<B, 2>, angles: &Angles<B>, scale: f32) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::backend::Autodiff;
+    use crate::tracked::tests::{Fused, Primitives, distance, wave};
+    use burn::tensor::backend::AutodiffBackend;
     use burn_flex::{Flex, FlexDevice};
 
     fn numbers<B: Backend>(tensor: Tensor<B, 2>) -> Vec<f32> {
@@ -180,7 +209,7 @@ mod tests {
     fn one_pair_turns_by_one_radian_a_position() {
         let (sin, cos) = (f32::sin, f32::cos);
         let expected = [1.0, 0.0, cos(1.0), sin(1.0), -2.0 * sin(3.0), 2.0 * cos(3.0)];
-        for found in [one_pair::<Flex>(&FlexDevice), one_pair::<Autodiff<Flex>>(&FlexDevice)] {
+        for found in [one_pair::<Flex>(&FlexDevice), one_pair::<Primitives>(&FlexDevice)] {
             for (found, expected) in found.iter().zip(expected) {
                 assert!((found - 0.5 * expected).abs() < 1e-6, "{found} {expected}");
             }
@@ -198,7 +227,7 @@ mod tests {
     #[test]
     fn rows_share_angles_and_the_rest_of_a_head_stays() {
         let found = partial::<Flex>(&FlexDevice);
-        let primitives = partial::<Autodiff<Flex>>(&FlexDevice);
+        let primitives = partial::<Primitives>(&FlexDevice);
         for (found, expected) in found.iter().zip(&primitives) {
             assert!((found - expected).abs() < 1e-5);
         }
@@ -209,6 +238,22 @@ mod tests {
         assert!((found[start + 1] - 2.0 * (a * 0.5_f32.cos() - b * 0.5_f32.sin())).abs() < 1e-5);
         assert!((found[start + 3] - 2.0 * (b * 0.5_f32.cos() + a * 0.5_f32.sin())).abs() < 1e-5);
         assert!((found[start + 5] - 2.0 * x(start + 5)).abs() < 1e-6);
+    }
+
+    fn learned_numbers<B: AutodiffBackend<Device = FlexDevice>>() -> [Vec<f32>; 2] {
+        let angles = Angles::<B>::new(&[4, 5, 6], &[1.0, 0.1], 6, &[2], &FlexDevice);
+        let x = wave::<B, 2>([6, 12], 0.7, 1.0).require_grad();
+        let result = rotate(x.clone(), &angles, 2.0);
+        let gradients = (result.clone() * wave::<B, 2>([6, 12], 0.3, 1.0)).sum().backward();
+        [numbers(result), numbers(x.grad(&gradients).unwrap())]
+    }
+
+    #[test]
+    fn gradients_agree_with_those_of_primitives() {
+        let (found, expected) = (learned_numbers::<Fused>(), learned_numbers::<Primitives>());
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!(distance(found, expected) < 1e-5);
+        }
     }
 
     #[test]

@@ -7,9 +7,7 @@ use crate::norm::Norm;
 use crate::packed::cut;
 use burn::module::Module;
 use burn::tensor::{Tensor, backend::Backend};
-use kernels::{
-    Angles, Place, Stretch, Visibility, attend_step, is_flex, masked_softmax, rotate, row_sums,
-};
+use kernels::{Angles, Place, Stretch, Visibility, attend_step, is_flex, masked_softmax, rotate};
 
 /// Queries of a row whose scores are held at the same time: few enough for most of what causal order hides not to be
 /// computed.
@@ -141,7 +139,7 @@ impl<B: Backend> Attention<B> {
         past: Past<'_, B>,
     ) -> Tensor<B, 2> {
         if past.is_empty() && B::ad_enabled(&query.device()) {
-            return self.attend_in_training(query, own, pass);
+            return merge(self.attend_in_training(query, own, pass), pass);
         }
         merge(self.attend(query, own, pass, past), pass)
     }
@@ -296,25 +294,17 @@ impl<B: Backend> Attention<B> {
         sum(parts.map(|(weights, stretch)| weights.matmul(stretch.values())), pass, self)
     }
 
-    /// As [`Attention::attend`] without a past, with a cheap backward pass.
-    ///
-    /// Dividing by the sum of `exp(scores)` after the product, when heads are in place, spares the backward pass of a
-    /// softmax over all scores. The maximum only guards against overflow and takes no gradient.
+    /// As [`Attention::attend`] without a past, in one piece: what queries and scores are cut into has gradients of its own.
     fn attend_in_training(
         &self,
         query: Tensor<B, 5>,
         own: &KeyValue<B>,
         pass: &Pass<B>,
-    ) -> Tensor<B, 2> {
+    ) -> Tensor<B, 5> {
         let scores = query.matmul(own.keys().swap_dims(3, 4));
-        let scores = self.visible(pass).mask(Stretch { scores, start: 0 }, 0);
-        let largest = scores.clone().detach().max_dim(4);
-        let weights = (scores - largest).exp();
-        let total = row_sums(weights.clone());
-        let heads = pass.rows * pass.time * self.heads;
-        let sum = by_token(weights.matmul(own.values()), pass).reshape([heads, self.head_dim]);
-        let attended = sum * by_token(total, pass).reshape([heads, 1]).recip();
-        attended.reshape([pass.rows * pass.time, self.heads * self.head_dim])
+        let stretch = Stretch { scores, start: 0 };
+        let weights = masked_softmax(vec![stretch], self.visible(pass), 0);
+        sum(weights.into_iter().map(|weights| weights.matmul(own.values())), pass, self)
     }
 }
 

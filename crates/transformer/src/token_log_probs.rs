@@ -3,7 +3,7 @@
 use crate::batch::{indices, select_positions};
 use crate::decoder::Decoder;
 use burn::tensor::{DType, FloatDType, Tensor, backend::Backend};
-use kernels::row_sums;
+use kernels::log_sum_exp;
 use std::collections::HashMap;
 
 /// Which predictions of a batch are asked for.
@@ -30,7 +30,7 @@ pub fn token_log_probs<B: Backend>(
     let Targets { positions, tokens } = targets;
     let (distinct, places) = distinct(positions);
     let states = select_positions(hidden, &distinct);
-    let log_total = Partition::of(decoder.logits(states.clone())).log_total;
+    let log_total = log_sum_exp(widened(decoder.logits(states.clone())));
     if distinct.len() == positions.len() {
         return (chosen(decoder, states, tokens) - log_total).squeeze_dim(1);
     }
@@ -63,10 +63,10 @@ pub fn token_log_probs_and_entropy<B: Backend>(
     targets: &Targets,
 ) -> (Tensor<B, 1>, Tensor<B, 1>) {
     let states = select_positions(hidden, &targets.positions);
-    let logits = decoder.logits(states.clone());
-    let partition = Partition::of(logits.clone());
-    let log_prob = chosen(decoder, states, &targets.tokens) - partition.log_total.clone();
-    (log_prob.squeeze_dim(1), partition.entropy(logits).squeeze_dim(1))
+    let logits = widened(decoder.logits(states.clone()));
+    let log_total = log_sum_exp(logits.clone());
+    let log_prob = chosen(decoder, states, &targets.tokens) - log_total.clone();
+    (log_prob.squeeze_dim(1), entropy(logits, log_total).squeeze_dim(1))
 }
 
 /// The logit of one token a position, `[positions, model]` to `[positions, 1]`.
@@ -87,31 +87,10 @@ fn widened<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 2> {
     }
 }
 
-/// What turns logits into a distribution.
-struct Partition<B: Backend> {
-    /// `exp(logits - max)`, `[positions, vocabulary]`.
-    weights: Tensor<B, 2>,
-    /// `sum(weights)`, `[positions, 1]`.
-    total: Tensor<B, 2>,
-    /// `log(sum(exp(logits)))`, `[positions, 1]`.
-    log_total: Tensor<B, 2>,
-}
-
-impl<B: Backend> Partition<B> {
-    /// The maximum only guards against overflow and takes no gradient.
-    fn of(logits: Tensor<B, 2>) -> Self {
-        let logits = widened(logits);
-        let largest = logits.clone().detach().max_dim(1);
-        let weights = (logits - largest.clone()).exp();
-        let total = row_sums(weights.clone());
-        let log_total = total.clone().log() + largest;
-        Self { weights, total, log_total }
-    }
-
-    /// `logsumexp(logits) - sum(p * logits)`, `[positions, 1]`.
-    fn entropy(self, logits: Tensor<B, 2>) -> Tensor<B, 2> {
-        self.log_total - (self.weights * widened(logits)).sum_dim(1) / self.total
-    }
+/// `log_total - sum(p * logits)` with `p = exp(logits - log_total)`, `[positions, 1]`.
+fn entropy<B: Backend>(logits: Tensor<B, 2>, log_total: Tensor<B, 2>) -> Tensor<B, 2> {
+    let probabilities = (logits.clone() - log_total.clone()).exp();
+    log_total - (probabilities * logits).sum_dim(1)
 }
 
 #[cfg(test)]
@@ -126,15 +105,13 @@ mod tests {
     }
 
     #[test]
-    fn normalisers_and_entropies() {
+    fn entropies() {
         let ln = f32::ln;
         // One to three; even; even and too large for `exp`.
         let logits = [[0.0, ln(3.0)], [2.0, 2.0], [100.0, 100.0]];
         let logits = Tensor::<Flex, 2>::from_data(logits, &FlexDevice);
-        let partition = Partition::of(logits.clone());
-        assert_close(partition.log_total.clone(), &[ln(4.0), 2.0 + ln(2.0), 100.0 + ln(2.0)]);
         let uneven = ln(4.0) - 0.75 * ln(3.0);
-        assert_close(partition.entropy(logits), &[uneven, ln(2.0), ln(2.0)]);
+        assert_close(entropy(logits.clone(), log_sum_exp(logits)), &[uneven, ln(2.0), ln(2.0)]);
     }
 
     #[test]

@@ -1,0 +1,145 @@
+//! Tensors that learn on flex, and operations on them whose backward pass is written by hand.
+//!
+//! Automatic differentiation records burn's own operations one by one, each with a backward pass of its own. An operation
+//! that is recorded here counts as one: it keeps what it needs, and gives the gradients of its operands in one pass.
+
+use crate::flex::{cast, ordered};
+use burn::backend::Autodiff;
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::tensor::backend::{Backend, BackendTypes};
+use burn::tensor::{DType, Tensor, TensorPrimitive};
+use burn_flex::{Flex, FlexTensor};
+use std::any::TypeId;
+use std::fmt::Debug;
+use std::marker::PhantomData;
+
+/// Flex with automatic differentiation that keeps all activations; where some are computed again, burn's own operations
+/// are recorded.
+type Learning = Autodiff<Flex>;
+
+/// A tensor as automatic differentiation on flex holds it.
+pub(crate) type Tracked = <Learning as BackendTypes>::FloatTensorPrimitive;
+
+/// The tensor as automatic differentiation on flex holds it; or the tensor itself, if another backend holds it or its
+/// numbers are not of 32 bits.
+pub(crate) fn tracked<B: Backend, const D: usize>(
+    tensor: Tensor<B, D>,
+) -> Result<Tracked, Tensor<B, D>> {
+    if TypeId::of::<B>() != TypeId::of::<Learning>() || tensor.dtype() != DType::F32 {
+        return Err(tensor);
+    }
+    match cast(tensor.into_primitive().tensor()) {
+        Some(tracked) => Ok(tracked),
+        None => unreachable!("a backend holds its tensors as its tensors"),
+    }
+}
+
+/// Both, if automatic differentiation on flex holds both.
+pub(crate) fn both_tracked<B: Backend, const D: usize, const E: usize>(
+    a: Tensor<B, D>,
+    b: Tensor<B, E>,
+) -> Result<[Tracked; 2], (Tensor<B, D>, Tensor<B, E>)> {
+    let a = match tracked(a) {
+        Ok(a) => a,
+        Err(a) => return Err((a, b)),
+    };
+    match tracked(b) {
+        Ok(b) => Ok([a, b]),
+        Err(b) => Err((learned(a), b)),
+    }
+}
+
+/// The numbers of an operand, so that an operation can work in their place if nothing else holds them.
+pub(crate) fn take(operand: &mut Tracked) -> FlexTensor {
+    std::mem::replace(&mut operand.primitive, FlexTensor::empty([0].into(), DType::F32))
+}
+
+/// The inverse of [`tracked`].
+///
+/// # Panics
+/// If `B` is not automatic differentiation on flex.
+pub(crate) fn learned<B: Backend, const D: usize>(tracked: Tracked) -> Tensor<B, D> {
+    match cast(tracked) {
+        Some(primitive) => Tensor::from_primitive(TensorPrimitive::Float(primitive)),
+        None => unreachable!("only what automatic differentiation held becomes its tensor again"),
+    }
+}
+
+/// What an operation keeps for its backward pass, and what it does there.
+pub(crate) trait Rule<const N: usize>: Clone + Send + Debug + 'static {
+    /// The gradients of the operands, in their order, from that of the result, which lies in order.
+    fn gradients(self, gradient: FlexTensor) -> [FlexTensor; N];
+}
+
+#[derive(Debug)]
+struct Step<R>(PhantomData<R>);
+
+impl<R: Rule<N>, const N: usize> Backward<Flex, N> for Step<R> {
+    type State = R;
+
+    fn backward(self, ops: Ops<R, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = ordered(gradients.consume::<Flex>(&ops.node));
+        let found = ops.state.gradients(gradient);
+        for (operand, gradient) in ops.parents.into_iter().zip(found) {
+            if let Some(operand) = operand {
+                gradients.register::<Flex>(operand.id, gradient);
+            }
+        }
+    }
+}
+
+/// The result of an operation on `operands`, recorded if one of them learns; `rule` is given the result then.
+pub(crate) fn record<R: Rule<N>, const N: usize>(
+    operands: [&Tracked; N],
+    result: FlexTensor,
+    rule: impl FnOnce(&FlexTensor) -> R,
+) -> Tracked {
+    let nodes = operands.map(|operand| operand.node.clone());
+    let step = Step::<R>(PhantomData);
+    match step.prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
+        OpsKind::Tracked(prepared) => prepared.finish(rule(&result), result),
+        OpsKind::UnTracked(prepared) => prepared.finish(result),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use burn::backend::autodiff::checkpoint::strategy::BalancedCheckpointing;
+    use burn::tensor::TensorData;
+    use burn_flex::FlexDevice;
+
+    /// Learns by burn's own operations.
+    pub(crate) type Primitives = Autodiff<Flex, BalancedCheckpointing>;
+    pub(crate) type Fused = Learning;
+
+    /// Numbers between -`size` and `size` that no short pattern repeats.
+    pub(crate) fn wave<B: Backend, const D: usize>(
+        shape: [usize; D],
+        salt: f32,
+        size: f32,
+    ) -> Tensor<B, D>
+    where
+        B: Backend<Device = FlexDevice>,
+    {
+        let count = shape.iter().product::<usize>();
+        let data: Vec<f32> = (0..count).map(|i| (i as f32 * salt).sin() * size).collect();
+        Tensor::from_data(TensorData::new(data, shape), &FlexDevice)
+    }
+
+    pub(crate) fn numbers<B: Backend, const D: usize>(x: Tensor<B, D>) -> Vec<f32> {
+        x.into_data().iter().collect()
+    }
+
+    /// The greatest difference in units of the greatest number expected.
+    pub(crate) fn distance(found: &[f32], expected: &[f32]) -> f32 {
+        assert_eq!(found.len(), expected.len());
+        let largest = expected.iter().fold(f32::MIN_POSITIVE, |most, x| most.max(x.abs()));
+        let differences = found.iter().zip(expected).map(|(a, b)| (a - b).abs());
+        assert!(found.iter().all(|x| x.is_finite()), "{found:?}");
+        differences.fold(0.0, f32::max) / largest
+    }
+}
