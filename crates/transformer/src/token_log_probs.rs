@@ -87,10 +87,10 @@ fn widened<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 2> {
     }
 }
 
-/// `log_total - sum(p * logits)` with `p = exp(logits - log_total)`, `[positions, 1]`.
+/// `-sum(p log p)` with `log p = logits - log_total`, `[positions, 1]`.
 fn entropy<B: Backend>(logits: Tensor<B, 2>, log_total: Tensor<B, 2>) -> Tensor<B, 2> {
-    let probabilities = (logits.clone() - log_total.clone()).exp();
-    log_total - (probabilities * logits).sum_dim(1)
+    let log_probs = logits - log_total;
+    -(log_probs.clone().exp() * log_probs).sum_dim(1)
 }
 
 #[cfg(test)]
