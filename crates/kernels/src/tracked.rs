@@ -117,14 +117,11 @@ pub(crate) mod tests {
     pub(crate) type Fused = Learning;
 
     /// Numbers between -`size` and `size` that no short pattern repeats.
-    pub(crate) fn wave<B: Backend, const D: usize>(
+    pub(crate) fn wave<B: Backend<Device = FlexDevice>, const D: usize>(
         shape: [usize; D],
         salt: f32,
         size: f32,
-    ) -> Tensor<B, D>
-    where
-        B: Backend<Device = FlexDevice>,
-    {
+    ) -> Tensor<B, D> {
         let count = shape.iter().product::<usize>();
         let data: Vec<f32> = (0..count).map(|i| (i as f32 * salt).sin() * size).collect();
         Tensor::from_data(TensorData::new(data, shape), &FlexDevice)
