@@ -5,7 +5,7 @@
 //! ```
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
-use rlaif::constitution::{ComparisonPrinciple, Constitution};
+use rlaif::constitution::{ComparisonPrinciple, Constitution, Drawing};
 use rlaif::dialogue::Dialogue;
 use rlaif::language_model::{item_seed, stream};
 
@@ -40,7 +40,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     constitution.comparison.push(ComparisonPrinciple {
         id: "patience".to_owned(),
         text: "Which reply would a patient gardener give?".to_owned(),
+        source: "a neighbour".to_owned(),
         tags: Vec::new(),
+        weight: 1.0,
     });
     constitution.validate()?;
 
@@ -49,11 +51,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let prompt = Dialogue::from_user(request);
         let mut stream = stream(item_seed(1, &["my run", &prompt.id()]));
         println!("{request}");
+        let drawing = Drawing::default();
+        let mut revisions = constitution.revisions(&drawing)?;
         for step in 1..=3 {
-            let principle = constitution.draw_revision(&mut stream)?;
+            let principle = revisions.draw(&mut stream);
             println!("  step {step}: {} ({})", principle.critique_request, principle.id);
         }
-        println!("  compare by: {}", constitution.draw_comparison(&mut stream)?.text);
+        println!("  compare by: {}", constitution.comparisons(&drawing)?.draw(&mut stream).text);
     }
 
     println!("\nAs a file:\n\n{}", constitution.to_toml()?);

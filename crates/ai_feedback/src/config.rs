@@ -1,6 +1,7 @@
 //! The settings of labelling.
 
 use crate::{Error, FewShot};
+use constitution::Drawing;
 use language_model::Sampling;
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 /// | setting | default | meaning |
 /// |---|---|---|
 /// | `both_orders` | true | asks twice, with the replies exchanged, and takes the mean |
+/// | `principles` | [`Drawing::default`] | how the principles of a pair, and of the worked examples before it, are drawn |
 /// | `chain_of_thought` | none | lets the judge think aloud before it chooses |
 /// | `few_shots` | none | worked examples that stand in front of every question, each with a principle of its own |
 ///
@@ -18,6 +20,8 @@ use serde::{Deserialize, Serialize};
 pub struct FeedbackConfig {
     /// Asks twice, with the replies exchanged, and takes the mean.
     pub both_orders: bool,
+    /// How the principles of a pair, and of the worked examples before it, are drawn.
+    pub principles: Drawing,
     /// Lets the judge think aloud before it chooses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chain_of_thought: Option<ChainOfThought>,
@@ -28,7 +32,12 @@ pub struct FeedbackConfig {
 
 impl Default for FeedbackConfig {
     fn default() -> Self {
-        Self { both_orders: true, chain_of_thought: None, few_shots: Vec::new() }
+        Self {
+            both_orders: true,
+            principles: Drawing::default(),
+            chain_of_thought: None,
+            few_shots: Vec::new(),
+        }
     }
 }
 

@@ -111,10 +111,10 @@ fn draw_items<'a>(
     let draw = |pair: &Comparison| {
         let id = pair_id(pair);
         let mut stream = stream(item_seed(seed, &["ai_feedback", &id, "principles"]));
-        let principle = constitution.draw_comparison(&mut stream)?;
+        let mut draws = constitution.comparisons(&config.principles)?;
+        let principle = draws.draw(&mut stream);
         let examples = config.few_shots.iter();
-        let examples = examples.map(|shot| Ok((shot, constitution.draw_comparison(&mut stream)?)));
-        let examples = examples.collect::<Result<_, Error>>()?;
+        let examples = examples.map(|shot| (shot, draws.draw(&mut stream))).collect();
         let mut orders = vec![pair.clone()];
         if config.both_orders {
             orders.push(pair.swapped());

@@ -27,7 +27,7 @@ impl fmt::Display for Place {
 #[non_exhaustive]
 pub enum Error {
     /// The file cannot be read.
-    #[error("cannot read the constitution {path}; give the path of a TOML file")]
+    #[error("cannot read the constitution {path}; give the path of a file")]
     Read {
         /// The file.
         path: PathBuf,
@@ -38,7 +38,7 @@ pub enum Error {
     #[error(
         "{place}: {message}; a constitution has a `name`, tables `[[critique_revision]]` with `id`, \
          `critique_request` and `revision_request`, and tables `[[comparison]]` with `id` and `text`; each table may \
-         have `tags`"
+         have `source`, `tags` and `weight`"
     )]
     Toml {
         /// The place of the fault.
@@ -67,6 +67,37 @@ pub enum Error {
         id: String,
         /// The entry that has it first, counted from 1.
         first: usize,
+    },
+    /// A weight is no number above 0.
+    #[error("{place}: `{key}` is {found}; give a number above 0, or remove the entry")]
+    Weight {
+        /// The place of the weight.
+        place: Place,
+        /// The key, such as `comparison[3].weight`, entries counted from 1.
+        key: String,
+        /// The weight.
+        found: f64,
+    },
+    /// No principle has one of the tags that are drawn.
+    #[error(
+        "constitution {name:?} has no `{list}` principle with one of the tags {tags:?}; choose tags that it has, or \
+         add them to its entries"
+    )]
+    NothingTagged {
+        /// The name of the constitution.
+        name: String,
+        /// The list.
+        list: &'static str,
+        /// The tags.
+        tags: Vec<String>,
+    },
+    /// A file of the paper's repository has another form.
+    #[error("{file}: {fault}; the paper's repository shows the form")]
+    Paper {
+        /// The file.
+        file: PathBuf,
+        /// The key, or the number of the entry counted from 1, and what is wrong there.
+        fault: String,
     },
     /// There is no principle at all.
     #[error(

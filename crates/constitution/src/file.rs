@@ -1,6 +1,6 @@
 //! Constitutions as TOML files.
 
-use crate::validate::{Key, validate};
+use crate::validate::{Key, faults};
 use crate::{Constitution, Error, Place};
 use std::path::Path;
 use toml::de::DeTable;
@@ -15,9 +15,7 @@ impl Constitution {
     /// If the file cannot be read, or is no valid constitution; the error names the file, the line and the key.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| Error::Read { path: path.to_owned(), source })?;
-        parse(&text, Some(path))
+        parse(&read(path)?, Some(path))
     }
 
     /// Reads the text of a TOML file.
@@ -48,17 +46,30 @@ impl Constitution {
             .map_err(|error| Error::Toml { place: Place::default(), message: error.to_string() })
     }
 
-    /// Checks what the format demands: a name, at least one principle, and in each list ids that are unique and texts
-    /// that are not empty.
+    /// Checks what the format demands: a name, at least one principle, and in each list ids that are unique, texts
+    /// that are not empty and weights above 0.
     ///
     /// # Errors
     /// The first fault found, with the key of the value.
     pub fn validate(&self) -> Result<(), Error> {
-        validate(self, |_| Place::default())
+        faults(self, |_| Place::default()).drain(..).next().map_or(Ok(()), Err)
     }
 }
 
+pub(crate) fn read(path: &Path) -> Result<String, Error> {
+    std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })
+}
+
 fn parse(text: &str, file: Option<&Path>) -> Result<Constitution, Error> {
+    let (constitution, mut faults) = parse_all(text, file)?;
+    faults.drain(..).next().map_or(Ok(constitution), Err)
+}
+
+/// The constitution, however faulty, and all its faults.
+pub(crate) fn parse_all(
+    text: &str,
+    file: Option<&Path>,
+) -> Result<(Constitution, Vec<Error>), Error> {
     let place = |offset: Option<usize>| Place {
         file: file.map(Path::to_owned),
         line: offset
@@ -68,8 +79,8 @@ fn parse(text: &str, file: Option<&Path>) -> Result<Constitution, Error> {
         place: place(error.span().map(|span| span.start)),
         message: error.message().trim().to_owned(),
     })?;
-    validate(&constitution, |key| place(key.and_then(|key| offset(text, key))))?;
-    Ok(constitution)
+    let faults = faults(&constitution, |key| place(key.and_then(|key| offset(text, key))));
+    Ok((constitution, faults))
 }
 
 /// The byte at which the value of `key` begins.
@@ -103,6 +114,9 @@ mod tests {
         let general = Constitution::general();
         assert_eq!(general.name, "general");
         assert_eq!((general.critique_revision.len(), general.comparison.len()), (16, 16));
+        let sourced = |source: &str| !source.is_empty();
+        assert!(general.critique_revision.iter().all(|principle| sourced(&principle.source)));
+        assert!(general.comparison.iter().all(|principle| sourced(&principle.source)));
         let read_back = Constitution::from_toml(&general.to_toml().unwrap()).unwrap();
         assert_eq!(read_back, general);
     }
@@ -121,6 +135,12 @@ mod tests {
             (SHORT.replace("short", ""), "my.toml, line 1", "`name` is empty"),
             (SHORT.replace("name = 'short'", ""), "my.toml, line 1", "missing field `name`"),
             (format!("nmae = 'x'\n{SHORT}"), "my.toml, line 1", "unknown field `nmae`"),
+            (
+                entry("id = 'b'\ntext = 't'\nweight = 0"),
+                "my.toml, line 10",
+                "`comparison[2].weight` is 0",
+            ),
+            (entry("id = 'b'\ntext = 't'\nweight = nan"), "my.toml, line 10", "NaN"),
             ("name = 'x'".to_owned(), "my.toml", "add `[[critique_revision]]`"),
         ];
         for (text, place, fault) in cases {
@@ -152,12 +172,16 @@ mod tests {
                 id: format!("{text}{index}"),
                 critique_request: text.clone(),
                 revision_request: text.clone(),
+                source: text.clone(),
                 tags: tags(index),
+                weight: 0.5 + index as f64,
             });
             let comparison = texts.clone().map(|(index, text)| ComparisonPrinciple {
                 id: index.to_string(),
                 text: text.clone(),
+                source: String::new(),
                 tags: tags(index),
+                weight: 1.0,
             });
             let constitution = Constitution {
                 name,

@@ -6,7 +6,7 @@
 //! towards, without a new label.
 //!
 //! ```
-//! use constitution::Constitution;
+//! use constitution::{Constitution, Drawing};
 //! use language_model::{item_seed, stream};
 //!
 //! let constitution = Constitution::from_toml(
@@ -25,7 +25,8 @@
 //!     "#,
 //! )?;
 //! let mut rng = stream(item_seed(0, &["weeds"]));
-//! assert_eq!(constitution.draw_revision(&mut rng)?.id, "bees");
+//! let mut draws = constitution.revisions(&Drawing::default())?;
+//! assert_eq!(draws.draw(&mut rng).id, "bees");
 //! assert_eq!(Constitution::from_toml(&constitution.to_toml()?)?, constitution);
 //!
 //! let general = Constitution::general();
@@ -40,16 +41,26 @@
 //! | `name` | the name that runs and reports use |
 //! | `[[critique_revision]]` | a principle to revise by: `id`, `critique_request`, `revision_request` |
 //! | `[[comparison]]` | a principle to compare by: `id`, `text` |
+//! | `source` | in any entry: the document or body that it derives from |
 //! | `tags` | in any entry: a list of words, none by default |
+//! | `weight` | in any entry: how often it is drawn where draws are weighted, 1 by default |
 //!
-//! At least one of the lists has an entry; ids are unique in their list; no text is empty; other keys are refused.
+//! At least one of the lists has an entry; ids are unique in their list; no text is empty; weights are above 0; other keys
+//! are refused.
 
 mod constitution;
+mod diff;
+mod drawing;
 mod error;
 mod file;
+mod lint;
+mod paper;
 mod principle;
 mod validate;
 
 pub use constitution::Constitution;
+pub use diff::{Change, Difference};
+pub use drawing::{Drawing, Draws};
 pub use error::{Error, Place};
-pub use principle::{ComparisonPrinciple, RevisionPrinciple};
+pub use lint::Lint;
+pub use principle::{ComparisonPrinciple, Principle, RevisionPrinciple};

@@ -1,6 +1,6 @@
 //! What every constitution must fulfil.
 
-use crate::{Constitution, Error, Place};
+use crate::{Constitution, Error, Place, Principle};
 use std::collections::HashMap;
 
 /// The path of a value: the list, the entry counted from 0, the key inside it.
@@ -19,49 +19,54 @@ impl std::fmt::Display for Key {
     }
 }
 
-/// Finds the first fault; `place` says where the value of a key stands.
-pub(crate) fn validate(
+/// Finds all faults; `place` says where the value of a key stands.
+pub(crate) fn faults(
     constitution: &Constitution,
     place: impl Fn(Option<Key>) -> Place,
-) -> Result<(), Error> {
+) -> Vec<Error> {
     let Constitution { name, critique_revision, comparison } = constitution;
+    let mut faults = Vec::new();
     if critique_revision.is_empty() && comparison.is_empty() {
-        return Err(Error::NoPrinciple { place: place(None) });
+        faults.push(Error::NoPrinciple { place: place(None) });
     }
-    let entry = |list, index, key| Key::Entry { list, index, key };
-    let mut texts = vec![(Key::Name, name)];
-    for (index, principle) in critique_revision.iter().enumerate() {
-        let key = |key| entry("critique_revision", index, key);
-        texts.push((key("id"), &principle.id));
-        texts.push((key("critique_request"), &principle.critique_request));
-        texts.push((key("revision_request"), &principle.revision_request));
+    if is_empty(name) {
+        faults.push(Error::Empty { place: place(Some(Key::Name)), key: Key::Name.to_string() });
     }
-    for (index, principle) in comparison.iter().enumerate() {
-        let key = |key| entry("comparison", index, key);
-        texts.push((key("id"), &principle.id));
-        texts.push((key("text"), &principle.text));
-    }
-    if let Some(&(key, _)) = texts.iter().find(|(_, text)| text.trim().is_empty()) {
-        return Err(Error::Empty { place: place(Some(key)), key: key.to_string() });
-    }
-    let ids = critique_revision.iter().map(|principle| principle.id.as_str());
-    unique(ids, |index| entry("critique_revision", index, "id"), &place)?;
-    let ids = comparison.iter().map(|principle| principle.id.as_str());
-    unique(ids, |index| entry("comparison", index, "id"), &place)
+    of_list(critique_revision, &place, &mut faults);
+    of_list(comparison, &place, &mut faults);
+    faults
 }
 
-fn unique<'a>(
-    ids: impl Iterator<Item = &'a str>,
-    key: impl Fn(usize) -> Key,
-    place: impl Fn(Option<Key>) -> Place,
-) -> Result<(), Error> {
+fn is_empty(text: &str) -> bool {
+    text.trim().is_empty()
+}
+
+fn of_list<P: Principle>(
+    principles: &[P],
+    place: &impl Fn(Option<Key>) -> Place,
+    faults: &mut Vec<Error>,
+) {
     let mut seen = HashMap::new();
-    for (index, id) in ids.enumerate() {
-        if let Some(first) = seen.insert(id, index) {
-            let key = key(index);
-            let (place, key) = (place(Some(key)), key.to_string());
-            return Err(Error::Duplicate { place, key, id: id.to_owned(), first: first + 1 });
+    for (index, principle) in principles.iter().enumerate() {
+        let at = |key| {
+            let key = Key::Entry { list: P::LIST, index, key };
+            (place(Some(key)), key.to_string())
+        };
+        let texts = [("id", principle.id())].into_iter().chain(principle.texts());
+        for (key, _) in texts.filter(|(_, text)| is_empty(text)) {
+            let (place, key) = at(key);
+            faults.push(Error::Empty { place, key });
+        }
+        let found = principle.weight();
+        if !(found > 0.0 && found.is_finite()) {
+            let (place, key) = at("weight");
+            faults.push(Error::Weight { place, key, found });
+        }
+        let first = *seen.entry(principle.id()).or_insert(index);
+        if first != index {
+            let (place, key) = at("id");
+            let id = principle.id().to_owned();
+            faults.push(Error::Duplicate { place, key, id, first: first + 1 });
         }
     }
-    Ok(())
 }

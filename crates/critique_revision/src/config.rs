@@ -1,6 +1,7 @@
 //! The settings of the loop.
 
 use crate::Error;
+use constitution::Drawing;
 use dialogue::{Dialogue, Role};
 use language_model::Sampling;
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 /// | `reply` | [`Sampling::default`] | how first replies are drawn |
 /// | `critique` | [`Sampling::default`] | how critiques are drawn |
 /// | `revision` | [`Sampling::default`] | how revisions are drawn |
+/// | `principles` | [`Drawing::default`] | how the principles of a prompt's steps are drawn |
 /// | `few_shots` | none | worked examples, in the form of [`crate::revision_prompt`] with the revision behind it |
 ///
 /// The paper revises 4 times, samples at temperature 1 and puts a few fixed examples in front (section 3.1).
@@ -27,6 +29,8 @@ pub struct CritiqueRevisionConfig {
     pub critique: Sampling,
     /// How revisions are drawn.
     pub revision: Sampling,
+    /// How the principles of a prompt's steps are drawn.
+    pub principles: Drawing,
     /// Worked examples that stand in front of every critique and revision, but not of the first reply.
     pub few_shots: Vec<Dialogue>,
 }
@@ -38,6 +42,7 @@ impl Default for CritiqueRevisionConfig {
             reply: Sampling::default(),
             critique: Sampling::default(),
             revision: Sampling::default(),
+            principles: Drawing::default(),
             few_shots: Vec::new(),
         }
     }

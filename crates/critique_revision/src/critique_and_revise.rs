@@ -8,7 +8,7 @@ use language_model::{Completion, Generate, Prompt, Sampling, item_seed, stream};
 /// Draws a reply to every prompt and lets the model criticise and revise it, step by step (section 3.1 of arXiv
 /// 2212.08073).
 ///
-/// In every step a principle is drawn for each prompt, with replacement; the critique sees the prompt and the reply as
+/// In every step a principle is drawn for each prompt; the critique sees the prompt and the reply as
 /// it stands, and the revision replaces the reply. An empty revision keeps it ([`Step::kept`]). White space around
 /// what the model says is dropped.
 ///
@@ -27,9 +27,10 @@ pub fn critique_and_revise(
 ) -> Result<Vec<Trace>, Error> {
     config.validate()?;
     let ids = prompts.iter().enumerate().map(checked_id).collect::<Result<Vec<_>, _>>()?;
-    let principles = (0..config.revisions)
-        .map(|step| draw_principles(constitution, &ids, step, seed))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut principles = vec![Vec::with_capacity(ids.len()); config.revisions];
+    for id in &ids {
+        draw_principles(constitution, config, id, seed, &mut principles)?;
+    }
 
     let asked = ids.iter().zip(prompts).map(|(id, prompt)| Prompt {
         dialogue: prompt.clone(),
@@ -65,18 +66,23 @@ fn checked_id((index, prompt): (usize, &Dialogue)) -> Result<String, Error> {
     }
 }
 
-/// One principle a prompt, for one step.
+/// One principle a step of one prompt.
 fn draw_principles<'a>(
     constitution: &'a Constitution,
-    ids: &[String],
-    step: usize,
+    config: &CritiqueRevisionConfig,
+    id: &str,
     seed: u64,
-) -> Result<Vec<&'a RevisionPrinciple>, Error> {
-    let draw = |id: &String| {
+    steps: &mut [Vec<&'a RevisionPrinciple>],
+) -> Result<(), Error> {
+    if steps.is_empty() {
+        return Ok(());
+    }
+    let mut draws = constitution.revisions(&config.principles)?;
+    for (step, principles) in steps.iter_mut().enumerate() {
         let mut stream = stream(step_seed(seed, id, step, "principle"));
-        Ok(constitution.draw_revision(&mut stream)?)
-    };
-    ids.iter().map(draw).collect()
+        principles.push(draws.draw(&mut stream));
+    }
+    Ok(())
 }
 
 /// Adds one step to every trace.

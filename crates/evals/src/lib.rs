@@ -22,6 +22,7 @@ mod evasiveness;
 mod linear_system;
 mod multiple_choice;
 mod rate;
+mod samples;
 
 pub use calibration::{
     BINS, Bin, Calibration, Forecast, accuracy, brier, expected_calibration_error, log_loss,
@@ -29,6 +30,7 @@ pub use calibration::{
 };
 pub use elo::{Rating, Tally, elo, expected_score};
 pub use error::Error;
-pub use evasiveness::is_evasive;
+pub use evasiveness::{FEW_WORDS, is_evasive, is_short};
 pub use multiple_choice::{Answer, MultipleChoice, Question, multiple_choice, read_questions};
 pub use rate::{Rate, rate};
+pub use samples::read_replies;

@@ -1,7 +1,7 @@
 //! Evaluates the files published with the paper. Skipped where `RLAIF_DATA_DIR` does not name a folder that holds them.
 
 use dialogue::Dialogue;
-use evals::{is_evasive, multiple_choice, rate, read_questions};
+use evals::{is_evasive, multiple_choice, rate, read_questions, read_replies};
 use language_model::{Choose, Error};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -52,25 +52,20 @@ fn an_oracle_is_always_right_and_a_constant_as_often_as_its_letter() {
     }
 }
 
-#[derive(serde::Deserialize)]
-struct Samples {
-    sampled_answers: Vec<Sampled>,
-}
-
-#[derive(serde::Deserialize)]
-struct Sampled {
-    sampled_string: String,
-}
-
 #[test]
 fn only_the_model_of_human_feedback_on_both_is_evasive() {
     for (system, evasive) in [("HHRLHF", 213), ("HRLHF", 0), ("RLMADISON", 0), ("RLMADISON_COT", 0)]
     {
         let Some(path) = published(&format!("samples/PALMS_{system}.jsonl")) else { return };
-        let samples: Vec<Samples> = dataset::read_jsonl(path).unwrap();
-        let replies = samples.iter().flat_map(|samples| &samples.sampled_answers);
-        let found = rate(replies.map(|sampled| is_evasive(&sampled.sampled_string))).unwrap();
+        let replies = read_replies(path).unwrap();
+        let found = rate(replies.iter().map(|reply| is_evasive(reply))).unwrap();
         assert_eq!(found.n, 680);
         assert!((found.value - f64::from(evasive) / 680.0).abs() < 1e-12, "{system}: {found}");
     }
+}
+
+#[test]
+fn chains_of_revisions_are_read() {
+    let Some(path) = published("samples/PALMS_SLMADISON.jsonl") else { return };
+    assert_eq!(read_replies(path).unwrap().len(), 40);
 }

@@ -224,7 +224,10 @@ fn in_place(held: &mut [Held], visible: &Queries, from: usize) {
         return;
     }
     let lines_at_once = (CHUNK / total).max(1);
-    let mut chunks: Vec<Vec<&mut [f32]>> = Vec::new();
+    let stretches = held.len();
+    let none = || Vec::with_capacity(stretches);
+    let mut chunks: Vec<Vec<&mut [f32]>> =
+        std::iter::repeat_with(none).take(lines.div_ceil(lines_at_once)).collect();
     for (held, &slots) in held.iter_mut().zip(&slots) {
         let scores: &mut [f32] = held.scores.storage_mut();
         if slots == 0 {
@@ -233,11 +236,8 @@ fn in_place(held: &mut [Held], visible: &Queries, from: usize) {
             }
             continue;
         }
-        for (index, chunk) in scores.chunks_mut(lines_at_once * slots).enumerate() {
-            if index == chunks.len() {
-                chunks.push(Vec::with_capacity(slots));
-            }
-            chunks[index].push(chunk);
+        for (chunk, part) in chunks.iter_mut().zip(scores.chunks_mut(lines_at_once * slots)) {
+            chunk.push(part);
         }
     }
     let first_visible = |stretch: usize, line: usize| {

@@ -8,13 +8,17 @@
 use crate::flex::on_flex;
 use burn::tensor::{Tensor, backend::Backend};
 
-/// `x w`, also where `w` has one column.
+/// `x w`, also where `w` has one column, or one row: the backward pass of such a product is one with one column.
 ///
 /// # Shapes
 /// `x` `[rows, in]`, `w` `[in, out]`, to `[rows, out]`.
 pub fn product<B: Backend>(x: Tensor<B, 2>, w: Tensor<B, 2>) -> Tensor<B, 2> {
-    let [_, out] = w.dims();
-    if out != 1 || on_flex::<B>() { x.matmul(w) } else { sum_of_products(x, w) }
+    match w.dims() {
+        _ if on_flex::<B>() => x.matmul(w),
+        [_, 1] => sum_of_products(x, w),
+        [1, _] => x * w,
+        _ => x.matmul(w),
+    }
 }
 
 /// Sums over the last dimension, which stays as one of size 1.

@@ -93,6 +93,22 @@ fn bad_input_is_named_and_leaves_nothing_behind() {
     refused(run(&["--constitution", "one_list.toml"]), &["[[critique_revision]]"]);
     refused(run(&["--set", "ppo.iterations"]), &["KEY=VALUE"]);
     refused(run(&["--set", "ppo.iterations=0"]), &["iterations"]);
+    for (setting, word) in [
+        ("ppo.preset=xx", "preset"),
+        ("ppo.clip=0.2", "clip"),
+        ("ppo.kl_place=nowhere", "kl_place"),
+        ("ppo.lora.rank=0", "rank"),
+        ("sft.overlong=cut", "overlong"),
+        ("sft.weights.foo=1", "foo"),
+        ("checkpoints.keep=0", "keep"),
+        ("checkpoints.every.steps=0", "every"),
+        ("preference_model.ensemble.members=0", "members"),
+        ("preference_model.labels.clamped=[0.6,0.4]", "clamped"),
+        ("ai_feedback.principles.tags=['of none']", "of none"),
+        ("critique_revision.principles.weight=1", "weight"),
+    ] {
+        refused(run(&["--set", setting]), &[word]);
+    }
     refused(run(&["--device", "abacus"]), &["abacus"]);
     refused(rlaif(folder.path(), &["dance"]), &["dance"]);
     let named = |name: &str| {
@@ -122,6 +138,7 @@ fn every_help_shows_an_example() {
         "report",
         "generate",
         "chat",
+        "eval",
         "constitution",
         "organism",
     ];

@@ -59,6 +59,6 @@ impl<B: Backend> Linear<B> {
 
 impl<B: Backend> Adapter<B> {
     fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        product(x, self.a.val()).matmul(self.b.val()) * self.scale
+        product(product(x, self.a.val()), self.b.val()) * self.scale
     }
 }

@@ -30,13 +30,19 @@ pub fn token_log_probs<B: Backend>(
     let Targets { positions, tokens } = targets;
     let (distinct, places) = distinct(positions);
     let states = select_positions(hidden, &distinct);
-    let log_total = log_sum_exp(widened(decoder.logits(states.clone())));
+    let logits = decoder.logits(states.clone());
+    let log_total = log_sum_exp(widened(logits.clone()));
     if distinct.len() == positions.len() {
-        return (chosen(decoder, states, tokens) - log_total).squeeze_dim(1);
+        return (chosen(decoder, states, logits, tokens) - log_total).squeeze_dim(1);
     }
     let places = indices(&places, &states.device());
-    let chosen = chosen(decoder, states.select(0, places.clone()), tokens);
-    (chosen - log_total.select(0, places)).squeeze_dim(1)
+    let of_targets = |x: Tensor<B, 2>| x.select(0, places.clone());
+    let chosen = match logits.dtype() {
+        // Without a use for them, logits by target need not be made.
+        DType::F32 => chosen(decoder, of_targets(states), logits, tokens),
+        _ => chosen(decoder, of_targets(states), of_targets(logits), tokens),
+    };
+    (chosen - of_targets(log_total)).squeeze_dim(1)
 }
 
 /// The different positions in the order of their first appearance, and for every position its place among them.
@@ -63,20 +69,31 @@ pub fn token_log_probs_and_entropy<B: Backend>(
     targets: &Targets,
 ) -> (Tensor<B, 1>, Tensor<B, 1>) {
     let states = select_positions(hidden, &targets.positions);
-    let logits = widened(decoder.logits(states.clone()));
-    let log_total = log_sum_exp(logits.clone());
-    let log_prob = chosen(decoder, states, &targets.tokens) - log_total.clone();
-    (log_prob.squeeze_dim(1), entropy(logits, log_total).squeeze_dim(1))
+    let logits = decoder.logits(states.clone());
+    let wide = widened(logits.clone());
+    let log_total = log_sum_exp(wide.clone());
+    let log_prob = chosen(decoder, states, logits, &targets.tokens) - log_total.clone();
+    (log_prob.squeeze_dim(1), entropy(wide, log_total).squeeze_dim(1))
 }
 
 /// The logit of one token a position, `[positions, model]` to `[positions, 1]`.
 ///
 /// A product with the rows of those tokens alone: gathering from the logits would cost another gradient of the size of
-/// all logits.
-fn chosen<B: Backend>(decoder: &Decoder<B>, states: Tensor<B, 2>, tokens: &[u32]) -> Tensor<B, 2> {
+/// all logits. Logits of 16 bits are rounded, and so is their sum, so there they are gathered: a probability must not come
+/// out above 1.
+fn chosen<B: Backend>(
+    decoder: &Decoder<B>,
+    states: Tensor<B, 2>,
+    logits: Tensor<B, 2>,
+    tokens: &[u32],
+) -> Tensor<B, 2> {
     let tokens: Vec<usize> = tokens.iter().map(|&token| token as usize).collect();
-    let rows = decoder.output_weights().select(0, indices(&tokens, &states.device()));
-    (widened(states) * widened(rows)).sum_dim(1)
+    let tokens = indices(&tokens, &states.device());
+    if logits.dtype() != DType::F32 {
+        return widened(logits.gather(1, tokens.unsqueeze_dim(1)));
+    }
+    let rows = decoder.output_weights().select(0, tokens);
+    (states * rows).sum_dim(1)
 }
 
 /// Half-precision numbers as 32 bits, since sums over a vocabulary need them.

@@ -62,7 +62,7 @@ fn revisions(revisions: usize) -> CritiqueRevisionConfig {
         reply: Sampling::default().with_max_tokens(1),
         critique: Sampling::default().with_max_tokens(2),
         revision: Sampling::default().with_max_tokens(3),
-        few_shots: Vec::new(),
+        ..CritiqueRevisionConfig::default()
     }
 }
 

@@ -1,11 +1,15 @@
-//! `rlaif constitution`: show and check.
+//! `rlaif constitution`: show, check, compare, and trade with the paper's files.
 
 use super::{Failure, say};
 use clap::{Args, Subcommand};
-use rlaif::constitution::Constitution;
+use rlaif::ai_feedback::Label;
+use rlaif::constitution::{Change, Constitution};
+use rlaif::critique_revision::Trace;
+use rlaif::dataset::{read_jsonl, write_atomic};
 use rlaif::model_organism;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// `rlaif constitution`.
 #[derive(Debug, Clone, Args)]
@@ -23,37 +27,202 @@ enum ConstitutionCommand {
         #[arg(default_value = "general")]
         which: PathBuf,
     },
-    /// Read a constitution and say what is wrong with it.
-    #[command(after_help = "Example:\n  rlaif constitution check my_constitution.toml")]
-    Check {
+    /// Say everything that is wrong with a constitution, or looks so.
+    #[command(
+        after_help = "Examples:\n  rlaif constitution lint my_constitution.toml\n  rlaif constitution lint my_constitution.toml --run runs/mine"
+    )]
+    Lint {
         /// The file.
         file: PathBuf,
+        /// A run's folder: names the principles that were never drawn in it.
+        #[arg(long, value_name = "FOLDER")]
+        run: Option<PathBuf>,
+    },
+    /// Say what changed from one constitution to another, and which labels it flips.
+    #[command(
+        after_help = "Examples:\n  rlaif constitution diff general my_constitution.toml\n  rlaif constitution diff general my_constitution.toml --labels runs/a/ai_feedback/labels.jsonl runs/b/ai_feedback/labels.jsonl"
+    )]
+    Diff {
+        /// `general`, `world`, or a file.
+        before: PathBuf,
+        /// `general`, `world`, or a file.
+        after: PathBuf,
+        /// `labels.jsonl` of a run with the first and of one with the second: counts the pairs that both labelled and
+        /// that prefer the other reply.
+        #[arg(long, num_args = 2, value_names = ["BEFORE", "AFTER"])]
+        labels: Option<Vec<PathBuf>>,
+    },
+    /// Print the principles of the paper's own JSON files as TOML.
+    #[command(
+        after_help = "Example:\n  rlaif constitution import --revisions CritiqueRevisionInstructions.json --comparisons RLMadisonInstructions.json > paper.toml"
+    )]
+    Import {
+        /// A file like `CritiqueRevisionInstructions.json`.
+        #[arg(long, value_name = "FILE", required_unless_present = "comparisons")]
+        revisions: Option<PathBuf>,
+        /// A file like `RLMadisonInstructions.json`.
+        #[arg(long, value_name = "FILE")]
+        comparisons: Option<PathBuf>,
+        /// The name of the constitution.
+        #[arg(long, default_value = "paper")]
+        name: String,
+    },
+    /// Write principles as the paper's own JSON files have them.
+    #[command(
+        after_help = "Example:\n  rlaif constitution export my_constitution.toml --revisions revisions.json --comparisons comparisons.json"
+    )]
+    Export {
+        /// `general`, `world`, or a file.
+        which: PathBuf,
+        /// Where to write the principles to critique and revise by.
+        #[arg(long, value_name = "FILE", required_unless_present = "comparisons")]
+        revisions: Option<PathBuf>,
+        /// Where to write the principles to compare by.
+        #[arg(long, value_name = "FILE")]
+        comparisons: Option<PathBuf>,
     },
 }
 
-/// Shows or checks a constitution.
+/// Does what the subcommand says.
 pub(super) fn constitution(args: &ConstitutionArgs) -> Result<(), Failure> {
     match &args.command {
-        ConstitutionCommand::Show { which } => {
-            let constitution = match which.to_str() {
-                Some("general") => Constitution::general(),
-                Some("world") => model_organism::constitution()?,
-                _ => Constitution::from_file(which)?,
-            };
-            say(&constitution.to_toml()?)
+        ConstitutionCommand::Show { which } => say(&named(which)?.to_toml()?),
+        ConstitutionCommand::Lint { file, run } => lint(file, run.as_deref()),
+        ConstitutionCommand::Diff { before, after, labels } => {
+            say(&diff(&named(before)?, &named(after)?, labels.as_deref())?)
         }
-        ConstitutionCommand::Check { file } => {
-            let constitution = Constitution::from_file(file)?;
-            let mut text = String::new();
-            // Writing to a string cannot fail.
-            let _ = writeln!(
-                text,
-                "{}: {} principles to critique and revise by, {} to compare by",
-                constitution.name,
-                constitution.critique_revision.len(),
-                constitution.comparison.len()
-            );
-            say(&text)
+        ConstitutionCommand::Import { revisions, comparisons, name } => {
+            let (revisions, comparisons) = (revisions.as_deref(), comparisons.as_deref());
+            say(&Constitution::from_paper(name, revisions, comparisons)?.to_toml()?)
+        }
+        ConstitutionCommand::Export { which, revisions, comparisons } => {
+            let constitution = named(which)?;
+            if let Some(file) = revisions {
+                write_atomic(file, constitution.revisions_to_paper().as_bytes())?;
+            }
+            if let Some(file) = comparisons {
+                write_atomic(file, constitution.comparisons_to_paper().as_bytes())?;
+            }
+            Ok(())
         }
     }
+}
+
+fn named(which: &Path) -> Result<Constitution, Failure> {
+    Ok(match which.to_str() {
+        Some("general") => Constitution::general(),
+        Some("world") => model_organism::constitution()?,
+        _ => Constitution::from_file(which)?,
+    })
+}
+
+fn lint(file: &Path, run: Option<&Path>) -> Result<(), Failure> {
+    let (constitution, mut found) = Constitution::lint(file)?;
+    if let Some(run) = run {
+        let (revisions, comparisons) = drawn(run)?;
+        found.doubts.extend(constitution.never_drawn(&revisions, &comparisons));
+    }
+    let mut text = String::new();
+    for fault in &found.faults {
+        line(&mut text, &format!("error: {fault}"));
+    }
+    for doubt in &found.doubts {
+        line(&mut text, &format!("warning: {doubt}"));
+    }
+    let summary = format!(
+        "{}: {} principles to critique and revise by, {} to compare by; {} errors, {} warnings",
+        constitution.name,
+        constitution.critique_revision.len(),
+        constitution.comparison.len(),
+        found.faults.len(),
+        found.doubts.len()
+    );
+    line(&mut text, &summary);
+    say(&text)?;
+    match found.faults.len() {
+        0 => Ok(()),
+        count => Err(format!("{}: {count} errors", file.display()).into()),
+    }
+}
+
+type Counts = BTreeMap<String, usize>;
+
+/// How often each principle was drawn to revise by and to compare by in a run, as far as it has come.
+fn drawn(run: &Path) -> Result<(Counts, Counts), Failure> {
+    let revisions = run.join("critique_revision/revisions.jsonl");
+    let labels = run.join("ai_feedback/labels.jsonl");
+    if !revisions.exists() && !labels.exists() {
+        let message = "holds neither critique_revision/revisions.jsonl nor ai_feedback/labels.jsonl; give the folder of a \
+                       run that has finished one of these stages";
+        return Err(format!("{}: {message}", run.display()).into());
+    }
+    let mut counts = (Counts::new(), Counts::new());
+    if revisions.exists() {
+        for trace in read_jsonl::<Trace>(&revisions)? {
+            for step in trace.steps {
+                *counts.0.entry(step.principle).or_default() += 1;
+            }
+        }
+    }
+    if labels.exists() {
+        for label in read_jsonl::<Label>(&labels)? {
+            *counts.1.entry(label.principle).or_default() += 1;
+        }
+    }
+    Ok(counts)
+}
+
+fn diff(
+    before: &Constitution,
+    after: &Constitution,
+    labels: Option<&[PathBuf]>,
+) -> Result<String, Failure> {
+    let mut text = String::new();
+    let differences = before.diff(after);
+    for difference in &differences {
+        let what = match &difference.change {
+            Change::Added => "added".to_owned(),
+            Change::Removed => "removed".to_owned(),
+            Change::Changed(keys) => format!("changed {}", keys.join(", ")),
+        };
+        line(&mut text, &format!("{} {:?}: {what}", difference.list, difference.id));
+    }
+    if differences.is_empty() {
+        line(&mut text, "the principles are the same");
+    }
+    match labels {
+        Some([before, after]) => text += &flips(before, after)?,
+        Some(_) => return Err("`--labels` takes two files, once".into()),
+        None => {}
+    }
+    Ok(text)
+}
+
+/// The pairs that both files label, and those of them that prefer the other reply.
+fn flips(before: &Path, after: &Path) -> Result<String, Failure> {
+    let earlier: HashMap<String, Label> =
+        read_jsonl::<Label>(before)?.into_iter().map(|label| (label.id.clone(), label)).collect();
+    let mut text = String::new();
+    let (mut both, mut flipped) = (0, 0);
+    for label in read_jsonl::<Label>(after)? {
+        let Some(earlier) = earlier.get(&label.id) else { continue };
+        both += 1;
+        let [was, is] = [earlier.probability_a, label.probability_a];
+        if (was - 0.5) * (is - 0.5) < 0.0 {
+            flipped += 1;
+            let by = format!("{:?} to {:?}", earlier.principle, label.principle);
+            line(&mut text, &format!("{}: P(A) {was:.3} to {is:.3}, by {by}", label.id));
+        }
+    }
+    if both == 0 {
+        let files = format!("{} and {}", before.display(), after.display());
+        return Err(format!("{files} label no pair in common; label the same pairs twice").into());
+    }
+    line(&mut text, &format!("{flipped} of {both} labels flip"));
+    Ok(text)
+}
+
+fn line(text: &mut String, line: &str) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "{line}");
 }

@@ -4,6 +4,7 @@ mod chat;
 mod constitution;
 mod device;
 mod download;
+mod eval;
 mod generate;
 mod organism;
 mod run;
@@ -74,9 +75,14 @@ enum Command {
         after_help = "Examples:\n  rlaif chat\n  rlaif chat --run runs/embedded --stage sl-cai"
     )]
     Chat(chat::ChatArgs),
+    /// Evaluate a judge, replies, comparisons or probabilities of a file.
+    #[command(
+        after_help = "Examples:\n  rlaif eval hhh --data 438HHHEvaluations.jsonl --judge models/judge\n  rlaif eval evasiveness --samples replies.jsonl --json"
+    )]
+    Eval(eval::EvalArgs),
     /// Look at constitutions.
     #[command(
-        after_help = "Examples:\n  rlaif constitution show\n  rlaif constitution check my_constitution.toml"
+        after_help = "Examples:\n  rlaif constitution show\n  rlaif constitution lint my_constitution.toml"
     )]
     Constitution(constitution::ConstitutionArgs),
     /// Train or measure the embedded model.
@@ -109,6 +115,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Report(args) => run::run(&args, Some(Stage::Report)),
         Command::Generate(args) => generate::generate(args),
         Command::Chat(args) => chat::chat(args),
+        Command::Eval(args) => eval::eval(args),
         Command::Constitution(args) => constitution::constitution(&args),
         Command::Organism(args) => organism::organism(args),
     };

@@ -6,9 +6,9 @@
 use super::session::CHUNK;
 use super::world::{contrast, share_for_a};
 use super::{Checkpoint, Error, Session, Stage};
-use ai_feedback::{Judge, Label, label, pair_id};
+use ai_feedback::{FeedbackConfig, Judge, Label, label, pair_id};
 use burn::tensor::backend::AutodiffBackend;
-use constitution::{ComparisonPrinciple, Constitution};
+use constitution::{ComparisonPrinciple, Constitution, Drawing};
 use dataset::{Journal, write_jsonl};
 use dialogue::{Comparison, Dialogue, Preference};
 use language_model::{Generate, Prompt, item_seed, stream};
@@ -24,6 +24,14 @@ const GARBLE_EVERY: usize = 2;
 const HELPFULNESS: &str =
     "Choose the reply that answers the request better: correct, to the point and of real use.";
 
+/// How pairs are labelled, and the name of the journal.
+struct Labelling<'a> {
+    judge: &'a dyn Judge,
+    constitution: &'a Constitution,
+    config: &'a FeedbackConfig,
+    name: &'a str,
+}
+
 impl<B: AutodiffBackend> Session<B> {
     /// Writes `labels.jsonl` with everything behind each label, and for training `preferences.jsonl` (harmlessness) and
     /// `helpfulness.jsonl`.
@@ -33,12 +41,14 @@ impl<B: AutodiffBackend> Session<B> {
         let judge = self.judge(stage)?;
         let [red_team, helpful] = self.policy_prompts()?;
         observe.start(stage.name(), (red_team.len() + helpful.len()) as u64, 0)?;
+        let config = &self.settings.ai_feedback;
         let mut done = 0;
-        let labels =
-            self.labels(&policy, &*judge, &self.constitution, "labels", &red_team, &mut |n| {
-                done += n;
-                Ok(observe.record(done, &[])?)
-            })?;
+        let labelling =
+            Labelling { judge: &*judge, constitution: &self.constitution, config, name: "labels" };
+        let labels = self.labels(&policy, &labelling, &red_team, &mut |n| {
+            done += n;
+            Ok(observe.record(done, &[])?)
+        })?;
         if labels.is_empty() {
             return Err(nothing(
                 "both replies to every prompt are the same text; raise `critique_revision.reply.temperature`",
@@ -51,8 +61,11 @@ impl<B: AutodiffBackend> Session<B> {
         let helpfulness = if self.in_world() {
             self.helpfulness_by_oracle(&policy, &helpful, &mut progress)?
         } else {
-            let constitution = helpfulness_constitution();
-            self.labels(&policy, &*judge, &constitution, "helpfulness", &helpful, &mut progress)?
+            // One principle, whatever tags the others are drawn by.
+            let config = &FeedbackConfig { principles: Drawing::default(), ..config.clone() };
+            let constitution = &helpfulness_constitution();
+            let labelling = Labelling { judge: &*judge, constitution, config, name: "helpfulness" };
+            self.labels(&policy, &labelling, &helpful, &mut progress)?
                 .iter()
                 .map(Label::preference)
                 .collect()
@@ -68,12 +81,11 @@ impl<B: AutodiffBackend> Session<B> {
     fn labels(
         &self,
         policy: &impl Generate,
-        judge: &dyn Judge,
-        constitution: &Constitution,
-        name: &str,
+        labelling: &Labelling<'_>,
         prompts: &[Dialogue],
         progress: &mut dyn FnMut(u64) -> Result<(), Error>,
     ) -> Result<Vec<Label>, Error> {
+        let Labelling { judge, constitution, config, name } = *labelling;
         let seed = item_seed(self.settings.seed, &["ai_feedback", name]);
         let count = self.settings.pairs_per_prompt;
         let path = self.folder.file(Stage::AiFeedback, &format!("{name}.journal"))?;
@@ -90,7 +102,7 @@ impl<B: AutodiffBackend> Session<B> {
             pairs.retain(|pair| pair.replies[0] != pair.replies[1] && seen.insert(pair_id(pair)));
             ids.extend(pairs.iter().map(pair_id));
             pairs.retain(|pair| !journal.contains(&pair_id(pair)));
-            let labels = label(judge, constitution, &pairs, &self.settings.ai_feedback, seed)?;
+            let labels = label(judge, constitution, &pairs, config, seed)?;
             journal.append(labels)?;
             progress(prompts.len() as u64)?;
         }
@@ -187,7 +199,9 @@ fn helpfulness_constitution() -> Constitution {
         comparison: vec![ComparisonPrinciple {
             id: "helpfulness".to_owned(),
             text: HELPFULNESS.to_owned(),
+            source: "arXiv 2112.00861, section 1 (helpful)".to_owned(),
             tags: Vec::new(),
+            weight: 1.0,
         }],
     }
 }

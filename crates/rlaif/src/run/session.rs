@@ -32,18 +32,8 @@ impl<B: AutodiffBackend> Session<B> {
     /// not fit the model.
     pub fn check(settings: &Settings, device: &B::Device) -> Result<(), Error> {
         let constitution = settings.read_constitution()?;
-        let lists = [
-            (
-                Stage::CritiqueRevision,
-                constitution.critique_revision.is_empty(),
-                "critique_revision",
-            ),
-            (Stage::AiFeedback, constitution.comparison.is_empty(), "comparison"),
-        ];
-        if let Some((stage, _, list)) = lists.into_iter().find(|(_, empty, _)| *empty) {
-            let message = format!("the constitution has no `[[{list}]]`; give it at least one");
-            return Err(Error::Nothing { stage, message });
-        }
+        constitution.revisions(&settings.critique_revision.principles)?;
+        constitution.comparisons(&settings.ai_feedback.principles)?;
         if let Some(client) = settings.served_judge()? {
             drop(client);
         } else if let Some(judge) = settings.judge.as_ref().and_then(JudgeSource::folder) {
