@@ -2,7 +2,8 @@
 
 use crate::exp::exp;
 use crate::flex::{in_order, to_tensor};
-use crate::masked_softmax::{Visibility, maximum, sum};
+use crate::lanes::{maximum, sum};
+use crate::masked_softmax::Visibility;
 use burn::tensor::{DType, Tensor, backend::Backend};
 use burn_flex::FlexTensor;
 use pulp::{Simd, WithSimd};

@@ -17,6 +17,7 @@ mod attend_step;
 mod exp;
 mod flex;
 mod gated;
+mod lanes;
 mod log_sum_exp;
 mod masked_softmax;
 mod one_column;

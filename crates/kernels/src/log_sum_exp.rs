@@ -2,7 +2,7 @@
 
 use crate::exp::exp;
 use crate::flex::{for_each_row, in_order, ordered, to_tensor, vectorised};
-use crate::masked_softmax::maximum;
+use crate::lanes::maximum;
 use crate::one_column::row_sums;
 use crate::tracked::{Rule, learned, record, tracked};
 use burn::tensor::{Tensor, TensorData, backend::Backend};

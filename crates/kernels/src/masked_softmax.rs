@@ -2,7 +2,7 @@
 
 use crate::exp::exp;
 use crate::flex::{for_each_row, in_order, ordered, to_tensor, vectorised};
-use crate::rms_norm::sum_of_products;
+use crate::lanes::{maximum, sum, sum_of_products};
 use crate::tracked::{Rule, learned, record, take, tracked};
 use burn::tensor::{Tensor, TensorData, activation, backend::Backend};
 use burn_flex::FlexTensor;
@@ -293,36 +293,6 @@ fn softmax_line(
             *weight *= scale;
         }
     }
-}
-
-/// In many lanes, since compilers do not reorder what they cannot prove to be equal.
-#[inline(always)]
-pub(crate) fn maximum(numbers: &[f32]) -> f32 {
-    let mut lanes = [f32::NEG_INFINITY; 32];
-    let chunks = numbers.chunks_exact(lanes.len());
-    let mut largest = f32::NEG_INFINITY;
-    for &number in chunks.remainder() {
-        largest = if number > largest { number } else { largest };
-    }
-    for chunk in chunks {
-        for (lane, &number) in lanes.iter_mut().zip(chunk) {
-            *lane = if number > *lane { number } else { *lane };
-        }
-    }
-    lanes.iter().fold(largest, |largest, &lane| largest.max(lane))
-}
-
-#[inline(always)]
-pub(crate) fn sum(numbers: &[f32]) -> f32 {
-    let mut lanes = [0.0; 32];
-    let chunks = numbers.chunks_exact(lanes.len());
-    let rest: f32 = chunks.remainder().iter().sum();
-    for chunk in chunks {
-        for (lane, number) in lanes.iter_mut().zip(chunk) {
-            *lane += number;
-        }
-    }
-    lanes.iter().sum::<f32>() + rest
 }
 
 fn of_primitives<B: Backend>(

@@ -15,7 +15,7 @@ use burn::tensor::{Tensor, backend::Backend};
 pub fn product<B: Backend>(x: Tensor<B, 2>, w: Tensor<B, 2>) -> Tensor<B, 2> {
     match w.dims() {
         _ if on_flex::<B>() => x.matmul(w),
-        [_, 1] => sum_of_products(x, w),
+        [_, 1] => weighted_sum(x, w),
         [1, _] => x * w,
         _ => x.matmul(w),
     }
@@ -36,7 +36,7 @@ pub fn row_sums<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
 }
 
 /// `[rows, in]` and `[in, 1]` to `[rows, 1]`.
-fn sum_of_products<B: Backend>(x: Tensor<B, 2>, column: Tensor<B, 2>) -> Tensor<B, 2> {
+fn weighted_sum<B: Backend>(x: Tensor<B, 2>, column: Tensor<B, 2>) -> Tensor<B, 2> {
     (x * column.transpose()).sum_dim(1)
 }
 
@@ -61,8 +61,8 @@ mod tests {
     }
 
     #[test]
-    fn a_product_and_a_sum_of_products_are_the_same() {
-        for multiply in [product::<Learning>, sum_of_products::<Learning>] {
+    fn a_product_and_a_weighted_sum_are_the_same() {
+        for multiply in [product::<Learning>, weighted_sum::<Learning>] {
             let (x, w) = (matrix(), column());
             let y = multiply(x.clone(), w.clone());
             assert_eq!(y.dims(), [2, 1]);

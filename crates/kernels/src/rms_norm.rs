@@ -1,6 +1,7 @@
 //! Root mean square normalisation (arXiv 1910.07467).
 
 use crate::flex::{for_each_row, in_order, ordered, to_tensor, vectorised};
+use crate::lanes::sum_of_products;
 use crate::one_column::row_sums;
 use crate::tracked::{Rule, both_tracked, learned, record};
 use burn::tensor::{Tensor, TensorData, backend::Backend};
@@ -59,20 +60,6 @@ fn normed(mut x: FlexTensor, weight: &FlexTensor, epsilon: f32) -> FlexTensor {
 #[inline(always)]
 fn scale_of(row: &[f32], epsilon: f32) -> f32 {
     (sum_of_products(row, row) / row.len() as f32 + epsilon).sqrt().recip()
-}
-
-/// In many sums side by side, since compilers do not reorder additions.
-#[inline(always)]
-pub(crate) fn sum_of_products(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0; 32];
-    let whole = a.len() - a.len() % sums.len();
-    for (a, b) in a.chunks_exact(sums.len()).zip(b.chunks_exact(sums.len())) {
-        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-            *sum += a * b;
-        }
-    }
-    let rest: f32 = a[whole..].iter().zip(&b[whole..]).map(|(a, b)| a * b).sum();
-    sums.iter().sum::<f32>() + rest
 }
 
 #[derive(Debug, Clone)]

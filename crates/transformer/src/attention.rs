@@ -236,7 +236,8 @@ impl<B: Backend> Attention<B> {
         let [rows, heads, group, queries, _] = query.dims();
         let slots = own.slots() + past.iter().map(|stretch| stretch.slots()).sum::<usize>();
         let scores = heads * group * queries.min(QUERIES_AT_ONCE) * slots;
-        let at_once = if is_flex::<B>() { (SCORES_AT_ONCE / scores.max(1)).max(1) } else { rows };
+        let at_once =
+            if is_flex::<B>() { (SCORES_AT_ONCE / scores.max(1)).max(1) } else { rows.max(1) };
         let starts = (0..rows).step_by(at_once);
         let parts: Vec<Tensor<B, 5>> = starts
             .map(|row| {
