@@ -5,6 +5,10 @@ use std::error::Error;
 use std::ffi::OsString;
 use std::process::Command;
 
+/// That of the program `rlaif`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// The devices that this program was built for.

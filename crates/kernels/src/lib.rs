@@ -12,29 +12,33 @@
     reason = "what is not inlined is compiled for the oldest processor, not for the one it runs on"
 )]
 
+mod activation;
 mod adamw;
 mod attend_step;
+mod causal_attention;
 mod exp;
 mod flex;
-mod gated;
 mod lanes;
-mod log_sum_exp;
+mod layer_norm;
 mod masked_softmax;
 mod one_column;
 mod project;
 mod rms_norm;
 mod rotate;
+mod token_log_probs;
 mod tracked;
 mod write_rows;
 
+pub use activation::{Activation, activate, gated};
 pub use adamw::{AdamW, Moving};
 pub use attend_step::attend_step;
+pub use causal_attention::{Heads, causal_attention};
 pub use flex::is_flex;
-pub use gated::silu_mul;
-pub use log_sum_exp::log_sum_exp;
+pub use layer_norm::layer_norm;
 pub use masked_softmax::{Stretch, Visibility, masked_softmax};
 pub use one_column::{product, row_sums};
 pub use project::{project, project_transposed};
 pub use rms_norm::rms_norm;
 pub use rotate::{Angles, rotate};
+pub use token_log_probs::{Target, token_log_probs};
 pub use write_rows::{Place, move_row, write_rows};

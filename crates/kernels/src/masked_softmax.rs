@@ -1,9 +1,8 @@
 //! Attention weights: a softmax over the tokens that a query may look at.
 
 use crate::exp::exp;
-use crate::flex::{for_each_row, in_order, ordered, to_tensor, vectorised};
-use crate::lanes::{maximum, sum, sum_of_products};
-use crate::tracked::{Rule, learned, record, take, tracked};
+use crate::flex::{in_order, to_tensor, vectorised};
+use crate::lanes::{maximum, sum};
 use burn::tensor::{Tensor, TensorData, activation, backend::Backend};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
@@ -58,6 +57,11 @@ impl<B: Backend> Visibility<B> {
     /// `time` queries a row from the position `first` on, one for every row or one for all rows.
     pub fn new(first: Vec<usize>, time: usize, window: Option<usize>) -> Self {
         Self { queries: Queries { first, time, window }, masks: Mutex::default() }
+    }
+
+    /// How many tokens a query sees at most, itself among them.
+    pub fn window(&self) -> Option<usize> {
+        self.queries.window
     }
 
     /// The slots, of `slots` from position 0 on, that the first query of row `row` sees.
@@ -134,13 +138,6 @@ pub fn masked_softmax<B: Backend>(
     visible: &Visibility<B>,
     from: usize,
 ) -> Vec<Tensor<B, 5>> {
-    let mut stretches = stretches;
-    if stretches.len() == 1 {
-        match learning(stretches.remove(0), visible, from) {
-            Ok(weights) => return vec![weights],
-            Err(stretch) => stretches.push(stretch),
-        }
-    }
     let mut held = Vec::with_capacity(stretches.len());
     let mut refused = Vec::new();
     for Stretch { scores, start } in stretches {
@@ -156,50 +153,6 @@ pub fn masked_softmax<B: Backend>(
     }
     // A backend holds all of its tensors alike.
     of_primitives(refused, visible, from)
-}
-
-/// Of one stretch, if automatic differentiation on flex holds its scores.
-fn learning<B: Backend>(
-    Stretch { scores, start }: Stretch<B>,
-    visible: &Visibility<B>,
-    from: usize,
-) -> Result<Tensor<B, 5>, Stretch<B>> {
-    let shape = scores.dims();
-    let mut scores = match tracked(scores) {
-        Ok(scores) => scores,
-        Err(scores) => return Err(Stretch { scores, start }),
-    };
-    let mut held = [Held { scores: ordered(take(&mut scores)), start, shape }];
-    in_place(&mut held, &visible.queries, from);
-    let [Held { scores: weights, .. }] = held;
-    let rule = |weights: &FlexTensor| Softmax { weights: weights.clone() };
-    Ok(learned(record([&scores], weights, rule)))
-}
-
-#[derive(Debug, Clone)]
-struct Softmax {
-    weights: FlexTensor,
-}
-
-impl Rule<1> for Softmax {
-    /// `w (g - sum(w g))`.
-    fn gradients(self, mut gradient: FlexTensor) -> [FlexTensor; 1] {
-        let width = self.weights.layout().shape()[4];
-        let weights: &[f32] = self.weights.storage();
-        for_each_row(
-            gradient.storage_mut(),
-            width,
-            #[inline(always)]
-            |index, row| {
-                let weights = &weights[index * width..][..row.len()];
-                let mean = sum_of_products(row, weights);
-                for (gradient, weight) in row.iter_mut().zip(weights) {
-                    *gradient = weight * (*gradient - mean);
-                }
-            },
-        );
-        [gradient]
-    }
 }
 
 struct Held {
@@ -320,8 +273,7 @@ fn of_primitives<B: Backend>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tracked::tests::{Fused, Primitives, distance, numbers, wave};
-    use burn::tensor::backend::AutodiffBackend;
+    use crate::tracked::tests::Primitives;
     use burn_flex::{Flex, FlexDevice};
     use proptest::prelude::*;
 
@@ -410,30 +362,7 @@ mod tests {
             })
     }
 
-    /// Of one stretch, with the queries from its first slot on.
-    fn learned_numbers<B: AutodiffBackend<Device = FlexDevice>>(case: &Case) -> [Vec<f32>; 2] {
-        let &Case { rows, heads, group, time, window, .. } = case;
-        let shape = [rows, heads, group, time, time];
-        let visible = Visibility::<B>::new(vec![0], time, window);
-        let scores = wave::<B, 5>(shape, 0.37, 8.0).require_grad();
-        let stretch = Stretch { scores: scores.clone(), start: 0 };
-        let weights = masked_softmax(vec![stretch], &visible, 0).remove(0);
-        let gradients = (weights.clone() * wave::<B, 5>(shape, 0.7, 1.0)).sum().backward();
-        [numbers(weights), numbers(scores.grad(&gradients).unwrap())]
-    }
-
     proptest! {
-        #[test]
-        fn gradients_agree_with_those_of_primitives(case in case()) {
-            let found = learned_numbers::<Fused>(&case);
-            let expected = learned_numbers::<Primitives>(&case);
-            for (found, expected) in found.iter().zip(&expected) {
-                let largest = expected.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
-                // Of a single visible slot, the gradient is nothing but rounding.
-                prop_assert!(largest < 1e-6 || distance(found, expected) < 1e-5);
-            }
-        }
-
         #[test]
         fn both_roads_agree(case in case()) {
             let found = weights::<Flex>(&case, &FlexDevice);

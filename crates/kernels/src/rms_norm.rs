@@ -71,7 +71,7 @@ struct RmsNorm {
 
 impl Rule<2> for RmsNorm {
     /// With `r = 1 / sqrt(mean(x^2) + epsilon)`: `r (w g - x r^2 mean(w g x))` and the sum of `g x r` over positions.
-    fn gradients(self, mut gradient: FlexTensor) -> [FlexTensor; 2] {
+    fn gradients(self, mut gradient: FlexTensor, _: [bool; 2]) -> [Option<FlexTensor>; 2] {
         let (weights, xs): (&[f32], &[f32]) = (self.weight.storage(), self.x.storage());
         let width = weights.len();
         let chunk = (CHUNK / width.max(1)).max(1) * width.max(1);
@@ -96,7 +96,7 @@ impl Rule<2> for RmsNorm {
         for sums in sums {
             of_weight.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);
         }
-        [gradient, FlexTensor::from_data(TensorData::new(of_weight, [width]))]
+        [Some(gradient), Some(FlexTensor::from_data(TensorData::new(of_weight, [width])))]
     }
 }
 

@@ -160,8 +160,8 @@ struct Rotate {
 
 impl Rule<1> for Rotate {
     /// Turned back.
-    fn gradients(self, gradient: FlexTensor) -> [FlexTensor; 1] {
-        [self.turns.turn(gradient, self.scale, -1.0)]
+    fn gradients(self, gradient: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        [Some(self.turns.turn(gradient, self.scale, -1.0))]
     }
 }
 

@@ -70,8 +70,9 @@ pub(crate) fn learned<B: Backend, const D: usize>(tracked: Tracked) -> Tensor<B,
 
 /// What an operation keeps for its backward pass, and what it does there.
 pub(crate) trait Rule<const N: usize>: Clone + Send + Debug + 'static {
-    /// The gradients of the operands, in their order, from that of the result, which lies in order.
-    fn gradients(self, gradient: FlexTensor) -> [FlexTensor; N];
+    /// The gradients of the operands, in their order, from that of the result, which lies in order; those of operands
+    /// that do not learn are not `wanted`, and need not be computed.
+    fn gradients(self, gradient: FlexTensor, wanted: [bool; N]) -> [Option<FlexTensor>; N];
 }
 
 #[derive(Debug)]
@@ -82,9 +83,10 @@ impl<R: Rule<N>, const N: usize> Backward<Flex, N> for Step<R> {
 
     fn backward(self, ops: Ops<R, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let gradient = ordered(gradients.consume::<Flex>(&ops.node));
-        let found = ops.state.gradients(gradient);
-        for (operand, gradient) in ops.parents.into_iter().zip(found) {
-            if let Some(operand) = operand {
+        let wanted = ops.parents.each_ref().map(Option::is_some);
+        let found = ops.state.gradients(gradient, wanted);
+        for operand in ops.parents.into_iter().zip(found) {
+            if let (Some(operand), Some(gradient)) = operand {
                 gradients.register::<Flex>(operand.id, gradient);
             }
         }

@@ -7,7 +7,10 @@ use crate::norm::Norm;
 use crate::packed::cut;
 use burn::module::Module;
 use burn::tensor::{Tensor, backend::Backend};
-use kernels::{Angles, Place, Stretch, Visibility, attend_step, is_flex, masked_softmax, rotate};
+use kernels::{
+    Angles, Heads, Place, Stretch, Visibility, attend_step, causal_attention, is_flex,
+    masked_softmax, rotate,
+};
 
 /// Queries of a row whose scores are held at the same time: few enough for most of what causal order hides not to be
 /// computed.
@@ -104,44 +107,73 @@ impl<B: Backend> Attention<B> {
         past: Past<'_, B>,
         keep: &mut dyn FnMut(KeyValue<B>),
     ) -> Tensor<B, 2> {
-        let (query, own) = self.shape(self.project(x, turns), pass);
-        let attended = self.attended(query, &own, pass, past);
-        keep(own);
+        let operands = self.project(x, turns);
+        let [_, key, value] = operands.clone();
+        let attended = if past.is_empty() {
+            let lengths = vec![pass.time; pass.rows];
+            let attended = self.causal(operands, lengths, pass);
+            attended.unwrap_or_else(|operands| self.of_primitives(operands, pass))
+        } else {
+            let [query, key, value] = operands;
+            let own = self.stored(key, value, pass);
+            merge(self.attend(self.split(query, pass), &own, pass, past), pass)
+        };
+        keep(self.stored(key, value, pass));
         self.output.forward(attended)
     }
 
-    /// Attention within rows of unequal length that lie one behind the other, one stretch of rows of equal length after
-    /// the other.
+    /// Attention within rows of unequal length that lie one behind the other.
     ///
     /// # Shapes
-    /// `[tokens, model]` to the same; `stretches` cover all tokens.
+    /// `[tokens, model]` to the same; `stretches` of rows of equal length cover all tokens.
     pub(crate) fn forward_packed(
         &self,
         x: Tensor<B, 2>,
         turns: &Turns<B>,
         stretches: &[Pass<B>],
     ) -> Tensor<B, 2> {
-        let [query, key, value] = self.project(x, turns).map(|x| cut(x, stretches).into_iter());
-        let parts =
-            query.zip(key).zip(value).zip(stretches).map(|(((query, key), value), pass)| {
-                let (query, own) = self.shape([query, key, value], pass);
-                self.attended(query, &own, pass, &[])
-            });
-        self.output.forward(Tensor::cat(parts.collect(), 0))
+        let lengths = stretches.iter().flat_map(|pass| std::iter::repeat_n(pass.time, pass.rows));
+        let operands = self.project(x, turns);
+        let attended = match stretches.first() {
+            Some(pass) => self.causal(operands, lengths.collect(), pass),
+            None => Err(operands),
+        };
+        self.output.forward(attended.unwrap_or_else(|operands| {
+            let [query, key, value] = operands.map(|x| cut(x, stretches).into_iter());
+            let parts = query.zip(key).zip(value).zip(stretches);
+            let attended = parts
+                .map(|(((query, key), value), pass)| self.of_primitives([query, key, value], pass));
+            Tensor::cat(attended.collect(), 0)
+        }))
     }
 
-    /// `[rows, key_value_heads, group, time, head_dim]` of the queries to `[rows * time, heads * head_dim]`.
-    fn attended(
+    /// Attention within rows of these lengths where it is one operation, or the operands; the window is that of `pass`.
+    fn causal(
         &self,
-        query: Tensor<B, 5>,
-        own: &KeyValue<B>,
+        operands: [Tensor<B, 2>; 3],
+        lengths: Vec<usize>,
         pass: &Pass<B>,
-        past: Past<'_, B>,
+    ) -> Result<Tensor<B, 2>, [Tensor<B, 2>; 3]> {
+        let heads = Heads {
+            key_value_heads: self.key_value_heads,
+            group: self.heads / self.key_value_heads,
+            head_dim: self.head_dim,
+        };
+        causal_attention(operands, heads, lengths, self.visible(pass).window())
+    }
+
+    /// As [`Attention::causal`], for rows of equal length.
+    fn of_primitives(
+        &self,
+        [query, key, value]: [Tensor<B, 2>; 3],
+        pass: &Pass<B>,
     ) -> Tensor<B, 2> {
-        if past.is_empty() && B::ad_enabled(&query.device()) {
-            return merge(self.attend_in_training(query, own, pass), pass);
+        let own = self.stored(key, value, pass);
+        let query = self.split(query, pass);
+        if B::ad_enabled(&query.device()) {
+            return merge(self.attend_in_training(query, &own, pass), pass);
         }
-        merge(self.attend(query, own, pass, past), pass)
+        merge(self.attend(query, &own, pass, &[]), pass)
     }
 
     /// Attention of one new token a row to that row of `cache`, which takes it up at its place.
@@ -157,8 +189,9 @@ impl<B: Backend> Attention<B> {
         places: &[Place],
         longest: usize,
     ) -> (Tensor<B, 2>, KeyValue<B>) {
-        let (query, own) = self.shape(self.project(x, turns), pass);
-        let cache = cache.write(own, places);
+        let [query, key, value] = self.project(x, turns);
+        let query = self.split(query, pass);
+        let cache = cache.write(self.stored(key, value, pass), places);
         let visible = self.visible(pass);
         let attended =
             attend_step(query, &cache.key, &cache.value, visible).unwrap_or_else(|query| {
@@ -194,15 +227,10 @@ impl<B: Backend> Attention<B> {
         [query, key, value]
     }
 
-    /// Queries ready for products, and keys and values as caches keep them.
-    fn shape(
-        &self,
-        [query, key, value]: [Tensor<B, 2>; 3],
-        pass: &Pass<B>,
-    ) -> (Tensor<B, 5>, KeyValue<B>) {
+    /// Keys and values as caches keep them.
+    fn stored(&self, key: Tensor<B, 2>, value: Tensor<B, 2>, pass: &Pass<B>) -> KeyValue<B> {
         let stored = [pass.rows, pass.time, self.key_value_heads, 1, self.head_dim];
-        let own = KeyValue { key: key.reshape(stored), value: value.reshape(stored) };
-        (self.split(query, pass), own)
+        KeyValue { key: key.reshape(stored), value: value.reshape(stored) }
     }
 
     fn norm_heads(&self, x: Tensor<B, 2>, norm: Option<&Norm<B>>) -> Tensor<B, 2> {

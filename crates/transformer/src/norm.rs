@@ -3,7 +3,7 @@
 use crate::config::{Family, ModelConfig};
 use burn::module::{Module, Param};
 use burn::tensor::{DType, FloatDType, Tensor, backend::Backend};
-use kernels::rms_norm;
+use kernels::{layer_norm, rms_norm};
 
 /// Brings every position to the same spread and scales every dimension.
 #[derive(Module, Debug)]
@@ -48,8 +48,7 @@ impl<B: Backend> Norm<B> {
         }
         let Some(bias) = &self.bias else { return rms_norm(x, weight, self.epsilon) };
         let bias = bias.val().cast(x.dtype());
-        let centred = x.clone() - x.mean_dim(1);
-        rms_norm(centred, weight, self.epsilon) + bias.unsqueeze()
+        layer_norm(x, weight, bias, self.epsilon)
     }
 }
 

@@ -3,8 +3,11 @@
 use crate::batch::{indices, select_positions};
 use crate::decoder::Decoder;
 use burn::tensor::{DType, FloatDType, Tensor, backend::Backend};
-use kernels::log_sum_exp;
+use kernels::{Target, project_transposed, row_sums};
 use std::collections::HashMap;
+
+/// Where logits are computed by primitives and nothing learns, so many exist at the same time, or those of one position.
+const LOGITS: usize = 1 << 26;
 
 /// Which predictions of a batch are asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,7 +21,7 @@ pub struct Targets {
 /// `log p(token | tokens before it)` at temperature 1 for every target.
 ///
 /// `logit(token) - logsumexp(logits)`; the logits are computed at the asked positions alone, once at each, however many
-/// tokens are asked for there.
+/// tokens are asked for there, and where nothing learns or the CPU computes, never all of them exist together.
 ///
 /// # Shapes
 /// `hidden` `[rows, time, model]` as [`Decoder::hidden`] gives it, to `[targets]`.
@@ -27,22 +30,39 @@ pub fn token_log_probs<B: Backend>(
     hidden: Tensor<B, 3>,
     targets: &Targets,
 ) -> Tensor<B, 1> {
-    let Targets { positions, tokens } = targets;
+    asked(decoder, hidden, targets, false).squeeze_dim(1)
+}
+
+/// [`token_log_probs`] and the entropy, in nats, of the distribution that each target was taken from.
+///
+/// # Shapes
+/// As for [`token_log_probs`], twice.
+pub fn token_log_probs_and_entropy<B: Backend>(
+    decoder: &Decoder<B>,
+    hidden: Tensor<B, 3>,
+    targets: &Targets,
+) -> (Tensor<B, 1>, Tensor<B, 1>) {
+    let both = asked(decoder, hidden, targets, true);
+    (both.clone().narrow(1, 0, 1).squeeze_dim(1), both.narrow(1, 1, 1).squeeze_dim(1))
+}
+
+/// `[targets, 1]`, or with the entropy `[targets, 2]`.
+fn asked<B: Backend>(
+    decoder: &Decoder<B>,
+    hidden: Tensor<B, 3>,
+    Targets { positions, tokens }: &Targets,
+    entropy: bool,
+) -> Tensor<B, 2> {
     let (distinct, places) = distinct(positions);
     let states = select_positions(hidden, &distinct);
-    let logits = decoder.logits(states.clone());
-    let log_total = log_sum_exp(widened(logits.clone()));
-    if distinct.len() == positions.len() {
-        return (chosen(decoder, states, logits, tokens) - log_total).squeeze_dim(1);
-    }
-    let places = indices(&places, &states.device());
-    let of_targets = |x: Tensor<B, 2>| x.select(0, places.clone());
-    let chosen = match logits.dtype() {
-        // Without a use for them, logits by target need not be made.
-        DType::F32 => chosen(decoder, of_targets(states), logits, tokens),
-        _ => chosen(decoder, of_targets(states), of_targets(logits), tokens),
-    };
-    (chosen - of_targets(log_total)).squeeze_dim(1)
+    let target = |(position, &token): (usize, &u32)| Target { position, token: token as usize };
+    let targets: Vec<Target> = places.into_iter().zip(tokens).map(target).collect();
+    kernels::token_log_probs(states, decoder.output_weights(), &targets, entropy).unwrap_or_else(
+        |(states, weight)| {
+            let at_once = (LOGITS / weight.dims()[0].max(1)).max(1);
+            of_primitives(states, weight, &targets, entropy, at_once)
+        },
+    )
 }
 
 /// The different positions in the order of their first appearance, and for every position its place among them.
@@ -59,41 +79,65 @@ fn distinct(positions: &[usize]) -> (Vec<usize>, Vec<usize>) {
     (distinct, places)
 }
 
-/// [`token_log_probs`] and the entropy, in nats, of the distribution that each target was taken from.
-///
-/// # Shapes
-/// As for [`token_log_probs`], twice.
-pub fn token_log_probs_and_entropy<B: Backend>(
-    decoder: &Decoder<B>,
-    hidden: Tensor<B, 3>,
-    targets: &Targets,
-) -> (Tensor<B, 1>, Tensor<B, 1>) {
-    let states = select_positions(hidden, &targets.positions);
-    let logits = decoder.logits(states.clone());
-    let wide = widened(logits.clone());
-    let log_total = log_sum_exp(wide.clone());
-    let log_prob = chosen(decoder, states, logits, &targets.tokens) - log_total.clone();
-    (log_prob.squeeze_dim(1), entropy(wide, log_total).squeeze_dim(1))
+/// As [`kernels::token_log_probs`], `at_once` positions at a time if nothing learns: what learns keeps all its logits.
+fn of_primitives<B: Backend>(
+    states: Tensor<B, 2>,
+    weight: Tensor<B, 2>,
+    targets: &[Target],
+    entropy: bool,
+    at_once: usize,
+) -> Tensor<B, 2> {
+    let [positions, _] = states.dims();
+    if B::ad_enabled(&states.device()) || positions <= at_once {
+        return of_block(states, weight, targets, entropy);
+    }
+    let mut order: Vec<usize> = (0..targets.len()).collect();
+    order.sort_by_key(|&index| targets[index].position);
+    let blocks =
+        order.chunk_by(|&a, &b| targets[a].position / at_once == targets[b].position / at_once);
+    let parts = blocks.map(|block| {
+        let first = targets[block[0]].position / at_once * at_once;
+        let own =
+            |&index: &usize| Target { position: targets[index].position - first, ..targets[index] };
+        let own: Vec<Target> = block.iter().map(own).collect();
+        let states = states.clone().narrow(0, first, at_once.min(positions - first));
+        of_block(states, weight.clone(), &own, entropy)
+    });
+    let sorted = Tensor::cat(parts.collect(), 0);
+    let mut places = vec![0; order.len()];
+    order.iter().enumerate().for_each(|(place, &index)| places[index] = place);
+    let places = indices(&places, &sorted.device());
+    sorted.select(0, places)
 }
 
-/// The logit of one token a position, `[positions, model]` to `[positions, 1]`.
-///
-/// A product with the rows of those tokens alone: gathering from the logits would cost another gradient of the size of
-/// all logits. Logits of 16 bits are rounded, and so is their sum, so there they are gathered: a probability must not come
-/// out above 1.
-fn chosen<B: Backend>(
-    decoder: &Decoder<B>,
+fn of_block<B: Backend>(
     states: Tensor<B, 2>,
-    logits: Tensor<B, 2>,
-    tokens: &[u32],
+    weight: Tensor<B, 2>,
+    targets: &[Target],
+    entropy: bool,
 ) -> Tensor<B, 2> {
-    let tokens: Vec<usize> = tokens.iter().map(|&token| token as usize).collect();
+    let [positions, _] = states.dims();
+    let logits = project_transposed(states.clone(), weight.clone());
+    let wide = widened(logits.clone());
+    let log_total = log_sum_exp(wide.clone());
+    let places: Vec<usize> = targets.iter().map(|target| target.position).collect();
+    let in_order = places.iter().copied().eq(0..positions);
+    let places = indices(&places, &states.device());
+    let of_targets = |x: Tensor<B, 2>| if in_order { x } else { x.select(0, places.clone()) };
+    let tokens: Vec<usize> = targets.iter().map(|target| target.token).collect();
     let tokens = indices(&tokens, &states.device());
-    if logits.dtype() != DType::F32 {
-        return widened(logits.gather(1, tokens.unsqueeze_dim(1)));
+    let log_prob = match logits.dtype() {
+        // A product with the rows of those tokens alone: gathering from the logits would cost another gradient of the
+        // size of all logits.
+        DType::F32 => row_sums(of_targets(states) * weight.select(0, tokens)),
+        // Logits of 16 bits are rounded, and so is their sum, so there they are gathered: a probability must not come
+        // out above 1.
+        _ => of_targets(wide.clone()).gather(1, tokens.unsqueeze_dim(1)),
+    } - of_targets(log_total.clone());
+    if !entropy {
+        return log_prob;
     }
-    let rows = decoder.output_weights().select(0, tokens);
-    (states * rows).sum_dim(1)
+    Tensor::cat(vec![log_prob, of_targets(entropy_of(wide, log_total))], 1)
 }
 
 /// Half-precision numbers as 32 bits, since sums over a vocabulary need them.
@@ -104,10 +148,17 @@ fn widened<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 2> {
     }
 }
 
+/// `log(sum(exp(x)))` of every row, `[rows, width]` to `[rows, 1]`. The maximum guards against overflow and takes no
+/// gradient.
+fn log_sum_exp<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 2> {
+    let largest = x.clone().detach().max_dim(1);
+    row_sums((x - largest.clone()).exp()).log() + largest
+}
+
 /// `-sum(p log p)` with `log p = logits - log_total`, `[positions, 1]`.
-fn entropy<B: Backend>(logits: Tensor<B, 2>, log_total: Tensor<B, 2>) -> Tensor<B, 2> {
+fn entropy_of<B: Backend>(logits: Tensor<B, 2>, log_total: Tensor<B, 2>) -> Tensor<B, 2> {
     let log_probs = logits - log_total;
-    -(log_probs.clone().exp() * log_probs).sum_dim(1)
+    -row_sums(log_probs.clone().exp() * log_probs)
 }
 
 #[cfg(test)]
@@ -128,7 +179,7 @@ mod tests {
         let logits = [[0.0, ln(3.0)], [2.0, 2.0], [100.0, 100.0]];
         let logits = Tensor::<Flex, 2>::from_data(logits, &FlexDevice);
         let uneven = ln(4.0) - 0.75 * ln(3.0);
-        assert_close(entropy(logits.clone(), log_sum_exp(logits)), &[uneven, ln(2.0), ln(2.0)]);
+        assert_close(entropy_of(logits.clone(), log_sum_exp(logits)), &[uneven, ln(2.0), ln(2.0)]);
     }
 
     #[test]
@@ -151,5 +202,22 @@ mod tests {
         let found = token_log_probs(&decoder, hidden, &targets);
         let third = table.slice([3..4, 7..8]).into_scalar();
         assert_close(found.unsqueeze_dim(1), &[expected[0], expected[2], third]);
+    }
+
+    #[test]
+    fn block_by_block_as_at_once() {
+        let wave = |shape: [usize; 2], salt: f32| {
+            let data = (0..shape[0] * shape[1]).map(|i| (i as f32 * salt).sin()).collect();
+            Tensor::<Flex, 2>::from_data(TensorData::new(data, shape), &FlexDevice)
+        };
+        let (states, weight) = (wave([7, 3], 0.7), wave([11, 3], 0.3));
+        let target = |i: usize| Target { position: i * 4 % 7, token: i * 5 % 11 };
+        let targets: Vec<Target> = (0..9).map(target).collect();
+        let of = |at_once| of_primitives(states.clone(), weight.clone(), &targets, true, at_once);
+        let expected = kernels::token_log_probs(states.clone(), weight.clone(), &targets, true);
+        let expected = expected.unwrap().into_data();
+        for at_once in [1, 3, 7] {
+            of(at_once).into_data().assert_approx_eq::<f32>(&expected, Tolerance::absolute(1e-5));
+        }
     }
 }

@@ -1,0 +1,195 @@
+//! Layer normalisation (arXiv 1607.06450).
+
+use crate::flex::{for_each_row, in_order, ordered, to_tensor, vectorised};
+use crate::lanes::{sum, sum_of_products};
+use crate::rms_norm::rms_norm;
+use crate::tracked::{Rule, Tracked, learned, record, tracked};
+use burn::tensor::{Tensor, TensorData, backend::Backend};
+use burn_flex::FlexTensor;
+use rayon::prelude::*;
+
+/// Numbers that one thread works on at a time in the backward pass; the order of sums over positions depends on it.
+const CHUNK: usize = 1 << 14;
+
+/// `(x - mean(x)) / sqrt(var(x) + epsilon) * weight + bias`.
+///
+/// # Shapes
+/// `x` `[positions, model]`, `weight` and `bias` `[model]`, to `[positions, model]`.
+pub fn layer_norm<B: Backend>(
+    x: Tensor<B, 2>,
+    weight: Tensor<B, 1>,
+    bias: Tensor<B, 1>,
+    epsilon: f64,
+) -> Tensor<B, 2> {
+    #[allow(clippy::cast_possible_truncation, reason = "the numbers have 32 bits too")]
+    let small = epsilon as f32;
+    if let (Ok(x), Ok(weight), Ok(bias)) =
+        (tracked(x.clone()), tracked(weight.clone()), tracked(bias.clone()))
+    {
+        return learned(recorded(&x, &weight, &bias, small));
+    }
+    if let (Ok(x), Ok(weight), Ok(bias)) =
+        (in_order(x.clone()), in_order(weight.clone()), in_order(bias.clone()))
+    {
+        return to_tensor(normed(x, &weight, &bias, small));
+    }
+    let centred = x.clone() - x.mean_dim(1);
+    rms_norm(centred, weight, epsilon) + bias.unsqueeze()
+}
+
+fn recorded(x: &Tracked, weight: &Tracked, bias: &Tracked, epsilon: f32) -> Tracked {
+    let [held, weights, biases] = [x, weight, bias].map(|x| ordered(x.primitive.clone()));
+    let result = normed(held.clone(), &weights, &biases, epsilon);
+    record([x, weight, bias], result, |_| LayerNorm { x: held, weight: weights, epsilon })
+}
+
+fn normed(mut x: FlexTensor, weight: &FlexTensor, bias: &FlexTensor, epsilon: f32) -> FlexTensor {
+    let (weights, biases): (&[f32], &[f32]) = (weight.storage(), bias.storage());
+    for_each_row(
+        x.storage_mut(),
+        weights.len(),
+        #[inline(always)]
+        |_, row| {
+            standardise(row, epsilon);
+            for ((x, weight), bias) in row.iter_mut().zip(weights).zip(biases) {
+                *x = *x * weight + bias;
+            }
+        },
+    );
+    x
+}
+
+/// Brings a row to mean 0 and variance 1; gives what it was multiplied by.
+#[inline(always)]
+fn standardise(row: &mut [f32], epsilon: f32) -> f32 {
+    let count = row.len() as f32;
+    let mean = sum(row) / count;
+    row.iter_mut().for_each(|x| *x -= mean);
+    let scale = (sum_of_products(row, row) / count + epsilon).sqrt().recip();
+    row.iter_mut().for_each(|x| *x *= scale);
+    scale
+}
+
+#[derive(Debug, Clone)]
+struct LayerNorm {
+    x: FlexTensor,
+    weight: FlexTensor,
+    epsilon: f32,
+}
+
+impl Rule<3> for LayerNorm {
+    /// With the standardised `z`, what it was multiplied by `r`, and `u = w g`: `r (u - mean(u) - z mean(u z))`, and
+    /// the sums of `g z` and of `g` over positions.
+    fn gradients(self, mut gradient: FlexTensor, _: [bool; 3]) -> [Option<FlexTensor>; 3] {
+        let Self { mut x, weight, epsilon } = self;
+        let weights: &[f32] = weight.storage();
+        let width = weights.len();
+        let chunk = (CHUNK / width.max(1)).max(1) * width.max(1);
+        let gradients: &mut [f32] = gradient.storage_mut();
+        let chunks =
+            gradients.par_chunks_mut(chunk).zip(x.storage_mut::<f32>().par_chunks_mut(chunk));
+        let sums: Vec<[Vec<f32>; 2]> = chunks
+            .map(|(gradients, xs)| {
+                let mut sums = [vec![0.0; width], vec![0.0; width]];
+                let rows = gradients.chunks_exact_mut(width).zip(xs.chunks_exact_mut(width));
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        for (gradient, x) in rows {
+                            backward(gradient, x, weights, epsilon, &mut sums);
+                        }
+                    },
+                );
+                sums
+            })
+            .collect();
+        let mut totals = [vec![0.0; width], vec![0.0; width]];
+        for sums in sums {
+            for (total, sums) in totals.iter_mut().zip(sums) {
+                total.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);
+            }
+        }
+        let [of_weight, of_bias] =
+            totals.map(|total| FlexTensor::from_data(TensorData::new(total, [width])));
+        [Some(gradient), Some(of_weight), Some(of_bias)]
+    }
+}
+
+/// One position, in the place of its gradient; `x` is overwritten.
+#[inline(always)]
+fn backward(
+    gradient: &mut [f32],
+    x: &mut [f32],
+    weights: &[f32],
+    epsilon: f32,
+    [of_weight, of_bias]: &mut [Vec<f32>; 2],
+) {
+    let scale = standardise(x, epsilon);
+    let places = gradient.iter_mut().zip(&*x).zip(weights).zip(of_weight).zip(of_bias);
+    for ((((gradient, z), weight), of_weight), of_bias) in places {
+        *of_weight += *gradient * z;
+        *of_bias += *gradient;
+        *gradient *= weight;
+    }
+    let count = x.len() as f32;
+    let mean = sum(gradient) / count;
+    let along = sum_of_products(gradient, x) / count;
+    for (gradient, z) in gradient.iter_mut().zip(&*x) {
+        *gradient = scale * (*gradient - mean - z * along);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tracked::tests::{Fused, Primitives, distance, numbers, wave};
+    use burn::tensor::backend::AutodiffBackend;
+    use burn_flex::{Flex, FlexDevice};
+    use proptest::prelude::*;
+
+    fn by_hand<B: Backend<Device = FlexDevice>>() {
+        // Means 4 and 3, variances 1 and 0.
+        let x = Tensor::<B, 2>::from_data([[3.0, 5.0], [3.0, 3.0]], &FlexDevice);
+        let weight = Tensor::from_data([1.0, 2.0], &FlexDevice);
+        let bias = Tensor::from_data([0.5, 7.0], &FlexDevice);
+        let root = 1.5_f32.sqrt();
+        let found = numbers(layer_norm(x, weight, bias, 0.5));
+        for (found, expected) in found.iter().zip([0.5 - 1.0 / root, 7.0 + 2.0 / root, 0.5, 7.0]) {
+            assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+        }
+    }
+
+    #[test]
+    fn takes_off_the_mean_and_scales() {
+        by_hand::<Flex>();
+        by_hand::<Fused>();
+        by_hand::<Primitives>();
+    }
+
+    fn learned_numbers<B: AutodiffBackend<Device = FlexDevice>>(
+        shape: [usize; 2],
+    ) -> [Vec<f32>; 4] {
+        let x = wave::<B, 2>(shape, 0.37, 9.0).require_grad();
+        let weight = (wave::<B, 1>([shape[1]], 0.11, 1.0) + 0.5).detach().require_grad();
+        let bias = wave::<B, 1>([shape[1]], 0.23, 1.0).require_grad();
+        let result = layer_norm(x.clone(), weight.clone(), bias.clone(), 1e-2);
+        let gradients = (result.clone() * wave::<B, 2>(shape, 0.7, 1.0)).sum().backward();
+        let of_x = numbers(x.grad(&gradients).unwrap());
+        let of_weight = numbers(weight.grad(&gradients).unwrap());
+        [numbers(result), of_x, of_weight, numbers(bias.grad(&gradients).unwrap())]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        #[test]
+        fn agrees_with_primitives(rows in 1_usize..300, width in 2_usize..150) {
+            let found = learned_numbers::<Fused>([rows, width]);
+            let expected = learned_numbers::<Primitives>([rows, width]);
+            for (found, expected) in found.iter().zip(&expected) {
+                    // Of a few numbers, the parts of the gradient nearly cancel.
+                let allowed = if width < 8 { 1e-3 } else { 1e-4 };
+                prop_assert!(distance(found, expected) < allowed);
+            }
+        }
+    }
+}
