@@ -221,7 +221,7 @@ fn refusals_and_variety_are_counted_from_files() {
     fs::write(folder.join("r.jsonl"), replies[..2].join("\n")).unwrap();
     refused(folder, &over, &["r.jsonl", "no reply to prompt 3"]);
     fs::write(folder.join("p.csv"), table.replace("unsafe", "bad")).unwrap();
-    refused(folder, &over, &["p.csv, line 4", "`bad`"]);
+    refused(folder, &over, &["p.csv, line 4", "`label` is \"bad\""]);
 
     fs::write(folder.join("d.jsonl"), r#"{"replies": ["a b c d", "a b c d", "e"]}"#).unwrap();
     let diversity = ["eval", "diversity", "--replies", "d.jsonl"];
