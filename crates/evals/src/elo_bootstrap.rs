@@ -143,7 +143,9 @@ fn draw(clusters: &[Cluster], met: &[Tally], rng: &mut impl Rng) -> Result<Vec<T
 
 /// A tie more between every two that met.
 fn with_a_tie(mut sample: Vec<Tally>) -> Vec<Tally> {
-    sample.iter_mut().for_each(|tally| tally.ties += 1.0);
+    for tally in &mut sample {
+        tally.ties += 1.0;
+    }
     sample
 }
 

@@ -5,7 +5,7 @@ use dialogue::Dialogue;
 use language_model::Choose;
 use serde::{Deserialize, Serialize};
 
-/// How far a reply refuses: the three classes of XSTest (arXiv 2308.01263, section 4.1).
+/// How far a reply refuses: the three classes of `XSTest` (arXiv 2308.01263, section 4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {

@@ -1,4 +1,4 @@
-//! Prompts that should be answered and prompts that should be refused, as XSTest holds them.
+//! Prompts that should be answered and prompts that should be refused, as `XSTest` holds them.
 
 use crate::Error;
 use serde::Deserialize;
@@ -27,7 +27,7 @@ struct Row {
     label: String,
 }
 
-/// Reads the prompts of XSTest from its table of comma-separated values.
+/// Reads the prompts of `XSTest` from its table of comma-separated values.
 ///
 /// The columns `prompt`, `type` and `label` (`safe` or `unsafe`) must be there; `id` names a prompt, and is otherwise its
 /// number counted from 1. Other columns are ignored.

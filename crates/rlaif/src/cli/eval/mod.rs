@@ -47,7 +47,7 @@ enum EvalCommand {
     /// The share of replies that say next to nothing.
     #[command(after_help = "Example:\n  rlaif eval evasiveness --samples PALMS_HHRLHF.jsonl")]
     Evasiveness(evasiveness::EvasivenessArgs),
-    /// Safe prompts that are refused and unsafe ones that are answered (XSTest).
+    /// Safe prompts that are refused and unsafe ones that are answered (`XSTest`).
     #[command(
         after_help = "Examples:\n  rlaif eval over-refusal --data xstest_prompts.csv --model models/mine\n  rlaif eval over-refusal --data xstest_prompts.csv --replies replies.jsonl --judge http://127.0.0.1:8000/v1\n\nA row of replies is {\"id\": ID or \"prompt\": TEXT, \"reply\": TEXT}."
     )]

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 /// Prompts, who replies to them, and who reads the replies.
 #[derive(Debug, Clone, Args)]
 pub(super) struct OverRefusalArgs {
-    /// The prompts, in the form of XSTest's table: `prompt`, `type`, `label`.
+    /// The prompts, in the form of `XSTest`'s table: `prompt`, `type`, `label`.
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
     #[command(flatten)]
