@@ -217,7 +217,7 @@ fn refusals_and_variety_are_counted_from_files() {
     assert_eq!(found["kinds"][1]["full"]["value"].as_f64(), Some(0.5));
     assert!(says(folder, &over).contains("homonyms"));
     let (status, _, errors) = rlaif(folder, &over[..4]);
-    assert!(status == 2 && errors.contains("--model"), "{errors}");
+    assert!(status == 2 && errors.contains("--replies"), "{errors}");
     fs::write(folder.join("r.jsonl"), replies[..2].join("\n")).unwrap();
     refused(folder, &over, &["r.jsonl", "no reply to prompt 3"]);
     fs::write(folder.join("p.csv"), table.replace("unsafe", "bad")).unwrap();

@@ -60,26 +60,23 @@ impl RatingConfig {
         if let Some(mut saved) = saved {
             learner = learner.restored(&mut saved)?;
         }
-        let measured = |learner: &Learner<'_, B>| {
-            let ratings: Vec<f64> = held_out.iter().map(|item| item.rating).collect();
-            RatingReport::of(&learner.predictions(&held_out), &ratings, mean)
-        };
+        let mut report = None;
         let left = steps.left();
         for (step, batch) in (1..).zip(&order).filter(|(step, _)| left.contains(step)) {
             let mut metrics;
             (learner, metrics) = learner.step(batch, step, all)?;
             metrics.push(("overlong", items.overlong as f64));
             metrics.push(("shortened", items.shortened as f64));
-            if step == all
-                && let Some(report) = measured(&learner)
-            {
-                finite(STAGE, step, "held_out_squared_error", report.mean_squared_error)?;
-                metrics.extend(report.metrics());
+            if step == all {
+                let ratings: Vec<f64> = held_out.iter().map(|item| item.rating).collect();
+                report = RatingReport::of(&learner.predictions(&held_out), &ratings, mean);
+                for (name, value) in report.iter().flat_map(RatingReport::metrics) {
+                    metrics.push((name, finite(STAGE, step, name, value)?));
+                }
             }
             steps.record(step, &metrics)?;
             steps.save(step, || learner.state())?;
         }
-        let report = measured(&learner);
         steps.finish()?;
         let normalisation = Normalisation { mean: -mean, std: 1.0 };
         let mut models = learner.model.merged().scalar_models();

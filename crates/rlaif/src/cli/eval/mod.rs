@@ -11,7 +11,7 @@ mod questions;
 mod stand_ins;
 mod sycophancy;
 
-use super::{DeviceArgs, Failure, say};
+use super::{Failure, say};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::Value;
