@@ -14,9 +14,11 @@ pub(crate) enum ColumnType {
     #[default]
     Unknown,
     Boolean,
-    /// Whole numbers of 64 bits, with a sign.
+    /// Whole numbers from 0, all of which fit 64 bits with a sign too.
+    Natural,
+    /// Whole numbers of 64 bits with a sign, of which one is negative.
     Integer,
-    /// Whole numbers of which one needs all 64 bits and none is negative.
+    /// Whole numbers from 0, of which one needs all 64 bits.
     Unsigned,
     Float,
     Text,
@@ -74,30 +76,38 @@ impl ColumnType {
     }
 
     fn of_number(number: &Number) -> Self {
-        if number.is_i64() {
-            Self::Integer
-        } else if number.is_u64() {
-            Self::Unsigned
-        } else {
-            Self::Float
+        match (number.is_i64(), number.is_u64()) {
+            (true, true) => Self::Natural,
+            (true, false) => Self::Integer,
+            (false, true) => Self::Unsigned,
+            (false, false) => Self::Float,
         }
     }
 
+    /// The type that holds all values of two.
     fn common(&self, other: &Self) -> Option<Self> {
         match (self, other) {
             (same, again) if same == again => Some(same.clone()),
-            (Self::Unknown, other) => Some(other.clone()),
-            (Self::Integer, Self::Float) | (Self::Float, Self::Integer) => Some(Self::Float),
+            (Self::Unknown, wider) => Some(wider.clone()),
+            (Self::Natural, wider) | (wider, Self::Natural) if wider.is_number() => {
+                Some(wider.clone())
+            }
+            (Self::Float, whole) | (whole, Self::Float) if whole.is_number() => Some(Self::Float),
             _ => None,
         }
+    }
+
+    fn is_number(&self) -> bool {
+        matches!(self, Self::Natural | Self::Integer | Self::Unsigned | Self::Float)
     }
 
     fn describe(&self) -> &'static str {
         match self {
             Self::Unknown => "null",
             Self::Boolean => "a boolean",
-            Self::Integer => "a whole number",
-            Self::Unsigned => "a whole number above all that have a sign",
+            Self::Natural => "a whole number",
+            Self::Integer => "a whole number below 0",
+            Self::Unsigned => "a whole number above 2^63",
             Self::Float => "a number",
             Self::Text => "a text",
             Self::List(_) => "a list",
@@ -121,7 +131,7 @@ impl ColumnType {
             // A column of nulls is one of texts to which none has come yet.
             Self::Unknown | Self::Text => DataType::Utf8,
             Self::Boolean => DataType::Boolean,
-            Self::Integer => DataType::Int64,
+            Self::Natural | Self::Integer => DataType::Int64,
             Self::Unsigned => DataType::UInt64,
             Self::Float => DataType::Float64,
             Self::List(inner) => {
@@ -173,10 +183,19 @@ mod tests {
             Field::new("c", DataType::List(Arc::new(element)), true),
         ]);
         assert_eq!(found, expected);
-        assert_eq!(
-            schema(&[json!({"a": u64::MAX})]).unwrap().field(0).data_type(),
-            &DataType::UInt64
-        );
+    }
+
+    #[test]
+    fn numbers_are_of_the_narrowest_type_that_holds_all() {
+        for (values, expected) in [
+            (vec![json!(1), json!(2)], DataType::Int64),
+            (vec![json!(1), json!(-1), json!(2)], DataType::Int64),
+            (vec![json!(1), json!(u64::MAX), json!(2)], DataType::UInt64),
+            (vec![json!(-1), json!(0.5), json!(1)], DataType::Float64),
+        ] {
+            let rows: Vec<Value> = values.iter().map(|value| json!({"a": value})).collect();
+            assert_eq!(schema(&rows).unwrap().field(0).data_type(), &expected, "{values:?}");
+        }
     }
 
     #[test]
@@ -185,7 +204,11 @@ mod tests {
             (json!({"a": {"b": 1}}), json!({"a": {"b": "x"}}), "`a.b` is a text there and a whole"),
             (json!({"a": [1]}), json!({"a": {}}), "`a` is an object there and a list"),
             (json!({"a": 1}), json!({"a": [1]}), "`a` is a list there and a whole number"),
-            (json!({"a": -1}), json!({"a": u64::MAX}), "a whole number above"),
+            (
+                json!({"a": -1}),
+                json!({"a": u64::MAX}),
+                "a whole number above 2^63 there and a whole number below 0",
+            ),
             (json!({"a": {}}), json!({"a": {}}), "`a` is an object without fields"),
             (json!(1), json!(2), "no objects"),
         ] {

@@ -73,9 +73,9 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    fn file(folder: &Path) -> PathBuf {
+    fn file(folder: &Path, prompts: [&str; 3]) -> PathBuf {
         let path = folder.join("rows.parquet");
-        let rows = ["a", "b", " "].map(|prompt| Ok(json!({"prompt": prompt, "n": 1})));
+        let rows = prompts.map(|prompt| Ok(json!({"prompt": prompt, "n": 1})));
         write_rows(&path, rows).unwrap();
         path
     }
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn a_bad_row_is_named_by_file_row_and_field() {
         let folder = tempfile::tempdir().unwrap();
-        let message = read_prompts(file(folder.path())).unwrap_err().to_string();
+        let message = read_prompts(file(folder.path(), ["a", "b", " "])).unwrap_err().to_string();
         assert!(message.contains("rows.parquet, row 3: `prompt` is blank"), "{message}");
     }
 
@@ -101,7 +101,8 @@ mod tests {
         #[test]
         fn damage_is_an_error_or_unseen(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
             let folder = tempfile::tempdir().unwrap();
-            let path = file(folder.path());
+            let path = file(folder.path(), ["a", "b", "c"]);
+            prop_assert_eq!(read_prompts(&path).unwrap().dialogues.len(), 3);
             let mut bytes = std::fs::read(&path).unwrap();
             let at = at.index(bytes.len());
             std::fs::write(&path, &bytes[..at]).unwrap();
