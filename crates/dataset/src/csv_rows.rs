@@ -1,6 +1,7 @@
 //! Rows of comma-separated values.
 
-use crate::lines::{Bytes, open};
+use crate::lines::open;
+use crate::numbered::Numbered;
 use crate::source::{Found, Unreadable};
 use crate::{Error, Place};
 use csv::{ByteRecord, ReaderBuilder};
@@ -15,15 +16,17 @@ use std::path::{Path, PathBuf};
 /// that is missing.
 pub(crate) struct CsvRows {
     path: PathBuf,
-    reader: csv::Reader<Bytes>,
+    reader: csv::Reader<Numbered>,
     names: Vec<String>,
     record: ByteRecord,
 }
 
 impl CsvRows {
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
-        let mut reader =
-            ReaderBuilder::new().has_headers(false).flexible(true).from_reader(open(path)?);
+        let mut reader = ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .from_reader(Numbered::new(open(path)?));
         let mut header = ByteRecord::new();
         reader.read_byte_record(&mut header).map_err(|error| read_error(path, 1, error))?;
         let refused = |problem: String| Error::CsvHeader { path: path.to_owned(), problem };
@@ -69,7 +72,6 @@ fn value(text: &str) -> Value {
 }
 
 fn read_error(path: &Path, line: usize, error: csv::Error) -> Error {
-    let line = error.position().and_then(|at| usize::try_from(at.line()).ok()).unwrap_or(line);
     let source = match error.into_kind() {
         csv::ErrorKind::Io(source) => source,
         other => IoError::new(ErrorKind::InvalidData, format!("{other:?}")),
@@ -81,14 +83,12 @@ impl Iterator for CsvRows {
     type Item = Result<Found, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let line = usize::try_from(self.reader.position().line()).unwrap_or(usize::MAX);
-        match self.reader.read_byte_record(&mut self.record) {
+        let offset = self.reader.position().byte();
+        let read = self.reader.read_byte_record(&mut self.record);
+        let line = self.reader.get_mut().line_from(offset);
+        match read {
             Ok(false) => None,
-            Ok(true) => {
-                let at = self.record.position().map(csv::Position::line);
-                let line = at.and_then(|line| usize::try_from(line).ok()).unwrap_or(line);
-                Some(Ok(Found { place: Place::Line(line), content: self.content() }))
-            }
+            Ok(true) => Some(Ok(Found { place: Place::Line(line), content: self.content() })),
             Err(error) => Some(Err(read_error(&self.path, line, error))),
         }
     }
@@ -119,12 +119,16 @@ mod tests {
             "\u{feff}prompt,n\r\n",
             "\"two\nlines, \"\"quoted\"\"\",3\r\n",
             "\"[{\"\"role\"\": \"\"user\"\"}]\",\r\n",
+            "\r\n",
             "[not json,x\n",
+            "\n",
+            "a,b",
         );
         let expected = [
             (Place::Line(2), Ok(json!({"prompt": "two\nlines, \"quoted\"", "n": "3"}))),
             (Place::Line(4), Ok(json!({"prompt": [{"role": "user"}]}))),
-            (Place::Line(5), Ok(json!({"prompt": "[not json", "n": "x"}))),
+            (Place::Line(6), Ok(json!({"prompt": "[not json", "n": "x"}))),
+            (Place::Line(8), Ok(json!({"prompt": "a", "n": "b"}))),
         ];
         assert_eq!(read(text.as_bytes()).unwrap(), expected);
         assert_eq!(read(b"").unwrap(), []);

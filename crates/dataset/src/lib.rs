@@ -33,6 +33,7 @@ mod json_rows;
 mod jsonl;
 mod lines;
 mod mixture;
+mod numbered;
 #[cfg(feature = "parquet")]
 mod parquet_columns;
 #[cfg(feature = "parquet")]
