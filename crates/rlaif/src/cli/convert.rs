@@ -86,7 +86,7 @@ pub(super) fn convert(args: &ConvertArgs) -> Result<(), Failure> {
         .map(|index| Reading { columns: columns.clone(), rejects: args.rejects(output, index) })
         .collect();
     let parts = inputs.iter().zip(&readings).zip(weights);
-    let part = |((input, reading), weight): ((&'_ PathBuf, &'_ Reading), f64)| {
+    let part = |((input, reading), weight): ((&PathBuf, &Reading), f64)| {
         let (input, reading, kind) = (input.clone(), reading.clone(), args.kind);
         Part::new(weight, move || rows(kind, &input, &reading))
     };
@@ -116,13 +116,13 @@ fn rows(
     reading: &Reading,
 ) -> Result<Stream<'static, Converted>, Error> {
     Ok(match kind {
-        None => Box::new(reading.values(path)?.map(|row| {
+        None => Box::new(reading.values(path)?.map(|row| -> Result<Converted, Error> {
             let row = row?;
             Ok(Converted { id: content_id(&row), row })
         })),
         Some(Kind::Preference) => {
             let path_of_error = path.to_owned();
-            Box::new(reading.preferences(path)?.map(move |row| {
+            Box::new(reading.preferences(path)?.map(move |row| -> Result<Converted, Error> {
                 let row = row?;
                 let id = row.prompt.id();
                 let row = serde_json::to_value(row);
@@ -172,7 +172,8 @@ impl ConvertArgs {
         }
         for text in &self.shares {
             let (name, share) = pair("--shares", text)?;
-            let share = share.parse().map_err(|_| format!("--shares: {share:?} is no number"))?;
+            let share =
+                share.parse::<f64>().map_err(|_| format!("--shares: {share:?} is no number"))?;
             splits.shares.insert(name.to_owned(), share);
         }
         splits.validate()?;
@@ -182,7 +183,7 @@ impl ConvertArgs {
                 format!("--split: no part is {part:?}; there are {}", names.join(", ")).into()
             );
         }
-        Ok(Some((splits, part)))
+        Ok(Some((splits, part.as_str())))
     }
 
     /// Where the bad rows of an input go; the first of several has the name itself.
