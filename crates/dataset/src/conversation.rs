@@ -2,23 +2,24 @@
 
 use dialogue::{Dialogue, Role};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// What is wrong with a row.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Problem {
-    pub(crate) field: &'static str,
+    /// The field in backquotes, or `the row`.
+    pub(crate) field: String,
     pub(crate) text: String,
 }
 
 impl Problem {
-    pub(crate) fn new(field: &'static str, text: impl Into<String>) -> Self {
-        Self { field, text: text.into() }
+    pub(crate) fn new(field: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { field: field.into(), text: text.into() }
     }
 }
 
 /// A dialogue from a list of messages, a transcript, or any other text, which is one user turn.
-pub(crate) fn dialogue(field: &'static str, value: &Value) -> Result<Dialogue, Problem> {
+pub(crate) fn dialogue(field: &str, value: &Value) -> Result<Dialogue, Problem> {
     match value {
         Value::String(text) if text.trim().is_empty() => Err(Problem::new(field, "is blank")),
         Value::String(text) if text.starts_with("\n\nHuman:") => transcript(field, text),
@@ -29,7 +30,7 @@ pub(crate) fn dialogue(field: &'static str, value: &Value) -> Result<Dialogue, P
 }
 
 /// A dialogue from a list of messages or a transcript.
-pub(crate) fn whole_dialogue(field: &'static str, value: &Value) -> Result<Dialogue, Problem> {
+pub(crate) fn whole_dialogue(field: &str, value: &Value) -> Result<Dialogue, Problem> {
     match value {
         Value::String(text) => transcript(field, text),
         Value::Array(_) => messages(field, value),
@@ -40,7 +41,7 @@ pub(crate) fn whole_dialogue(field: &'static str, value: &Value) -> Result<Dialo
 /// A dialogue without its closing assistant turns, if a user turn that says something stands before them.
 ///
 /// hh-rlhf holds a few replies that are two turns of the assistant.
-pub(crate) fn prompt(field: &'static str, mut dialogue: Dialogue) -> Result<Dialogue, Problem> {
+pub(crate) fn prompt(field: &str, mut dialogue: Dialogue) -> Result<Dialogue, Problem> {
     while dialogue.ends_with_assistant() {
         dialogue.messages.pop();
     }
@@ -56,13 +57,6 @@ pub(crate) fn prompt(field: &'static str, mut dialogue: Dialogue) -> Result<Dial
     }
 }
 
-/// The problem of a row that has none of the fields it could have.
-pub(crate) fn lacking(field: &'static str, row: &Map<String, Value>) -> Problem {
-    let names: Vec<String> = row.keys().map(|name| format!("`{name}`")).collect();
-    let found = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
-    Problem::new(field, format!("is missing and the row has {found}"))
-}
-
 /// What a JSON value is called in a message.
 pub(crate) fn kind(value: &Value) -> &'static str {
     match value {
@@ -75,16 +69,28 @@ pub(crate) fn kind(value: &Value) -> &'static str {
     }
 }
 
-pub(crate) fn wrong_type(field: &'static str, value: &Value) -> Problem {
+/// A reply that stands apart from its prompt.
+pub(crate) fn reply(field: &str, value: &Value) -> Result<String, Problem> {
+    match value {
+        Value::String(text) => Ok(text.trim().to_owned()),
+        Value::Array(_) => match whole_dialogue(field, value)?.messages.as_slice() {
+            [only] if only.role == Role::Assistant => Ok(only.content.clone()),
+            _ => Err(Problem::new(field, "must hold one assistant message beside `prompt`")),
+        },
+        _ => Err(wrong_type(field, value)),
+    }
+}
+
+fn wrong_type(field: &str, value: &Value) -> Problem {
     Problem::new(field, format!("is {}, expected a text or a list of messages", kind(value)))
 }
 
-fn transcript(field: &'static str, text: &str) -> Result<Dialogue, Problem> {
+fn transcript(field: &str, text: &str) -> Result<Dialogue, Problem> {
     Dialogue::from_transcript(text)
         .map_err(|error| Problem::new(field, format!("is not a transcript: {error}")))
 }
 
-fn messages(field: &'static str, value: &Value) -> Result<Dialogue, Problem> {
+fn messages(field: &str, value: &Value) -> Result<Dialogue, Problem> {
     Dialogue::deserialize(value).map_err(|error| {
         let expected = "a list of messages with `role` and `content`";
         Problem::new(field, format!("is not {expected}: {error}"))

@@ -17,7 +17,7 @@ pub fn read_jsonl<T: DeserializeOwned>(path: impl AsRef<Path>) -> Result<Vec<T>,
     Lines::open(path)?
         .map(|line| {
             let line = line?;
-            serde_json::from_str(&line.text).map_err(|reason| Error::Json {
+            serde_json::from_slice(&line.bytes).map_err(|reason| Error::Json {
                 path: path.to_owned(),
                 line: line.number,
                 reason,
@@ -34,28 +34,41 @@ pub fn write_jsonl<T: Serialize>(
     path: impl AsRef<Path>,
     rows: impl IntoIterator<Item = T>,
 ) -> Result<(), Error> {
-    let path = path.as_ref();
+    write_lines(path.as_ref(), rows.into_iter().map(Ok)).map(drop)
+}
+
+/// Writes rows that may fail to come, and says how many they were.
+pub(crate) fn write_lines<T: Serialize>(
+    path: &Path,
+    rows: impl IntoIterator<Item = Result<T, Error>>,
+) -> Result<usize, Error> {
+    let mut count = 0;
     replace(path, |out| {
         if is_gz(path) {
             let mut encoder = GzEncoder::new(out, Compression::default());
-            write_rows(path, rows, &mut encoder)?;
+            count = write_to(path, rows, &mut encoder)?;
             encoder.finish().map(drop).map_err(|source| write_error(path, source))
         } else {
-            write_rows(path, rows, out)
+            count = write_to(path, rows, out)?;
+            Ok(())
         }
-    })
+    })?;
+    Ok(count)
 }
 
-fn write_rows<T: Serialize>(
+/// Writes rows to what will become `path`.
+pub(crate) fn write_to<T: Serialize>(
     path: &Path,
-    rows: impl IntoIterator<Item = T>,
+    rows: impl IntoIterator<Item = Result<T, Error>>,
     out: &mut dyn Write,
-) -> Result<(), Error> {
+) -> Result<usize, Error> {
+    let mut count = 0;
     for row in rows {
-        let line = encode(path, &row)?;
+        let line = encode(path, &row?)?;
         out.write_all(line.as_bytes()).map_err(|source| write_error(path, source))?;
+        count += 1;
     }
-    Ok(())
+    Ok(count)
 }
 
 /// One row as a line with its end.

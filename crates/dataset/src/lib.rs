@@ -1,9 +1,14 @@
 //! Datasets on disk: prompts and preferences in, JSON lines out, and a durable [`Journal`].
 //!
-//! Every file is JSON lines, one row a line; a name that ends in `.gz` means compressed. A bad row is an error that
-//! names file, line and field. What is written is either replaced at once ([`write_jsonl`], [`write_atomic`]) or
-//! appended with one durable record an item ([`Journal`]), so a killed process leaves nothing that looks whole and
-//! is not.
+//! A file is JSON lines (or one JSON list), comma-separated values or Apache Parquet, as its name says; one that ends in
+//! `.gz` is compressed. [`Reading`] says which columns hold what and what becomes of bad rows: by default the first is an
+//! error that names file, line and field. Whatever the format, rows are read and [written](write_rows) a few at a time.
+//! [`Splits`] divides rows by their content, [`Mixture`] joins files by weight.
+//!
+//! What is written is either replaced at once ([`write_rows`], [`write_jsonl`], [`write_atomic`]) or appended with one durable
+//! record an item ([`Journal`]), so a killed process leaves nothing that looks whole and is not.
+//!
+//! The feature `parquet` brings Parquet.
 //!
 //! ```
 //! # fn main() -> Result<(), dataset::Error> {
@@ -18,19 +23,50 @@
 //! ```
 
 mod atomic;
+mod columns;
 mod conversation;
+mod csv_rows;
+mod dialogues;
 mod error;
 mod journal;
+mod json_rows;
 mod jsonl;
 mod lines;
+mod mixture;
+mod numbered;
+#[cfg(feature = "parquet")]
+mod parquet_columns;
+#[cfg(feature = "parquet")]
+mod parquet_file;
+#[cfg(feature = "parquet")]
+mod parquet_rows;
+mod place;
 mod preferences;
 mod prompts;
+mod reading;
+mod red_team_attempts;
+mod rejects;
+mod row_format;
+mod rows;
+mod samples;
+mod source;
 mod split;
+mod write;
 
-pub use atomic::write_atomic;
+pub use atomic::{replace, write_atomic};
+pub use columns::ColumnMapping;
 pub use error::{Difference, Error};
 pub use journal::Journal;
 pub use jsonl::{read_jsonl, write_jsonl};
+pub use mixture::{Exhausted, Mixture, Part, Stream};
+pub use place::Place;
 pub use preferences::read_preferences;
-pub use prompts::{Prompts, read_prompts};
-pub use split::split_by_hash;
+pub use prompts::{Prompts, prompts, read_prompts};
+pub use reading::Reading;
+pub use red_team_attempts::RedTeamAttempt;
+pub use rejects::{Rejected, Rejects};
+pub use row_format::RowFormat;
+pub use rows::Rows;
+pub use samples::{Samples, ScoredReply};
+pub use split::{Splits, content_id, split_by_hash};
+pub use write::write_rows;

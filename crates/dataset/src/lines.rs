@@ -3,37 +3,77 @@
 use crate::Error;
 use flate2::read::MultiGzDecoder;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Error as IoError, ErrorKind};
+use std::io::{BufRead, BufReader, Result as IoResult};
 use std::path::{Path, PathBuf};
 
-/// The lines of a file that are not blank, numbered from 1, without their ends.
+/// The bytes of a file, unpacked if its name says that they are packed.
+pub(crate) type Bytes = Box<dyn BufRead + Send>;
+
+/// What some editors put before a text.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The lines of a file that are not blank, numbered from 1.
 pub(crate) struct Lines {
     path: PathBuf,
-    reader: Box<dyn BufRead>,
+    bytes: Bytes,
     number: usize,
 }
 
-/// One line.
+/// One line, with its end.
 pub(crate) struct Line {
     pub(crate) number: usize,
-    pub(crate) text: String,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Lines {
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
-        let path = path.to_owned();
-        let reader: Box<dyn BufRead> = match File::open(&path) {
-            Ok(file) if is_gz(&path) => Box::new(BufReader::new(MultiGzDecoder::new(file))),
-            Ok(file) => Box::new(BufReader::new(file)),
-            Err(source) => return Err(Error::Open { path, source }),
-        };
-        Ok(Self { path, reader, number: 0 })
+        Ok(Self::from_bytes(path, open(path)?, 0))
     }
+
+    /// The lines of what is left of a file, of which `skipped` lines are read.
+    pub(crate) fn from_bytes(path: &Path, bytes: Bytes, skipped: usize) -> Self {
+        Self { path: path.to_owned(), bytes, number: skipped }
+    }
+}
+
+/// Opens a file to be read from its start, without a byte order mark.
+pub(crate) fn open(path: &Path) -> Result<Bytes, Error> {
+    let failed = |source| Error::Open { path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed)?;
+    let mut bytes: Bytes = if is_gz(path) {
+        Box::new(BufReader::new(MultiGzDecoder::new(file)))
+    } else {
+        Box::new(BufReader::new(file))
+    };
+    // What is wrong with the first bytes is told by whoever reads on.
+    if bytes.fill_buf().is_ok_and(|start| start.starts_with(BYTE_ORDER_MARK)) {
+        bytes.consume(BYTE_ORDER_MARK.len());
+    }
+    Ok(bytes)
 }
 
 /// Whether the name says that the file is compressed.
 pub(crate) fn is_gz(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"))
+}
+
+/// Skips white space; gives the byte that follows, if any does, and the number of line ends skipped.
+pub(crate) fn skip_white_space(bytes: &mut dyn BufRead) -> IoResult<(Option<u8>, usize)> {
+    let mut ends = 0;
+    loop {
+        let start = bytes.fill_buf()?;
+        if start.is_empty() {
+            return Ok((None, ends));
+        }
+        let white = start.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        // As many pieces as line ends and one more.
+        ends += start[..white].split(|&byte| byte == b'\n').count() - 1;
+        let next = start.get(white).copied();
+        bytes.consume(white);
+        if next.is_some() {
+            return Ok((next, ends));
+        }
+    }
 }
 
 impl Iterator for Lines {
@@ -42,19 +82,15 @@ impl Iterator for Lines {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             self.number += 1;
-            let failed = |source| {
-                Some(Err(Error::Read { path: self.path.clone(), line: self.number, source }))
-            };
             let mut bytes = Vec::new();
-            match self.reader.read_until(b'\n', &mut bytes) {
+            match self.bytes.read_until(b'\n', &mut bytes) {
                 Ok(0) => return None,
-                Ok(_) => {}
-                Err(source) => return failed(source),
-            }
-            match String::from_utf8(bytes) {
-                Ok(text) if text.trim().is_empty() => {}
-                Ok(text) => return Some(Ok(Line { number: self.number, text })),
-                Err(error) => return failed(IoError::new(ErrorKind::InvalidData, error)),
+                Ok(_) if bytes.trim_ascii().is_empty() => {}
+                Ok(_) => return Some(Ok(Line { number: self.number, bytes })),
+                Err(source) => {
+                    let (path, line) = (self.path.clone(), self.number);
+                    return Some(Err(Error::Read { path, line, source }));
+                }
             }
         }
     }
@@ -76,15 +112,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
         std::fs::write(&path, bytes).unwrap();
-        Lines::open(&path)?
-            .map(|line| line.map(|line| (line.number, line.text.trim().to_owned())))
-            .collect()
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().trim().to_owned();
+        Lines::open(&path)?.map(|line| line.map(|line| (line.number, text(line.bytes)))).collect()
     }
 
     #[test]
     fn counts_blank_lines_but_skips_them() {
         let expected = [(1, "a".to_owned()), (3, "b".to_owned())];
         assert_eq!(read("x.jsonl", b"a\r\n \nb").unwrap(), expected);
+        assert_eq!(read("x.jsonl", b"\xef\xbb\xbfa\n\nb").unwrap(), expected);
         assert_eq!(read("x.jsonl.gz", &compressed("a\n\nb\n")).unwrap(), expected);
     }
 
@@ -96,10 +132,16 @@ mod tests {
 
     #[test]
     fn names_the_line_that_cannot_be_read() {
-        let message = read("x.jsonl", b"a\n\xff\n").unwrap_err().to_string();
-        assert!(message.contains("x.jsonl at line 2"), "{message}");
         let whole = compressed("a\nb\n");
         let message = read("x.gz", &whole[..whole.len() - 4]).unwrap_err().to_string();
         assert!(message.contains("x.gz at line 3"), "{message}");
+    }
+
+    #[test]
+    fn white_space_is_skipped_and_its_lines_are_counted() {
+        let skipped = |text: &str| skip_white_space(&mut text.as_bytes()).unwrap();
+        assert_eq!(skipped(" \r\n\t\n [1]"), (Some(b'['), 2));
+        assert_eq!(skipped("\n "), (None, 1));
+        assert_eq!(skipped("x\n"), (Some(b'x'), 0));
     }
 }

@@ -1,90 +1,105 @@
 //! Judged pairs of replies.
 
-use crate::Error;
-use crate::conversation::{Problem, dialogue, kind, lacking, prompt, whole_dialogue, wrong_type};
-use crate::prompts::read_rows;
+use crate::columns::ColumnMapping;
+use crate::conversation::{Problem, dialogue, kind, prompt, reply, whole_dialogue};
+use crate::row_format::{Column, RowFormat};
+use crate::{Error, Reading};
 use dialogue::{Comparison, Dialogue, Preference, Role};
 use serde_json::{Map, Value};
 use std::path::Path;
 
-const ACCEPTED: &str = concat!(
+pub(crate) const ACCEPTED: &str = concat!(
     r#"{"prompt": "text" or [messages], "chosen": reply, "rejected": reply, "probability": number} "#,
     r#"with replies as text or a list of one assistant message, or {"chosen": dialogue, "rejected": dialogue} "#,
     r#"with dialogues as "\n\nHuman: ...\n\nAssistant: ..." or [messages]"#,
 );
 
-/// Reads preferences from a JSONL or `.jsonl.gz` file.
+/// Reads preferences from a file of any format that [`Reading`] knows.
 ///
 /// | row | meaning |
 /// |---|---|
 /// | `{"prompt": …, "chosen": …, "rejected": …}` | prompt and two replies, each as text or messages, as in TRL |
 /// | `{"chosen": …, "rejected": …}` | two dialogues that differ in the last assistant turn, as in hh-rlhf |
 ///
+/// Beside a prompt two lists of messages may also be the whole dialogues, which then begin with what the prompt ends in.
 /// `probability`, that `chosen` is better, is 1 where it is missing; below 0.5 the replies change places.
 ///
 /// # Errors
-/// [`Error::Open`], [`Error::Read`], [`Error::Json`], [`Error::Row`] for the first row of another shape, or
-/// [`Error::Empty`].
+/// [`Error::Open`], [`Error::Read`], [`Error::ReadParquet`], [`Error::CsvHeader`], [`Error::Row`] for the first row of another
+/// shape, or [`Error::Empty`].
 pub fn read_preferences(path: impl AsRef<Path>) -> Result<Vec<Preference>, Error> {
-    read_rows(path.as_ref(), ACCEPTED, read_preference)
+    Reading::default().preferences(path)?.collect()
 }
 
-fn read_preference(row: &Value) -> Result<Preference, Problem> {
+pub(crate) fn read(columns: &ColumnMapping, row: &Value) -> Result<Preference, Problem> {
     let Value::Object(fields) = row else {
         return Err(Problem::new("the row", format!("is {}", kind(row))));
     };
-    let chosen = fields.get("chosen").ok_or_else(|| lacking("`chosen`", fields))?;
-    let rejected = fields.get("rejected").ok_or_else(|| lacking("`rejected`", fields))?;
-    let comparison = match fields.get("prompt") {
-        Some(asked) => Comparison {
-            prompt: prompt("`prompt`", dialogue("`prompt`", asked)?)?,
-            replies: [reply("`chosen`", chosen)?, reply("`rejected`", rejected)?],
-        },
-        None => {
-            split(whole_dialogue("`chosen`", chosen)?, whole_dialogue("`rejected`", rejected)?)?
-        }
+    let comparison = comparison(columns, fields)?;
+    Ok(Preference::from_comparison(comparison, probability(columns, fields)?))
+}
+
+/// The two replies of a row, `chosen` first.
+pub(crate) fn comparison(
+    columns: &ColumnMapping,
+    fields: &Map<String, Value>,
+) -> Result<Comparison, Problem> {
+    let formats = [RowFormat::Preference, RowFormat::HhRlhf];
+    let format = columns.recognise(fields, &formats, Column::Chosen)?;
+    let asked = columns.find(fields, Column::Prompt).filter(|_| format != RowFormat::HhRlhf);
+    let chosen = columns.get(fields, Column::Chosen)?;
+    let rejected = columns.get(fields, Column::Rejected)?;
+    let whole = |(name, value): &(String, &Value)| whole_dialogue(name, value);
+    let names = [&*chosen.0, &*rejected.0];
+    let Some((name, asked)) = asked else {
+        return split(names, whole(&chosen)?, whole(&rejected)?);
     };
-    Ok(Preference::from_comparison(comparison, probability(fields)?))
-}
-
-fn probability(fields: &Map<String, Value>) -> Result<f64, Problem> {
-    let Some(value) = fields.get("probability") else { return Ok(1.0) };
-    value.as_f64().filter(|probability| (0.0..=1.0).contains(probability)).ok_or_else(|| {
-        Problem::new("`probability`", format!("is {value}, expected a number from 0 to 1"))
-    })
-}
-
-/// A reply that stands apart from its prompt.
-fn reply(field: &'static str, value: &Value) -> Result<String, Problem> {
-    match value {
-        Value::String(text) => Ok(text.trim().to_owned()),
-        Value::Array(_) => match whole_dialogue(field, value)?.messages.as_slice() {
-            [only] if only.role == Role::Assistant => Ok(only.content.clone()),
-            _ => Err(Problem::new(field, "must hold one assistant message beside `prompt`")),
-        },
-        _ => Err(wrong_type(field, value)),
+    let asked = prompt(&name, dialogue(&name, asked)?)?;
+    if !(is_several(chosen.1) && is_several(rejected.1)) {
+        let replies = [reply(&chosen.0, chosen.1)?, reply(&rejected.0, rejected.1)?];
+        return Ok(Comparison { prompt: asked, replies });
     }
+    let found = split(names, whole(&chosen)?, whole(&rejected)?)?;
+    if found.prompt.messages.ends_with(&asked.messages) {
+        return Ok(found);
+    }
+    Err(Problem::new(name, format!("is not what {} and {} answer", names[0], names[1])))
+}
+
+/// Whether a value is a list of more messages than a reply.
+fn is_several(value: &Value) -> bool {
+    value.as_array().is_some_and(|messages| messages.len() > 1)
+}
+
+fn probability(columns: &ColumnMapping, fields: &Map<String, Value>) -> Result<f64, Problem> {
+    let Some((name, value)) = columns.find(fields, Column::Probability) else { return Ok(1.0) };
+    // The cells of some files hold numbers as text.
+    let number = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok());
+    number
+        .filter(|probability| (0.0..=1.0).contains(probability))
+        .ok_or_else(|| Problem::new(name, format!("is {value}, expected a number from 0 to 1")))
 }
 
 /// What two whole dialogues share, up to its last user turn, and what each says after it.
 ///
 /// A dialogue that ends there has the empty reply, of which hh-rlhf holds a few; two assistant turns are one reply.
-fn split(chosen: Dialogue, rejected: Dialogue) -> Result<Comparison, Problem> {
+fn split(names: [&str; 2], chosen: Dialogue, rejected: Dialogue) -> Result<Comparison, Problem> {
+    let [first, second] = names;
     let pairs = chosen.messages.iter().zip(&rejected.messages);
     let shared = pairs.take_while(|(chosen, rejected)| chosen == rejected).count();
     if shared == chosen.messages.len() && shared == rejected.messages.len() {
-        return Err(Problem::new("`rejected`", "is the same as `chosen`"));
+        return Err(Problem::new(second, format!("is the same as {first}")));
     }
     let common = Dialogue::new(chosen.messages[..shared].to_vec());
-    let asked = prompt("the common part of `chosen` and `rejected`", common)?;
+    let asked = prompt(&format!("the common part of {first} and {second}"), common)?;
     let replies = [
-        rest("`chosen`", &chosen, asked.messages.len())?,
-        rest("`rejected`", &rejected, asked.messages.len())?,
+        rest(first, &chosen, asked.messages.len())?,
+        rest(second, &rejected, asked.messages.len())?,
     ];
     Ok(Comparison { prompt: asked, replies })
 }
 
-fn rest(field: &'static str, dialogue: &Dialogue, asked: usize) -> Result<String, Problem> {
+fn rest(field: &str, dialogue: &Dialogue, asked: usize) -> Result<String, Problem> {
     let turns = &dialogue.messages[asked..];
     if turns.iter().any(|message| message.role != Role::Assistant) {
         return Err(Problem::new(field, "differs from the other dialogue before the last reply"));
@@ -119,12 +134,13 @@ mod tests {
             r#"{"prompt": "q", "chosen": " yes", "rejected": " no"}"#,
             r#"{"prompt": [{"role":"user","content":"q"}], "chosen": [{"role":"assistant","content":"yes"}], "rejected": [{"role":"assistant","content":"no"}]}"#,
             r#"{"chosen": "\n\nHuman: q\n\nAssistant: yes", "rejected": "\n\nHuman: q\n\nAssistant: no"}"#,
+            r#"{"prompt": "q", "chosen": [{"role":"user","content":"q"},{"role":"assistant","content":"yes"}], "rejected": [{"role":"user","content":"q"},{"role":"assistant","content":"no"}]}"#,
             r#"{"chosen": [{"role":"user","content":"q"},{"role":"assistant","content":"yes"}], "rejected": [{"role":"user","content":"q"},{"role":"assistant","content":"no"}]}"#,
         ];
         for row in rows {
             assert_eq!(read(row).unwrap(), [preference(1.0)], "{row}");
         }
-        assert_eq!(read(&rows.join("\n")).unwrap().len(), 4);
+        assert_eq!(read(&rows.join("\n")).unwrap().len(), rows.len());
     }
 
     #[test]
@@ -149,7 +165,7 @@ mod tests {
     #[test]
     fn a_bad_row_is_named_by_file_line_and_field() {
         let cases = [
-            ("[]", "the row is a list"),
+            ("3", "the row is a number"),
             (r#"{"prompt": "q", "chosen": "yes"}"#, "`rejected` is missing"),
             (r#"{"prompt": "q", "chosen": 1, "rejected": "no"}"#, "`chosen` is a number"),
             (r#"{"prompt": "q", "chosen": [], "rejected": "no"}"#, "`chosen` must hold one"),
@@ -163,6 +179,10 @@ mod tests {
                 "`rejected` differs from the other dialogue",
             ),
             (r#"{"chosen": "\n\nHuman: q", "rejected": "\n\nHuman: q"}"#, "`rejected` is the same"),
+            (
+                r#"{"prompt": "p", "chosen": [{"role":"user","content":"q"},{"role":"assistant","content":"a"}], "rejected": [{"role":"user","content":"q"},{"role":"assistant","content":"b"}]}"#,
+                "`prompt` is not what `chosen` and `rejected` answer",
+            ),
             (
                 r#"{"prompt": "q", "chosen": "a", "rejected": "b", "probability": 1.5}"#,
                 "`probability` is 1.5",

@@ -1,14 +1,15 @@
 //! Prompts: what models are asked.
 
-use crate::Error;
-use crate::conversation::{Problem, dialogue, kind, lacking, prompt, whole_dialogue};
-use crate::lines::Lines;
+use crate::columns::ColumnMapping;
+use crate::conversation::{Problem, dialogue, kind, prompt, whole_dialogue};
+use crate::row_format::{Column, RowFormat};
+use crate::{Error, Reading, Rows};
 use dialogue::Dialogue;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::HashSet;
 use std::path::Path;
 
-const ACCEPTED: &str = concat!(
+pub(crate) const ACCEPTED: &str = concat!(
     r#"{"prompt": "text"}, {"prompt": [messages]}, {"messages": [messages]}, {"text": "text"}, "text" or "#,
     r#"{"chosen": "\n\nHuman: ...\n\nAssistant: ...", "rejected": ...}"#,
 );
@@ -22,83 +23,70 @@ pub struct Prompts {
     pub duplicates: usize,
 }
 
-/// Reads prompts from a JSONL or `.jsonl.gz` file.
+/// Reads prompts from a file of any format that [`Reading`] knows.
 ///
 /// | row | prompt |
 /// |---|---|
 /// | `{"prompt": "text"}`, `{"text": "text"}` or `"text"` | one user turn |
 /// | `{"prompt": [messages]}` or `{"messages": [messages]}` | the messages |
 /// | `{"chosen": …, "rejected": …}` without `prompt`, as in hh-rlhf | the dialogue of `chosen` |
+/// | `{"transcript": …}`, an attempt of a red team | the dialogue |
+/// | `{"rl_prompt": …}`, samples published with the paper | the dialogue |
 ///
 /// A text that begins with `\n\nHuman:` is read as a transcript. Other fields are ignored. Whatever the row, closing
 /// assistant turns are not part of the prompt, and what is left must end in a user turn that says something. Rows with
 /// the same [`Dialogue::id`] are one prompt.
 ///
 /// # Errors
-/// [`Error::Open`], [`Error::Read`], [`Error::Json`], [`Error::Row`] for the first row of another shape, or
-/// [`Error::Empty`].
+/// [`Error::Open`], [`Error::Read`], [`Error::ReadParquet`], [`Error::CsvHeader`], [`Error::Row`] for the first row of another
+/// shape, or [`Error::Empty`].
 pub fn read_prompts(path: impl AsRef<Path>) -> Result<Prompts, Error> {
-    let path = path.as_ref();
-    let mut prompts = Prompts { dialogues: Vec::new(), duplicates: 0 };
+    let mut found = Prompts { dialogues: Vec::new(), duplicates: 0 };
     let mut seen = HashSet::new();
-    for prompt in read_rows(path, ACCEPTED, read_prompt)? {
+    for prompt in prompts(path)? {
+        let prompt = prompt?;
         if seen.insert(prompt.id()) {
-            prompts.dialogues.push(prompt);
+            found.dialogues.push(prompt);
         } else {
-            prompts.duplicates += 1;
+            found.duplicates += 1;
         }
     }
-    Ok(prompts)
+    Ok(found)
 }
 
-/// Reads every row of a file with `read`; no row at all is an error.
-pub(crate) fn read_rows<T>(
-    path: &Path,
-    accepted: &'static str,
-    read: impl Fn(&Value) -> Result<T, Problem>,
-) -> Result<Vec<T>, Error> {
-    let rows: Vec<T> = Lines::open(path)?
-        .map(|line| {
-            let line = line?;
-            let (path, line, text) = (|| path.to_owned(), line.number, line.text);
-            let value = serde_json::from_str(&text).map_err(|reason| Error::Json {
-                path: path(),
-                line,
-                reason,
-            })?;
-            read(&value).map_err(|Problem { field, text: problem }| Error::Row {
-                path: path(),
-                line,
-                field,
-                problem,
-                accepted,
-            })
-        })
-        .collect::<Result<_, Error>>()?;
-    if rows.is_empty() {
-        return Err(Error::Empty { path: path.to_owned(), accepted });
+/// Reads the prompts of a file row by row, each as often as it occurs; what is a row is told at [`read_prompts`].
+///
+/// # Errors
+/// [`Error::Open`]; an item is an error of [`read_prompts`].
+pub fn prompts(path: impl AsRef<Path>) -> Result<Rows<Dialogue>, Error> {
+    Reading::default().prompts(path)
+}
+
+pub(crate) fn read(columns: &ColumnMapping, row: &Value) -> Result<Dialogue, Problem> {
+    match row {
+        Value::Object(fields) => from_fields(columns, fields),
+        Value::String(_) => prompt("the row", dialogue("the row", row)?),
+        _ => Err(Problem::new("the row", format!("is {}", kind(row)))),
     }
-    Ok(rows)
 }
 
-fn read_prompt(row: &Value) -> Result<Dialogue, Problem> {
-    let Value::Object(fields) = row else {
-        return match row {
-            Value::String(_) => prompt("the row", dialogue("the row", row)?),
-            _ => Err(Problem::new("the row", format!("is {}", kind(row)))),
-        };
+fn from_fields(columns: &ColumnMapping, fields: &Map<String, Value>) -> Result<Dialogue, Problem> {
+    let format = columns.recognise(fields, &RowFormat::ALL, Column::Prompt)?;
+    let column = match format {
+        RowFormat::Prompt | RowFormat::PromptCompletion => Column::Prompt,
+        RowFormat::Preference if columns.find(fields, Column::Prompt).is_some() => Column::Prompt,
+        RowFormat::Preference | RowFormat::HhRlhf => Column::Chosen,
+        RowFormat::Messages => Column::Messages,
+        RowFormat::Text => Column::Text,
+        RowFormat::RedTeam => Column::Transcript,
+        RowFormat::Samples => Column::Samples,
     };
-    if let Some(value) = fields.get("prompt") {
-        prompt("`prompt`", dialogue("`prompt`", value)?)
-    } else if let Some(value) = fields.get("messages") {
-        prompt("`messages`", dialogue("`messages`", value)?)
-    } else if let Some(value) = fields.get("chosen") {
-        prompt("`chosen`", whole_dialogue("`chosen`", value)?)
-    } else if let Some(value) = fields.get("text") {
-        prompt("`text`", dialogue("`text`", value)?)
-    } else {
-        Err(lacking("`prompt`", fields))
-    }
+    let (name, value) = columns.get(fields, column)?;
+    let found = match column {
+        Column::Prompt | Column::Messages | Column::Text => dialogue(&name, value)?,
+        _ => whole_dialogue(&name, value)?,
+    };
+    prompt(&name, found)
 }
 
 #[cfg(test)]
@@ -125,13 +113,15 @@ mod tests {
             r#"{"messages": [{"role":"user","content":"hi"},{"role":"assistant","content":"ho"}]}"#,
             r#"{"chosen": "\n\nHuman: hi\n\nAssistant: ho", "rejected": "\n\nHuman: hi\n\nAssistant: no"}"#,
             r#"{"text": "hi"}"#,
+            r#"{"transcript": "\n\nHuman: hi\n\nAssistant: ho", "rating": 0.0}"#,
+            r#"{"rl_prompt": "\n\nHuman: hi\n\nAssistant:", "sampled_answers": []}"#,
             r#""hi""#,
         ];
         for row in rows {
             assert_eq!(read(row).unwrap().dialogues, [Dialogue::from_user("hi")], "{row}");
         }
         let all = read(&rows.join("\n")).unwrap();
-        assert_eq!((all.dialogues.len(), all.duplicates), (1, 7));
+        assert_eq!((all.dialogues.len(), all.duplicates), (1, 9));
     }
 
     #[test]
@@ -172,7 +162,10 @@ mod tests {
         encoder.write_all(b"\"a\"\n\"b\"\n{\n").unwrap();
         std::fs::write(&path, encoder.finish().unwrap()).unwrap();
         let message = read_prompts(&path).unwrap_err().to_string();
-        assert!(message.contains("prompts.jsonl.gz, line 3: EOF"), "{message}");
+        assert!(
+            message.contains("prompts.jsonl.gz, line 3: the row is not JSON: EOF"),
+            "{message}"
+        );
     }
 
     #[test]
@@ -181,6 +174,22 @@ mod tests {
             let message = read(text).unwrap_err().to_string();
             assert!(message.contains("prompts.jsonl holds no row"), "{message}");
         }
+    }
+
+    #[test]
+    fn columns_may_have_other_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.jsonl");
+        let row = r#"{"id": 1, "text": "no", "turns": [{"human": "hi"}, {"human": "ho"}]}"#;
+        std::fs::write(&path, row).unwrap();
+        let prompt = Some("turns.1.human".to_owned());
+        let columns = ColumnMapping { prompt, ..ColumnMapping::default() };
+        let reading = Reading { columns, rejects: None };
+        let found: Result<Vec<Dialogue>, Error> = reading.prompts(&path).unwrap().collect();
+        assert_eq!(found.unwrap(), [Dialogue::from_user("ho")]);
+        std::fs::write(&path, r#"{"prompt": "no"}"#).unwrap();
+        let message = reading.prompts(&path).unwrap().next().unwrap().unwrap_err().to_string();
+        assert!(message.contains("line 1: `turns.1.human` is missing"), "{message}");
     }
 
     proptest! {

@@ -1,16 +1,24 @@
-//! Reads the published hh-rlhf file. Skipped where `RLAIF_DATA_DIR` does not name a folder that holds it.
+//! Reads published files. Skipped where `RLAIF_DATA_DIR` does not name a folder that holds it.
 
-use dataset::{read_preferences, read_prompts};
+use dataset::{
+    ColumnMapping, Error, Reading, RowFormat, Samples, read_preferences, read_prompts, write_rows,
+};
+use dialogue::{Dialogue, Preference};
 use std::path::PathBuf;
 
-/// The harmless-base test split of hh-rlhf (arXiv 2204.05862), if it is at hand.
+/// A published file, if it is at hand.
 #[expect(clippy::print_stderr, reason = "a skipped test must say so")]
-fn harmless_base_test() -> Option<PathBuf> {
+fn published(file: &str) -> Option<PathBuf> {
     let Some(folder) = std::env::var_os("RLAIF_DATA_DIR") else {
         eprintln!("skipped: RLAIF_DATA_DIR is not set");
         return None;
     };
-    Some(PathBuf::from(folder).join("hh_rlhf/harmless-base-test.jsonl.gz"))
+    Some(PathBuf::from(folder).join(file))
+}
+
+/// The harmless-base test split of hh-rlhf (arXiv 2204.05862).
+fn harmless_base_test() -> Option<PathBuf> {
+    published("hh_rlhf/harmless-base-test.jsonl.gz")
 }
 
 #[test]
@@ -27,4 +35,53 @@ fn every_preference_of_harmless_base_is_read() {
     let preferences = read_preferences(path).unwrap();
     assert_eq!(preferences.len(), 2_312);
     assert_eq!(preferences.iter().filter(|row| row.chosen.is_empty()).count(), 4);
+}
+
+#[test]
+fn harmless_base_is_the_same_in_every_format() {
+    let Some(path) = harmless_base_test() else { return };
+    let format = Some(RowFormat::HhRlhf);
+    let columns = ColumnMapping { format, ..ColumnMapping::default() };
+    let rows = Reading { columns, rejects: None };
+    let rows: Result<Vec<Preference>, Error> = rows.preferences(path).unwrap().collect();
+    let rows = rows.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let names =
+        if cfg!(feature = "parquet") { &["a.jsonl", "a.parquet"][..] } else { &["a.jsonl"] };
+    for name in names {
+        let path = folder.path().join(name);
+        assert_eq!(write_rows(&path, rows.iter().map(Ok)).unwrap(), 2_312);
+        assert_eq!(read_preferences(&path).unwrap(), rows, "{name}");
+    }
+}
+
+#[test]
+fn every_sample_of_the_paper_is_read() {
+    for (system, replies) in
+        [("HHRLHF", 17), ("HRLHF", 17), ("RLMADISON", 17), ("RLMADISON_COT", 17), ("SLMADISON", 1)]
+    {
+        let file = format!("constitutional_ai/samples/PALMS_{system}.jsonl");
+        let Some(path) = published(&file) else { return };
+        let samples: Result<Vec<Samples>, Error> =
+            Reading::default().samples(&path).unwrap().collect();
+        let samples = samples.unwrap();
+        assert_eq!(samples.len(), 40, "{system}");
+        assert!(samples.iter().all(|row| row.replies.len() == replies), "{system}");
+        for row in &samples {
+            let scores: Vec<f64> = row.replies.iter().filter_map(|reply| reply.score).collect();
+            assert!(scores.is_sorted_by(|higher, lower| higher >= lower), "{system}");
+            assert!(row.replies.iter().all(|reply| !reply.text.ends_with("Human:")), "{system}");
+        }
+        assert_eq!(read_prompts(&path).unwrap().dialogues.len(), 40, "{system}");
+        let dialogues: Result<Vec<Dialogue>, Error> =
+            Reading::default().dialogues(&path).unwrap().collect();
+        assert!(dialogues.unwrap().iter().all(Dialogue::ends_with_assistant), "{system}");
+    }
+}
+
+#[test]
+fn every_prompt_of_xstest_is_read() {
+    let Some(path) = published("xstest/xstest_prompts.csv") else { return };
+    let prompts = read_prompts(path).unwrap();
+    assert_eq!(prompts.dialogues.len() + prompts.duplicates, 450);
 }

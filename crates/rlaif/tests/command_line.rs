@@ -75,6 +75,12 @@ fn bad_input_is_named_and_leaves_nothing_behind() {
     refused(prompts("empty.jsonl"), &["empty.jsonl", "no row"]);
     refused(prompts("bad.jsonl"), &["bad.jsonl", "line 2"]);
     refused(prompts("long.jsonl"), &["long.jsonl", "--drop-overlong"]);
+    let mut bad_share = prompts("bad.jsonl");
+    bad_share.args(["--set", "prompts.rejected_share=0.4"]);
+    refused(bad_share, &["1 of 2 rows", "bad.jsonl, line 2", "rejected_red_team.jsonl"]);
+    let rejected = folder.path().join("runs/embedded/rejected_red_team.jsonl");
+    assert_eq!(fs::read_to_string(&rejected).unwrap().lines().count(), 1);
+    fs::remove_dir_all(folder.path().join("runs")).unwrap();
     let run = |arguments: &[&str]| {
         let mut command = rlaif(folder.path(), &["run"]);
         command.args(arguments);

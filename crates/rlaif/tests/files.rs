@@ -1,4 +1,4 @@
-//! Commands that read and write constitutions, without a model.
+//! Commands that read and write files, without a model.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod program;
@@ -73,4 +73,62 @@ fn labels_that_flip_and_principles_never_drawn_are_named() {
     let said = says(folder, &["constitution", "lint", "c.toml", "--run", "run"]);
     assert!(said.contains("comparison \"violence\" was never drawn in 3 draws"), "{said}");
     assert!(!said.contains("\"law\"") && said.contains("0 errors, 14 warnings"), "{said}");
+}
+
+#[test]
+fn rows_are_converted_mixed_and_split() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let rows = "question,good,worse\nq,yes,no\n,yes,no\n\"r\ns\",yes,no\n";
+    fs::write(folder.join("a.csv"), rows).unwrap();
+    let columns = ["--columns", "prompt=question", "chosen=good", "rejected=worse"];
+    let convert = |files: &[&str], more: &[&str]| {
+        rlaif(folder, &[&["convert"], files, &["--as", "preference"], more].concat())
+    };
+
+    let (status, _, errors) = convert(&["a.csv", "b.jsonl"], &columns);
+    assert_eq!(status, 2);
+    assert!(errors.contains("a.csv, line 3: `question` is missing"), "{errors}");
+    let few = [&columns[..], &["--max-bad", "0.1"]].concat();
+    let (status, _, errors) = convert(&["a.csv", "b.jsonl"], &few);
+    assert_eq!(status, 2);
+    assert!(errors.contains("1 of 3 rows") && errors.contains("b.jsonl.rejects.jsonl"), "{errors}");
+    assert!(!folder.join("b.jsonl").exists());
+    let some = [&columns[..], &["--max-bad", "0.4", "--rejects", "bad.jsonl"]].concat();
+    let (status, said, errors) = convert(&["a.csv", "b.jsonl"], &some);
+    assert_eq!(status, 0, "{errors}");
+    assert!(
+        said.contains("2 rows are in b.jsonl") && errors.contains("bad.jsonl"),
+        "{said}{errors}"
+    );
+    let bad: Value =
+        serde_json::from_str(&fs::read_to_string(folder.join("bad.jsonl")).unwrap()).unwrap();
+    assert_eq!((&bad["line"], &bad["field"]), (&3.into(), &"`question`".into()));
+    assert_eq!(bad["row"], serde_json::json!({"good": "yes", "worse": "no"}));
+
+    let text = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+    if cfg!(feature = "parquet") {
+        says(folder, &["convert", "b.jsonl", "b.parquet"]);
+        says(folder, &["convert", "b.parquet", "c.jsonl"]);
+        assert_eq!(text("b.jsonl"), text("c.jsonl"));
+    }
+    let prompts: Vec<String> = (0..40).map(|row| format!("{{\"prompt\": \"{row}\"}}")).collect();
+    fs::write(folder.join("p.jsonl"), prompts.join("\n")).unwrap();
+    let mix = ["convert", "p.jsonl", "b.jsonl", "m.jsonl", "--as", "prompt", "--weights", "3", "1"];
+    says(folder, &[&mix[..], &["--exhausted", "stop"]].concat());
+    assert_eq!(text("m.jsonl").lines().count(), 10);
+    let part = |part: &str| {
+        let flags = ["--split", part, "--shares", "train=0.5", "test=0.5"];
+        says(folder, &[&["convert", "p.jsonl", part], &flags[..]].concat());
+        text(part)
+    };
+    let mut both: Vec<String> =
+        (part("train") + &part("test")).lines().map(str::to_owned).collect();
+    both.sort();
+    let mut all: Vec<String> = prompts.iter().map(|row| row.replace(": ", ":")).collect();
+    all.sort();
+    assert_eq!(both, all);
+    refused(folder, &["convert", "p.jsonl", "x.csv"], &["x.csv", "CSV is only read"]);
+    refused(folder, &["convert", "p.jsonl", "x", "--columns", "promt=a"], &["promt"]);
+    refused(folder, &["convert", "p.jsonl", "x", "--split", "dev"], &["no part", "validation"]);
 }

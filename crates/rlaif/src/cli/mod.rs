@@ -2,6 +2,7 @@
 
 mod chat;
 mod constitution;
+mod convert;
 mod device;
 mod download;
 mod eval;
@@ -85,6 +86,11 @@ enum Command {
         after_help = "Examples:\n  rlaif constitution show\n  rlaif constitution lint my_constitution.toml"
     )]
     Constitution(constitution::ConstitutionArgs),
+    /// Turn a file of rows into JSON lines or Parquet.
+    #[command(
+        after_help = "Examples:\n  rlaif convert harmless-base.jsonl.gz preferences.parquet --as preference\n  rlaif convert questions.csv prompts.jsonl --as prompt --columns prompt=question --max-bad 0.01\n  rlaif convert ours.jsonl theirs.parquet mixed.jsonl --as prompt --weights 3 1 --exhausted repeat\n  rlaif convert all.jsonl test.jsonl --split test --shares train=0.9 test=0.1"
+    )]
+    Convert(convert::ConvertArgs),
     /// Train or measure the embedded model.
     #[command(
         after_help = "Examples:\n  rlaif organism gates\n  rlaif organism pretrain --out models/organism"
@@ -117,6 +123,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Chat(args) => chat::chat(args),
         Command::Eval(args) => eval::eval(args),
         Command::Constitution(args) => constitution::constitution(&args),
+        Command::Convert(args) => convert::convert(&args),
         Command::Organism(args) => organism::organism(args),
     };
     match result {

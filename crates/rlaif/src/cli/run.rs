@@ -36,10 +36,10 @@ pub(super) struct RunArgs {
     /// Name of the judge on its server [default: the only one that it has].
     #[arg(long, value_name = "NAME")]
     judge_model: Option<String>,
-    /// Red-team prompts: JSONL or hh-rlhf `.jsonl.gz`.
+    /// Red-team prompts: JSON lines (also `.jsonl.gz`), `.csv` or `.parquet`.
     #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
-    /// Helpful prompts: JSONL or hh-rlhf `.jsonl.gz`.
+    /// Helpful prompts: JSON lines (also `.jsonl.gz`), `.csv` or `.parquet`.
     #[arg(long, value_name = "FILE")]
     helpful: Option<PathBuf>,
     /// Constitution (TOML).
@@ -90,20 +90,21 @@ pub(super) fn run(args: &RunArgs, stage: Option<Stage>) -> Result<(), Failure> {
     }
     let device = args.device.device;
     // What is wrong with the input must show before a folder is made.
-    let check = Check { settings: settings.clone() };
+    let check = Check { settings: settings.clone(), folder: path.clone() };
     device.run(check)?;
     let folder = RunFolder::open(&path, &settings, device.name())?;
     device.run(Work { settings, folder, stage })
 }
 
-/// Reads all input and writes nothing.
+/// Reads all input.
 struct Check {
     settings: Settings,
+    folder: PathBuf,
 }
 
 impl Task for Check {
     fn run<B: AutodiffBackend>(self, device: &B::Device) -> Result<(), Failure> {
-        Ok(Session::<B>::check(&self.settings, device)?)
+        Ok(Session::<B>::check(&self.settings, &self.folder, device)?)
     }
 }
 

@@ -4,13 +4,13 @@ use super::{Error, Settings};
 use ai_feedback::{concluding_question, reasoning_question};
 use constitution::Constitution;
 use critique_revision::revision_prompt;
-use dataset::read_prompts;
+use dataset::{ColumnMapping, Reading, Rejects};
 use dialogue::{Comparison, Dialogue};
 use language_model::{item_seed, stream};
 use model_organism::world::{Request, Split};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use training::Overlong;
 use transformer::Codec;
@@ -21,6 +21,8 @@ use transformer::Codec;
 /// |---|---|---|
 /// | `red_team` | drawn from the world | file of red-team prompts, see [`dataset::read_prompts`] |
 /// | `helpful` | drawn from the world | file of helpful prompts |
+/// | `red_team_columns`, `helpful_columns` | the usual names | which columns of the files hold what, see [`ColumnMapping`] |
+/// | `rejected_share` | 0.0 | highest share of bad rows of a file that are left out and written to the run's folder; at 0 the first bad row is an error |
 /// | `red_team_count` | 256 | most red-team prompts to learn from, at least 2 |
 /// | `helpful_count` | 192 | most helpful prompts to learn from, at least 2 |
 /// | `held_out` | 320 | most prompts of each kind to evaluate on, at least 1 |
@@ -35,6 +37,14 @@ pub struct PromptSettings {
     /// File of helpful prompts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub helpful: Option<PathBuf>,
+    /// Which columns of the file of red-team prompts hold what.
+    #[serde(skip_serializing_if = "ColumnMapping::is_default")]
+    pub red_team_columns: ColumnMapping,
+    /// Which columns of the file of helpful prompts hold what.
+    #[serde(skip_serializing_if = "ColumnMapping::is_default")]
+    pub helpful_columns: ColumnMapping,
+    /// Highest share of bad rows of a file that are left out.
+    pub rejected_share: f64,
     /// Most red-team prompts to learn from.
     pub red_team_count: usize,
     /// Most helpful prompts to learn from.
@@ -52,6 +62,9 @@ impl Default for PromptSettings {
         Self {
             red_team: None,
             helpful: None,
+            red_team_columns: ColumnMapping::default(),
+            helpful_columns: ColumnMapping::default(),
+            rejected_share: 0.0,
             red_team_count: 256,
             helpful_count: 192,
             held_out: 320,
@@ -83,7 +96,15 @@ impl PromptSettings {
                 expected: "a number above 0 and below 1",
             });
         }
-        Ok(())
+        if !(0.0..1.0).contains(&self.rejected_share) {
+            return Err(Error::Setting {
+                setting: "prompts.rejected_share",
+                found: self.rejected_share.to_string(),
+                expected: "a number of at least 0 and below 1",
+            });
+        }
+        self.red_team_columns.validate()?;
+        Ok(self.helpful_columns.validate()?)
     }
 }
 
@@ -103,21 +124,34 @@ pub struct Prompts {
 impl Prompts {
     /// Reads or draws the prompts that the settings name; `codec` measures how long they are.
     ///
+    /// Where bad rows may be left out, they are written to `rejected_red_team.jsonl` and `rejected_helpful.jsonl` in
+    /// `folder`.
+    ///
     /// # Errors
-    /// If a file cannot be read, holds too few prompts, or a prompt is too long and may not be dropped.
+    /// If a file cannot be read, holds too few prompts or too many bad rows, or a prompt is too long and may not be dropped.
     pub fn read(
         settings: &Settings,
         constitution: &Constitution,
         codec: &Codec,
+        folder: &Path,
     ) -> Result<Self, Error> {
         let prompts = &settings.prompts;
         let room = room(settings, constitution, codec)?;
-        let kind = |file: &Option<PathBuf>, harmful: bool, count: usize| match file {
-            Some(path) => from_file(path, settings, count, codec, room),
+        let reading = |columns: &ColumnMapping, rejects: &str| {
+            let share = prompts.rejected_share;
+            let rejects = (share > 0.0).then(|| Rejects::new(folder.join(rejects), share));
+            Reading { columns: columns.clone(), rejects }
+        };
+        let kind = |file: &Option<PathBuf>, reading: Reading, harmful, count| match file {
+            Some(path) => from_file(path, &reading, settings, count, codec, room),
             None => from_world(harmful, count, settings, codec, room),
         };
-        let (red_team, held_out_red_team) = kind(&prompts.red_team, true, prompts.red_team_count)?;
-        let (helpful, held_out_helpful) = kind(&prompts.helpful, false, prompts.helpful_count)?;
+        let red_team = reading(&prompts.red_team_columns, "rejected_red_team.jsonl");
+        let helpful = reading(&prompts.helpful_columns, "rejected_helpful.jsonl");
+        let (red_team, held_out_red_team) =
+            kind(&prompts.red_team, red_team, true, prompts.red_team_count)?;
+        let (helpful, held_out_helpful) =
+            kind(&prompts.helpful, helpful, false, prompts.helpful_count)?;
         Ok(Self { red_team, helpful, held_out_red_team, held_out_helpful })
     }
 }
@@ -180,29 +214,56 @@ fn enough(
 }
 
 /// A random part of a file to learn from and another to evaluate on.
+///
+/// The file is read twice, first to choose rows and then to keep those chosen, so that a long file is never in memory.
 fn from_file(
     path: &Path,
+    reading: &Reading,
     Settings { seed, prompts: settings, red_team, .. }: &Settings,
     count: usize,
     codec: &Codec,
     room: usize,
 ) -> Result<(Vec<Dialogue>, Vec<Dialogue>), Error> {
-    let mut dialogues = Vec::new();
-    for dialogue in read_prompts(path)?.dialogues {
+    let mut seen = HashSet::new();
+    let mut rows = Vec::new();
+    for (row, dialogue) in reading.prompts(path)?.enumerate() {
+        let dialogue = dialogue?;
+        if !seen.insert(dialogue.id()) {
+            continue;
+        }
         match check_room(&dialogue, path, codec, room) {
-            Ok(()) => dialogues.push(dialogue),
+            Ok(()) => rows.push(row),
             Err(Error::PromptTooLong { .. }) if settings.overlong == Overlong::Drop => {}
             Err(error) => return Err(error),
         }
     }
-    dialogues.shuffle(&mut stream(item_seed(*seed, &["prompts", "split"])));
-    let bound = dialogues.len() as f64 * settings.held_out_share;
-    let share = (0..dialogues.len()).take_while(|&index| (index as f64) < bound).count();
-    let held_out = dialogues.split_off(dialogues.len() - share.min(settings.held_out));
-    dialogues.truncate(count);
+    rows.shuffle(&mut stream(item_seed(*seed, &["prompts", "split"])));
+    let bound = rows.len() as f64 * settings.held_out_share;
+    let share = (0..rows.len()).take_while(|&index| (index as f64) < bound).count();
+    let held_out = rows.split_off(rows.len() - share.min(settings.held_out));
+    rows.truncate(count);
     enough(path, held_out.len(), "evaluation", 1)?;
-    enough(path, dialogues.len(), "training", red_team.shots.max(2))?;
-    Ok((dialogues, held_out))
+    enough(path, rows.len(), "training", red_team.shots.max(2))?;
+    let mut chosen = rows_of(path, reading, rows.iter().chain(&held_out))?;
+    let mut take = |rows: &[usize]| rows.iter().filter_map(|row| chosen.remove(row)).collect();
+    Ok((take(&rows), take(&held_out)))
+}
+
+/// The prompts of the given rows of a file.
+fn rows_of<'a>(
+    path: &Path,
+    reading: &Reading,
+    rows: impl Iterator<Item = &'a usize>,
+) -> Result<HashMap<usize, Dialogue>, Error> {
+    let rows: HashSet<&usize> = rows.collect();
+    let mut found = HashMap::new();
+    for (row, dialogue) in reading.prompts(path)?.enumerate() {
+        let dialogue = dialogue?;
+        if rows.contains(&row) {
+            found.insert(row, dialogue);
+        }
+    }
+    Ok(found)
 }
 
 /// The most tokens a prompt may have: what the longest text that a stage builds around it leaves of the context.

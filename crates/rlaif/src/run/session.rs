@@ -6,6 +6,7 @@ use burn::tensor::backend::AutodiffBackend;
 use constitution::Constitution;
 use dataset::write_atomic;
 use dialogue::Dialogue;
+use std::path::Path;
 use std::time::Instant;
 use training::{Checkpoints, JsonLines, Observe, TensorBoard};
 use transformer::Transformer;
@@ -25,12 +26,14 @@ pub struct Session<B: AutodiffBackend> {
 }
 
 impl<B: AutodiffBackend> Session<B> {
-    /// Reads everything that the settings name and writes nothing, so that what is wrong shows before a folder is made.
+    /// Reads everything that the settings name, so that what is wrong shows before a run begins in `folder`.
+    ///
+    /// Nothing is written but rows of prompts that are bad, where the settings let them be left out.
     ///
     /// # Errors
     /// If the model, the judge, the constitution or the prompts cannot be read or do not fit each other, or an adapter does
     /// not fit the model.
-    pub fn check(settings: &Settings, device: &B::Device) -> Result<(), Error> {
+    pub fn check(settings: &Settings, folder: &Path, device: &B::Device) -> Result<(), Error> {
         let constitution = settings.read_constitution()?;
         constitution.revisions(&settings.critique_revision.principles)?;
         constitution.comparisons(&settings.ai_feedback.principles)?;
@@ -44,7 +47,7 @@ impl<B: AutodiffBackend> Session<B> {
         for adapter in adapters.into_iter().flatten() {
             adapter.validate(model.decoder.config())?;
         }
-        Prompts::read(settings, &constitution, &model.codec).map(drop)
+        Prompts::read(settings, &constitution, &model.codec, folder).map(drop)
     }
 
     /// Opens a run.
@@ -54,7 +57,7 @@ impl<B: AutodiffBackend> Session<B> {
     pub fn new(settings: Settings, folder: RunFolder, device: B::Device) -> Result<Self, Error> {
         let constitution = settings.read_constitution()?;
         let model = load_helpful_only::<B::InnerBackend>(settings.model.as_deref(), &device)?;
-        let prompts = Prompts::read(&settings, &constitution, &model.codec)?;
+        let prompts = Prompts::read(&settings, &constitution, &model.codec, folder.path())?;
         let text = constitution.to_toml()?;
         write_atomic(folder.path().join("constitution.toml"), text.as_bytes())?;
         Ok(Self { settings, folder, device, constitution, prompts })

@@ -1,0 +1,111 @@
+//! How rows of files are read.
+
+use crate::conversation::Problem;
+use crate::{ColumnMapping, Error, RedTeamAttempt, Rejects, Rows, Samples};
+use crate::{dialogues, preferences, prompts, red_team_attempts, samples};
+use dialogue::{Dialogue, Preference};
+use serde_json::Value;
+use std::path::Path;
+
+/// How rows of files are read: which columns hold what, and what becomes of bad rows.
+///
+/// Files are JSON lines or one JSON list, comma-separated values (`.csv`) or Apache Parquet (`.parquet`); the first two may be
+/// compressed (`.gz`). Whatever the format, rows are read one at a time.
+///
+/// ```
+/// # fn main() -> Result<(), dataset::Error> {
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("questions.csv");
+/// use dataset::{ColumnMapping, Reading, Rejects};
+///
+/// std::fs::write(&path, "question,answer\nHow do I kill weeds?,Pull them out.\n,Nothing was asked.\n").unwrap();
+/// let reading = Reading {
+///     columns: ColumnMapping { prompt: Some("question".to_owned()), ..ColumnMapping::default() },
+///     rejects: Some(Rejects::new(folder.path().join("bad.jsonl"), 0.5)),
+/// };
+/// let mut prompts = reading.prompts(&path)?;
+/// assert_eq!(prompts.next().unwrap()?.last_request(), Some("How do I kill weeds?"));
+/// assert!(prompts.next().is_none());
+/// assert_eq!(prompts.rejected(), 1);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Reading {
+    /// Which columns hold what.
+    pub columns: ColumnMapping,
+    /// What becomes of bad rows; without it the first is an error.
+    pub rejects: Option<Rejects>,
+}
+
+impl Reading {
+    /// The prompts of a file, each as often as it occurs; what is a row is told at [`crate::read_prompts`].
+    ///
+    /// # Errors
+    /// [`Error::Open`], [`Error::CsvHeader`], [`Error::ReadParquet`] or [`Error::RejectedShare`]; an item is an error of
+    /// [`crate::read_prompts`] or [`Error::TooManyRejected`].
+    pub fn prompts(&self, path: impl AsRef<Path>) -> Result<Rows<Dialogue>, Error> {
+        self.rows(path.as_ref(), prompts::ACCEPTED, prompts::read)
+    }
+
+    /// The preferences of a file; what is a row is told at [`crate::read_preferences`].
+    ///
+    /// # Errors
+    /// As for [`Reading::prompts`].
+    pub fn preferences(&self, path: impl AsRef<Path>) -> Result<Rows<Preference>, Error> {
+        self.rows(path.as_ref(), preferences::ACCEPTED, preferences::read)
+    }
+
+    /// The whole dialogues of a file, to be learnt from as they are.
+    ///
+    /// | row | dialogue |
+    /// |---|---|
+    /// | `{"prompt": …, "completion": …}` | the prompt and the completion, each a text or messages |
+    /// | `{"messages": …}` | the messages, or the transcript |
+    /// | `{"prompt": …, "chosen": …, "rejected": …}` or hh-rlhf | the one that ends in the chosen reply |
+    /// | `{"transcript": …}` | a red-team attempt |
+    /// | `{"rl_prompt": …}` with `sampled_answers` or `cst` | the prompt with the reply in the middle of the order, or the last revision |
+    /// | `{"prompt": …}` or `{"text": …}` | the prompt alone |
+    ///
+    /// # Errors
+    /// As for [`Reading::prompts`].
+    pub fn dialogues(&self, path: impl AsRef<Path>) -> Result<Rows<Dialogue>, Error> {
+        self.rows(path.as_ref(), dialogues::ACCEPTED, dialogues::read)
+    }
+
+    /// The attempts of a red-team file (arXiv 2209.07858).
+    ///
+    /// # Errors
+    /// As for [`Reading::prompts`].
+    pub fn red_team_attempts(&self, path: impl AsRef<Path>) -> Result<Rows<RedTeamAttempt>, Error> {
+        self.rows(path.as_ref(), red_team_attempts::ACCEPTED, red_team_attempts::read)
+    }
+
+    /// The sampled replies of a file like those published with the paper (arXiv 2212.08073).
+    ///
+    /// # Errors
+    /// As for [`Reading::prompts`].
+    pub fn samples(&self, path: impl AsRef<Path>) -> Result<Rows<Samples>, Error> {
+        self.rows(path.as_ref(), samples::ACCEPTED, samples::read)
+    }
+
+    /// The rows of a file as they are.
+    ///
+    /// # Errors
+    /// As for [`Reading::prompts`].
+    pub fn values(&self, path: impl AsRef<Path>) -> Result<Rows<Value>, Error> {
+        self.rows(path.as_ref(), "JSON values", |_, row| Ok(row.clone()))
+    }
+
+    fn rows<T: 'static>(
+        &self,
+        path: &Path,
+        accepted: &'static str,
+        read: fn(&ColumnMapping, &Value) -> Result<T, Problem>,
+    ) -> Result<Rows<T>, Error> {
+        self.columns.validate()?;
+        let columns = self.columns.clone();
+        let rows = Rows::open(path, accepted, move |row| read(&columns, row))?;
+        rows.with_rejects(self.rejects.as_ref())
+    }
+}
