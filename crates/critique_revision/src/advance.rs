@@ -158,3 +158,6 @@ impl Steps<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,12 +71,7 @@ pub(crate) fn draw(
 }
 
 impl Drawn {
-    fn replace(
-        &mut self,
-        new: Completion,
-        part: Part,
-        find: impl Fn(&Completion) -> Vec<Failure>,
-    ) {
+    fn replace(&mut self, new: Completion, part: Part, find: impl Fn(&Completion) -> Vec<Failure>) {
         let failures = std::mem::replace(&mut self.failures, find(&new));
         let Completion { text, tokens, stopped } = std::mem::replace(&mut self.completion, new);
         self.redrawn.push(Draft { part, failures, text, tokens, stopped });

@@ -43,6 +43,8 @@ mod failure;
 mod few_shots;
 mod form;
 mod prompts;
+#[cfg(test)]
+mod scripted;
 mod summary;
 mod trace;
 

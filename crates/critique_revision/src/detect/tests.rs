@@ -88,15 +88,10 @@ fn restating_is_most_of_the_runs() {
     assert!(restates("a b c d x y", "a b c d"));
     assert!(!restates("a b c d x y z", "a b c d"));
     assert!(!restates("a b", "a b"));
-    assert_eq!(words("Don’t trust the Assistant's 'own' words—ever"), [
-        "don’t",
-        "trust",
-        "the",
-        "assistant",
-        "own",
-        "words",
-        "ever"
-    ]);
+    assert_eq!(
+        words("Don’t trust the Assistant's 'own' words—ever"),
+        ["don’t", "trust", "the", "assistant", "own", "words", "ever"]
+    );
 }
 
 /// The critiques and the revisions that the paper's repository holds: 4 steps of 40 prompts, and five worked examples.
@@ -151,7 +146,8 @@ proptest! {
         // Whatever it says: the reply as its own critique, and the critique as its own revision.
         prop_assert!(critique_is_revision(&text, &text));
         prop_assert!(revision_is_critique(&text, &text));
-        prop_assert!(is_unchanged(&format!(" {text}\n"), &text));
+        let spaced = format!(" {text}\n");
+        prop_assert!(is_unchanged(&spaced, &text));
     }
 
     #[test]
