@@ -72,7 +72,7 @@ mod tests {
 
     fn config(form: Form, direct: bool) -> CritiqueRevisionConfig {
         let few_shots = vec![shot("Tea?"), shot("Milk?"), shot("Salt?")];
-        CritiqueRevisionConfig { few_shots, form, direct, ..CritiqueRevisionConfig::default() }
+        CritiqueRevisionConfig { form, direct, few_shots, ..CritiqueRevisionConfig::default() }
     }
 
     #[test]

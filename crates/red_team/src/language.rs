@@ -17,13 +17,15 @@ pub(crate) fn languages(codes: &[String]) -> Result<Vec<Lang>, Error> {
     codes.iter().map(language).collect()
 }
 
-/// True if a text is surely in another language than `allowed`; an empty list allows all.
+/// True if a text is surely in another language than `allowed`: none of them is written in its script, or its language can
+/// be told reliably and is another. An empty list allows all.
 ///
-/// Requests are short, so many cannot be told for sure; those pass.
+/// Requests are short, so many in a script of several languages cannot be told; those pass.
 pub(crate) fn is_foreign(text: &str, allowed: &[Lang]) -> bool {
-    !allowed.is_empty()
-        && whatlang::detect(text)
-            .is_some_and(|found| found.is_reliable() && !allowed.contains(&found.lang()))
+    let Some(found) = whatlang::detect(text).filter(|_| !allowed.is_empty()) else { return false };
+    let script = found.script();
+    let written = script.langs().iter().any(|language| allowed.contains(language));
+    !written || (found.is_reliable() && !allowed.contains(&found.lang()))
 }
 
 #[cfg(test)]
