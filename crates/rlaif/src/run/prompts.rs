@@ -1,6 +1,6 @@
 //! Where requests come from.
 
-use super::red_team::examples;
+use super::red_team::example_requests;
 use super::{Error, Settings};
 use ai_feedback::{concluding_question, reasoning_question};
 use constitution::Constitution;
@@ -121,7 +121,7 @@ impl Prompts {
         let (helpful, held_out_helpful) = kind(&prompts.helpful, false, prompts.helpful_count)?;
         for (file, prompts) in [(&prompts.red_team, &red_team), (&prompts.helpful, &helpful)] {
             let file = file.as_deref().unwrap_or(Path::new(WORLD));
-            let found = examples(prompts, &settings.red_team, codec)?.len();
+            let found = example_requests(prompts, &settings.red_team, codec)?.len();
             enough(file, found, "lists of examples that fit the context", settings.red_team.shots)?;
         }
         Ok(Self { red_team, helpful, held_out_red_team, held_out_helpful })

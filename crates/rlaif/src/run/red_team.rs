@@ -32,7 +32,7 @@ struct Request {
 
 /// The requests to show as examples: what each prompt begins with, since that stands alone, but for those so long that a
 /// list of the longest and its continuation would not fit the context.
-pub(super) fn examples(
+pub(super) fn example_requests(
     prompts: &[Dialogue],
     config: &GenerationConfig,
     codec: &Codec,
@@ -77,7 +77,7 @@ impl<B: AutodiffBackend> Session<B> {
         let mut requests = Vec::new();
         let mut figures = BTreeMap::<Kind, Figures>::new();
         for ((kind, prompts), step) in kinds.into_iter().zip(1..) {
-            let seeds = examples(prompts, config, &model.codec)?;
+            let seeds = example_requests(prompts, config, &model.codec)?;
             let seed = item_seed(self.settings.seed, &["red_team", &format!("{kind:?}")]);
             let generated = generate_requests(&model, &seeds, config, seed)?;
             figures.insert(kind, generated.figures());
