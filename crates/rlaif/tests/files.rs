@@ -4,6 +4,7 @@
 mod program;
 
 use program::{refused, rlaif, says};
+use serde_json::Value;
 use std::fs;
 
 #[test]

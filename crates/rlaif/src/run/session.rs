@@ -6,6 +6,7 @@ use burn::tensor::backend::AutodiffBackend;
 use constitution::Constitution;
 use dataset::write_atomic;
 use dialogue::Dialogue;
+use serde::Serialize;
 use std::path::Path;
 use std::time::Instant;
 use training::{Checkpoints, JsonLines, Observe, TensorBoard};
@@ -134,6 +135,19 @@ impl<B: AutodiffBackend> Session<B> {
     pub(super) fn in_world(&self) -> bool {
         let prompts = &self.settings.prompts;
         self.settings.model.is_none() && prompts.red_team.is_none() && prompts.helpful.is_none()
+    }
+
+    /// Writes a JSON file of a stage, at once or not at all.
+    pub(super) fn write_json(
+        &self,
+        stage: Stage,
+        name: &str,
+        value: &impl Serialize,
+    ) -> Result<(), Error> {
+        let path = self.folder.file(stage, name)?;
+        let text = serde_json::to_string_pretty(value)
+            .map_err(|reason| dataset::Error::Encode { path: path.clone(), reason })?;
+        Ok(write_atomic(path, format!("{text}\n").as_bytes())?)
     }
 
     /// Where a training stage keeps its state.
