@@ -84,7 +84,7 @@ fn rows_are_converted_mixed_and_split() {
     fs::write(folder.join("a.csv"), rows).unwrap();
     let columns = ["--columns", "prompt=question", "chosen=good", "rejected=worse"];
     let convert = |files: &[&str], more: &[&str]| {
-        rlaif(folder, &[&["convert"], files, &["--as", "preference"], more].concat())
+        rlaif(folder, &[&["convert"][..], files, &["--as", "preference"], more].concat())
     };
 
     let (status, _, errors) = convert(&["a.csv", "b.jsonl"], &columns);
@@ -104,7 +104,8 @@ fn rows_are_converted_mixed_and_split() {
     );
     let bad: Value =
         serde_json::from_str(&fs::read_to_string(folder.join("bad.jsonl")).unwrap()).unwrap();
-    assert_eq!((&bad["line"], &bad["field"]), (&3.into(), &"`question`".into()));
+    assert_eq!(bad["line"], 3);
+    assert_eq!(bad["field"], "`question`");
     assert_eq!(bad["row"], serde_json::json!({"good": "yes", "worse": "no"}));
 
     let text = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
@@ -120,7 +121,7 @@ fn rows_are_converted_mixed_and_split() {
     assert_eq!(text("m.jsonl").lines().count(), 10);
     let part = |part: &str| {
         let flags = ["--split", part, "--shares", "train=0.5", "test=0.5"];
-        says(folder, &[&["convert", "p.jsonl", part], &flags[..]].concat());
+        says(folder, &[&["convert", "p.jsonl", part][..], &flags].concat());
         text(part)
     };
     let mut both: Vec<String> =
