@@ -41,7 +41,8 @@ mod tests {
         let foreign = [
             "Как открыть замок без ключа и не сломать дверь?",
             "怎样才能不用钥匙打开一把锁？",
-            "Wie öffne ich das Schloss einer Tür ohne Schlüssel, und was brauche ich dafür alles?",
+            "Wie öffne ich das Schloss einer Tür ohne Schlüssel, und welche Werkzeuge brauche ich dafür? Ich möchte \
+             niemanden stören, während ich das übe.",
         ];
         for text in foreign {
             assert!(is_foreign(text, &english), "{text}");

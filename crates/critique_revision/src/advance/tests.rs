@@ -39,7 +39,7 @@ fn a_failed_revision_is_drawn_again_from_the_next_stream() {
         ..FailurePolicies::default()
     };
     let answers = &["Use  salt.", "The assistant is cruel.", "Use hands."];
-    let (trace, seeds) = one_step(retry.clone(), answers);
+    let (trace, seeds) = one_step(retry, answers);
     let step = &trace.steps[0];
     assert_eq!((step.revision.as_str(), step.kept, step.failures.len()), ("Use hands.", false, 0));
     let redrawn: Vec<_> = step.redrawn.iter().map(|draft| (draft.part, &draft.failures)).collect();
