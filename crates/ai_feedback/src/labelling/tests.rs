@@ -1,5 +1,8 @@
 use super::*;
-use language_model::{Completion, Sampling, StopReason};
+use crate::{AnswerLabel, FewShot, OrderLabel, pair_id, question};
+use constitution::Drawing;
+use dialogue::Dialogue;
+use language_model::{Completion, Generate, Sampling, StopReason, stream};
 use proptest::prelude::*;
 use std::cell::RefCell;
 
@@ -73,6 +76,16 @@ fn labels(judge: &dyn Judge, pairs: &[Comparison], config: &FeedbackConfig) -> V
     label(judge, &Constitution::general(), pairs, config, 3).unwrap()
 }
 
+/// The judgements in every order, by the first principle.
+fn orders(label: &Label) -> &[OrderLabel] {
+    &label.principles[0].orders
+}
+
+/// Every answer behind a label.
+fn answers(label: &Label) -> impl Iterator<Item = &AnswerLabel> {
+    label.principles.iter().flat_map(|principle| &principle.orders).flat_map(|order| &order.answers)
+}
+
 fn assert_close(found: f64, expected: f64) {
     assert!((found - expected).abs() < 1e-12, "{found} is not {expected}");
 }
@@ -88,34 +101,21 @@ fn a_label_holds_the_mean_of_both_orders_and_its_provenance() {
     let found = &labels(&judge, &[pair("good", "bad")], &FeedbackConfig::default())[0];
     // (0.9 + 0.6) / 2
     assert_close(found.probability_a, 0.75);
-    let firsts: Vec<f64> = found.orders.iter().map(|order| order.probability_of_first).collect();
+    let firsts: Vec<f64> = orders(found).iter().map(|order| order.probability_of_first).collect();
     assert_eq!(firsts, [0.9, 0.4]);
-    let principle = constitution.comparison.iter().find(|p| p.id == found.principle).unwrap();
-    assert_eq!(found.principle_text, principle.text);
-    assert_eq!(found.orders[0].question, question(&found.pair, &principle.text));
-    assert_eq!(found.orders[1].question, question(&found.pair.swapped(), &principle.text));
-    assert_eq!(found.orders[0].rationale, None);
+    let [judged] = &found.principles[..] else { panic!("one principle is the default") };
+    let principle = constitution.comparison.iter().find(|p| p.id == judged.id).unwrap();
+    assert_eq!(judged.text, principle.text);
+    let asked: Vec<&AnswerLabel> = answers(found).collect();
+    assert_eq!(asked[0].question, question(&found.pair, &principle.text));
+    assert_eq!(asked[1].question, question(&found.pair.swapped(), &principle.text));
+    assert_eq!(asked[0].rationale, None);
     let preference = found.preference();
     assert_eq!((preference.chosen.as_str(), preference.probability), ("good", found.probability_a));
 
     let one = FeedbackConfig { both_orders: false, ..Default::default() };
     let found = &labels(&judge, &[pair("good", "bad")], &one)[0];
-    assert_eq!((found.orders.len(), found.probability_a), (1, 0.9));
-}
-
-#[test]
-fn flipping_the_judge_flips_every_label() {
-    let judge = Scripted::new(longer);
-    let flipped = Scripted::new(|question: &Dialogue| longer(question).into_iter().rev().collect());
-    for both_orders in [true, false] {
-        let config = FeedbackConfig { both_orders, ..Default::default() };
-        let labels_of = |judge: &dyn Judge| labels(judge, &pairs(), &config);
-        for (label, flipped) in labels_of(&judge).iter().zip(labels_of(&flipped)) {
-            assert_close(label.probability_a, 1.0 - flipped.probability_a);
-            let decided = label.pair.replies[0].len() != label.pair.replies[1].len();
-            assert_eq!(label.preference().chosen != flipped.preference().chosen, decided);
-        }
-    }
+    assert_eq!((orders(found).len(), found.probability_a), (1, 0.9));
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn a_judge_that_looks_at_the_letter_only_ends_even() {
     }
     let summary = crate::summarise(&labels(&judge, &pairs(), &FeedbackConfig::default()));
     assert_close(summary.position_bias.unwrap(), 0.47);
-    assert_close(summary.consistency.unwrap(), 0.0);
+    assert_close(summary.order_consistency.unwrap(), 0.0);
 }
 
 #[test]
@@ -153,19 +153,16 @@ fn a_chain_of_thought_is_read_and_its_label_clamped() {
     let found = labels(&certain, &pairs, &reasoning());
     assert_close(found[0].probability_a, 0.6);
     assert_close(found[1].probability_a, 0.4);
-    assert_close(found[0].orders[0].probability_of_first, 1.0);
+    assert_close(orders(&found[0])[0].probability_of_first, 1.0);
     assert_eq!(*certain.calls.borrow(), [("generate", 4), ("choose", 4)]);
-    let rationales: std::collections::HashSet<&str> = found
-        .iter()
-        .flat_map(|label| &label.orders)
-        .map(|order| order.rationale.as_deref().unwrap())
-        .collect();
+    let rationales: std::collections::HashSet<&str> =
+        found.iter().flat_map(answers).map(|answer| answer.rationale.as_deref().unwrap()).collect();
     assert_eq!(rationales.len(), 4);
-    for order in found.iter().flat_map(|label| &label.orders) {
-        let rationale = order.rationale.as_deref().unwrap();
+    for answer in found.iter().flat_map(answers) {
+        let rationale = answer.rationale.as_deref().unwrap();
         assert!(rationale.starts_with("because ") && rationale.trim() == rationale);
         let expected = format!("Let's think step by step: {rationale}\n\nThe answer is: (");
-        assert_eq!(order.question.last_reply(), Some(expected.as_str()));
+        assert_eq!(answer.question.last_reply(), Some(expected.as_str()));
     }
 
     let chain_of_thought = ChainOfThought { clamp: [0.0, 1.0], ..Default::default() };
@@ -190,12 +187,12 @@ fn examples_stand_in_front_each_with_its_principle() {
         [(&direct, "The answer is: ("), (&reasoned, "Let's think step by step: So it is.")]
     {
         for label in labels(&judge, &pairs(), config) {
-            for order in &label.orders {
-                let turns = &order.question.messages;
+            for answer in answers(&label) {
+                let turns = &answer.question.messages;
                 assert_eq!(turns.len(), 6);
                 assert!(turns[1].content.starts_with(opening) && turns[1].content.ends_with("(A)"));
                 assert!(turns[3].content.starts_with(opening) && turns[3].content.ends_with("(B)"));
-                assert!(turns[4].content.contains(&label.principle_text));
+                assert!(turns[4].content.contains(&label.principles[0].text));
                 let drawn = constitution.comparison.iter();
                 let drawn = drawn.filter(|p| turns[0].content.contains(&p.text));
                 principles.extend(drawn.map(|principle| principle.id.clone()));
@@ -203,6 +200,110 @@ fn examples_stand_in_front_each_with_its_principle() {
         }
     }
     assert!(principles.len() > 4, "{principles:?}");
+}
+
+#[test]
+fn several_principles_are_averaged_and_kept() {
+    let constitution = Constitution::general();
+    // What a principle makes of a pair, whichever reply is shown first.
+    let by_principle = |question: &Dialogue| {
+        let text = question.last_request().unwrap();
+        let index = constitution.comparison.iter().position(|p| text.contains(&p.text)).unwrap();
+        let good = (index + 1) as f64 / 20.0;
+        if shown(question)[0] == "good" { vec![good, 1.0 - good] } else { vec![1.0 - good, good] }
+    };
+    let judge = Scripted::new(by_principle);
+    let principles = Drawing { replacement: false, ..Default::default() };
+    let few_shots =
+        vec![FewShot { pair: pair("x", "y"), answer: crate::Answer::A, rationale: None }];
+    let all = FeedbackConfig {
+        principles,
+        principles_per_comparison: 16,
+        few_shots,
+        ..Default::default()
+    };
+    let found = &labels(&judge, &[pair("good", "bad")], &all)[0];
+    assert_eq!(*judge.calls.borrow(), [("choose", 32)]);
+    let ids: std::collections::HashSet<&str> =
+        found.principles.iter().map(|principle| principle.id.as_str()).collect();
+    assert_eq!(ids.len(), 16, "without replacement every principle judges once");
+    for judged in &found.principles {
+        let index = constitution.comparison.iter().position(|p| p.id == judged.id).unwrap();
+        assert_close(judged.probability_a, (index + 1) as f64 / 20.0);
+        for order in &judged.orders {
+            assert!(order.answers[0].question.messages[2].content.contains(&judged.text));
+        }
+    }
+    // (1 + ... + 16) / 20 / 16
+    assert_close(found.probability_a, 8.5 / 20.0);
+    assert_close(found.unclamped(), found.probability_a);
+}
+
+#[test]
+fn several_rationales_are_averaged_before_the_clamp() {
+    let read = |question: &Dialogue| {
+        // The seed that a rationale shows decides, the question does not.
+        let certain = question
+            .last_reply()
+            .unwrap()
+            .split_whitespace()
+            .any(|word| u64::from_str_radix(word, 16).is_ok_and(|seed| seed % 4 == 0));
+        if certain { vec![1.0, 0.0] } else { vec![0.45, 0.55] }
+    };
+    let chain_of_thought = Some(ChainOfThought { samples: 5, ..Default::default() });
+    let config = FeedbackConfig { chain_of_thought, both_orders: false, ..Default::default() };
+    let judge = Scripted::new(read);
+    let found = labels(&judge, &pairs(), &config);
+    assert_eq!(*judge.calls.borrow(), [("generate", 50), ("choose", 50)]);
+    let mut kept = std::collections::HashSet::new();
+    let mut clamped = 0;
+    for label in &found {
+        let [order] = orders(label) else { panic!() };
+        assert_eq!(order.answers.len(), 5);
+        kept.extend(order.answers.iter().map(|answer| answer.rationale.clone().unwrap()));
+        let sum: f64 = order.answers.iter().map(|answer| answer.probability_of_first).sum();
+        assert_close(order.probability_of_first, sum / 5.0);
+        assert_close(label.unclamped(), sum / 5.0);
+        assert_close(label.probability_a, (sum / 5.0).clamp(0.4, 0.6));
+        clamped += usize::from(label.probability_a < label.unclamped());
+    }
+    assert_eq!(kept.len(), 50, "every rationale has a stream of its own");
+    // Of five, one that is certain makes 0.56, two make 0.67.
+    assert!(clamped > 0 && clamped < found.len(), "{clamped}");
+}
+
+#[test]
+fn more_principles_and_rationales_change_none_of_the_first() {
+    let constitution = Constitution::general();
+    let shot = FewShot {
+        pair: pair("x", "y"),
+        answer: crate::Answer::B,
+        rationale: Some("So it is.".to_owned()),
+    };
+    let config = |principles_per_comparison, samples| FeedbackConfig {
+        principles_per_comparison,
+        chain_of_thought: Some(ChainOfThought { samples, ..Default::default() }),
+        few_shots: vec![shot.clone()],
+        ..Default::default()
+    };
+    let judge = Scripted::new(longer);
+    let [one, more] = [config(1, 1), config(3, 2)].map(|config| labels(&judge, &pairs(), &config));
+    for (one, more) in one.iter().zip(&more) {
+        assert_eq!(one.principles[0].id, more.principles[0].id);
+        for (one, more) in orders(one).iter().zip(orders(more)) {
+            assert_eq!(one.answers[0], more.answers[0]);
+        }
+    }
+    for label in &one {
+        let mut principles = stream(item_seed(3, &["ai_feedback", &label.id, "principles"]));
+        let mut draws = constitution.comparisons(&Drawing::default()).unwrap();
+        assert_eq!(label.principles[0].id, draws.draw(&mut principles).id);
+        for (order, judged) in ["0", "1"].iter().zip(orders(label)) {
+            let seed = item_seed(3, &["ai_feedback", &label.id, "rationale", order]);
+            let expected = format!("because {seed:x}");
+            assert_eq!(judged.answers[0].rationale.as_deref(), Some(expected.as_str()));
+        }
+    }
 }
 
 #[test]
@@ -289,7 +390,8 @@ fn a_judge_that_drops_a_question_is_found_out() {
 #[test]
 fn a_label_survives_the_disk() {
     let judge = Scripted::new(longer);
-    for label in labels(&judge, &pairs(), &reasoning()) {
+    let config = FeedbackConfig { principles_per_comparison: 2, ..reasoning() };
+    for label in labels(&judge, &pairs(), &config) {
         let line = serde_json::to_string(&label).unwrap();
         assert_eq!(serde_json::from_str::<Label>(&line).unwrap(), label);
     }
@@ -311,9 +413,59 @@ proptest! {
         let label = labels(&judge, &[pair], &config).remove(0);
         let range = if reason { 0.4..=0.6 } else { 0.0..=1.0 };
         prop_assert!(range.contains(&label.probability_a), "{}", label.probability_a);
-        prop_assert_eq!(label.orders.len(), 1 + usize::from(both_orders));
-        for order in &label.orders {
+        prop_assert_eq!(orders(&label).len(), 1 + usize::from(both_orders));
+        for order in orders(&label) {
             prop_assert!((0.0..=1.0).contains(&order.probability_of_first));
+        }
+    }
+
+    /// A verdict that does not reach the label makes a judge worthless without an error, so every mode is tried, down to
+    /// the row that is trained on.
+    #[test]
+    fn a_flipped_verdict_flips_the_label_in_every_mode(
+        both_orders: bool,
+        principles_per_comparison in 1_usize..4,
+        replacement: bool,
+        samples in 0_usize..4,
+        shots in 0_usize..3,
+        low in 0.0..0.49_f64,
+        weights in prop::collection::vec((0.0..1.0_f64, 0.001..1.0_f64), 7),
+    ) {
+        // Any answer at all, decided by the whole question.
+        let weigh = |question: &Dialogue| {
+            let (a, b) = weights[usize::from_str_radix(&question.id()[..4], 16).unwrap() % 7];
+            vec![a, b]
+        };
+        let shot = |_| FewShot {
+            pair: pair("x", "y"),
+            answer: crate::Answer::A,
+            rationale: Some("So it is.".to_owned()),
+        };
+        let clamp = [low, 1.0 - low];
+        let config = FeedbackConfig {
+            both_orders,
+            principles: Drawing { replacement, ..Default::default() },
+            principles_per_comparison,
+            chain_of_thought: (samples > 0).then(|| ChainOfThought { samples, clamp, ..Default::default() }),
+            few_shots: (0..shots).map(shot).collect(),
+            ..Default::default()
+        };
+        let judge = Scripted::new(weigh);
+        let flipped = Scripted::new(|question: &Dialogue| weigh(question).into_iter().rev().collect());
+        let pairs = [pair("one", "two"), pair("three", "four")];
+        let found = labels(&judge, &pairs, &config);
+        for (label, flipped) in found.iter().zip(labels(&flipped, &pairs, &config)) {
+            prop_assert!((label.probability_a + flipped.probability_a - 1.0).abs() < 1e-9);
+            prop_assert_eq!(label.principles.len(), principles_per_comparison);
+            prop_assert!(answers(label).count() == principles_per_comparison * orders(label).len() * samples.max(1));
+            // So near to even rounding decides.
+            if (label.probability_a - 0.5).abs() > 1e-9 {
+                let [row, other] = [label, &flipped].map(|label| serde_json::to_value(label).unwrap());
+                prop_assert_eq!(&row["chosen"], &other["rejected"]);
+                prop_assert_eq!(&row["rejected"], &other["chosen"]);
+                let chosen = usize::from(label.probability_a < 0.5);
+                prop_assert_eq!(&row["chosen"][0]["content"], &label.pair.replies[chosen]);
+            }
         }
     }
 }
