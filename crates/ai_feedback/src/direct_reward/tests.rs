@@ -78,8 +78,8 @@ fn no_option_begins_another() {
         let options = options(highest);
         assert_eq!(options.len(), usize::from(highest));
         for (index, option) in options.iter().enumerate() {
-            let others = options.iter().enumerate().filter(|(other, _)| *other != index);
-            assert!(others.into_iter().all(|(_, other)| !other.starts_with(option)), "{options:?}");
+            let mut others = options.iter().enumerate().filter(|(other, _)| *other != index);
+            assert!(others.all(|(_, other)| !other.starts_with(option)), "{options:?}");
         }
     }
     assert_eq!(options(9)[8], "9");

@@ -19,6 +19,7 @@ mod ppo;
 mod preference_model;
 mod prompts;
 mod red_team;
+mod room;
 mod session;
 mod settings;
 mod sft;
