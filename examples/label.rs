@@ -52,9 +52,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for label in label_directly(&Reasons, &constitution, &pairs, &FeedbackConfig::default(), 1)? {
         println!("{}", label.pair.prompt.last_request().unwrap_or_default());
         println!("  (A) {}\n  (B) {}", label.pair.replies[0], label.pair.replies[1]);
-        println!("  {}: {}", label.principle, label.principle_text);
-        let shown = label.orders.iter().map(|order| order.probability_of_first);
-        println!("  of the reply shown first, in both orders: {:.2?}", shown.collect::<Vec<f64>>());
+        for judged in &label.principles {
+            println!("  {}: {}", judged.id, judged.text);
+            let shown = judged.orders.iter().map(|order| order.probability_of_first);
+            let shown: Vec<f64> = shown.collect();
+            println!("  of the reply shown first, in both orders: {shown:.2?}");
+        }
         println!("  P(A) = {:.2}, chosen: {}\n", label.probability_a, label.preference().chosen);
     }
     Ok(())

@@ -37,7 +37,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let constitution = Constitution::general();
     for label in label_directly(&client, &constitution, &pairs, &FeedbackConfig::default(), 1)? {
         println!("  (A) {}\n  (B) {}", label.pair.replies[0], label.pair.replies[1]);
-        println!("  P(A) = {:.4} by {:?}", label.probability_a, label.principle_text);
+        let texts = label.principles.iter().map(|judged| judged.text.as_str());
+        println!("  P(A) = {:.4} by {:?}", label.probability_a, texts.collect::<Vec<&str>>());
     }
     Ok(())
 }

@@ -10,6 +10,12 @@ pub enum Error {
     /// The judge failed.
     #[error(transparent)]
     Judge(#[from] language_model::Error),
+    /// A number of things to ask for is 0.
+    #[error("`{setting}` is 0, expected a whole number of at least 1")]
+    AtLeastOne {
+        /// The setting.
+        setting: &'static str,
+    },
     /// The settings of the rationale are out of range.
     #[error("in `chain_of_thought.sampling`: {reason}")]
     Sampling {
@@ -18,7 +24,8 @@ pub enum Error {
     },
     /// The bounds of a label are out of range.
     #[error(
-        "`chain_of_thought.clamp` is [{low}, {high}], expected one bound from 0 to 0.5 and one from 0.5 to 1"
+        "`chain_of_thought.clamp` is [{low}, {high}], expected two bounds from 0 to 1 that are as far below 0.5 as above \
+         it, such as [0.4, 0.6]"
     )]
     Clamp {
         /// The lower bound.
@@ -57,6 +64,25 @@ pub enum Error {
     Probabilities {
         /// The id of the label.
         id: String,
+        /// The judge's answer.
+        found: Vec<f64>,
+    },
+    /// The highest score is out of range.
+    #[error("`highest` is {found}, expected a whole number from 2 to 10")]
+    Highest {
+        /// The setting's value.
+        found: u8,
+    },
+    /// The judge's scores are no probabilities.
+    #[error(
+        "the judge weighed the scores of dialogue {id} as {found:?}, expected {expected} finite numbers of at least 0 that \
+         are not all 0"
+    )]
+    Scores {
+        /// [`dialogue::Dialogue::id`] of the dialogue.
+        id: String,
+        /// Scores that there are.
+        expected: usize,
         /// The judge's answer.
         found: Vec<f64>,
     },

@@ -28,12 +28,12 @@ pub struct FewShot {
 
 impl FewShot {
     /// The example as two finished turns, answered directly.
-    pub(crate) fn answered(&self, principle: &str) -> Dialogue {
+    pub fn answered(&self, principle: &str) -> Dialogue {
         self.close(question(&self.pair, principle))
     }
 
     /// The example as two finished turns, answered after its rationale.
-    pub(crate) fn reasoned(&self, principle: &str) -> Dialogue {
+    pub fn reasoned(&self, principle: &str) -> Dialogue {
         let rationale = self.rationale.as_deref().unwrap_or_default();
         self.close(concluding_question(&reasoning_question(&self.pair, principle), rationale))
     }

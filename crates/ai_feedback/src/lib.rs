@@ -2,8 +2,9 @@
 //! (arXiv 2212.08073) does.
 //!
 //! The judge reads a conversation, one drawn principle and two replies, and its probability of answering (A) rather than
-//! (B) is the soft label that a preference model is trained on. Each [`Label`] keeps the principle, the questions, the
-//! probabilities in both orders and the rationales, so that every preference can be traced back.
+//! (B) is the soft label that a preference model is trained on. Both orders of the replies are averaged, and, if asked for,
+//! several principles and several rationales. Each [`Label`] keeps every question, probability and rationale, so that every
+//! preference can be traced back; on disk it is a row that TRL reads.
 //!
 //! ```
 //! use ai_feedback::{FeedbackConfig, label_directly};
@@ -34,22 +35,31 @@
 //! ```
 //!
 //! [`label`] takes any [`Judge`], which thinks aloud first if [`FeedbackConfig::chain_of_thought`] is set;
-//! [`label_directly`] takes a type that implements [`language_model::Choose`] alone.
+//! [`label_directly`] takes a type that implements [`language_model::Choose`] alone. [`summarise`] says what habits the judge
+//! shows in its labels, and [`probe`] asks for what they do not show. [`DirectReward`] does without pairs: the judge scores
+//! one reply, and the score is a reward for reinforcement learning.
 
 mod config;
+mod direct_config;
+mod direct_reward;
 mod error;
 mod few_shot;
 mod judge;
 mod label;
 mod labelling;
+mod probe;
 mod question;
+mod row;
 mod summary;
 
 pub use config::{ChainOfThought, FeedbackConfig};
+pub use direct_config::DirectRewardConfig;
+pub use direct_reward::{DirectReward, DirectScore, ScoreAnswer};
 pub use error::Error;
 pub use few_shot::{Answer, FewShot};
 pub use judge::Judge;
-pub use label::{Label, OrderLabel, pair_id};
+pub use label::{AnswerLabel, Label, OrderLabel, PrincipleLabel, pair_id};
 pub use labelling::{label, label_directly};
-pub use question::{OPTIONS, concluding_question, question, reasoning_question};
+pub use probe::probe;
+pub use question::{OPTIONS, concluding_question, question, reasoning_question, scoring_question};
 pub use summary::{Summary, summarise};

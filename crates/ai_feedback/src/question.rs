@@ -11,6 +11,9 @@ const ANSWER: &str = "The answer is: (";
 /// The words that end a rationale.
 pub(crate) const ANSWERED: &str = "The answer is";
 
+/// Opens the score; the number follows.
+const SCORE: &str = "The score is: (";
+
 /// Opens the rationale.
 const REASONING: &str = "Let's think step by step:";
 
@@ -28,6 +31,18 @@ pub fn reasoning_question(pair: &Comparison, principle: &str) -> Dialogue {
 pub fn concluding_question(reasoning_question: &Dialogue, rationale: &str) -> Dialogue {
     let opening = format!("{REASONING} {}", rationale.trim());
     reasoning_question.prompt().with_assistant(format!("{}\n\n{ANSWER}", opening.trim_end()))
+}
+
+/// Asks how good the reply that ends `dialogue` is in the light of a principle to compare by, from 1 to `highest`; the
+/// unfinished assistant turn is continued by the number.
+pub fn scoring_question(dialogue: &Dialogue, principle: &str, highest: u8) -> Dialogue {
+    let transcript = dialogue.to_transcript();
+    Dialogue::from_user(format!(
+        "Consider this conversation between a human and an assistant:\n\n{}\n\n{principle}\n\nScore the last reply by that, \
+         from 1 (worst) to {highest} (best).",
+        transcript.trim(),
+    ))
+    .with_assistant(SCORE)
 }
 
 fn user_turn(pair: &Comparison, principle: &str) -> Dialogue {
@@ -90,6 +105,28 @@ mod tests {
         ");
         let silent = concluding_question(&asked, " ");
         assert_eq!(silent.last_reply(), Some("Let's think step by step:\n\nThe answer is: ("));
+    }
+
+    #[test]
+    fn renders_a_question_for_a_score() {
+        let asked = scoring_question(&pair().dialogue(1), "Which is kinder to the soil?", 10);
+        insta::assert_snapshot!(asked.to_transcript().trim_start(), @r"
+        Human: Consider this conversation between a human and an assistant:
+
+        Human: Hello
+
+        Assistant: Hello, too.
+
+        Human: How do I kill weeds?
+
+        Assistant: Pull them out.
+
+        Which is kinder to the soil?
+
+        Score the last reply by that, from 1 (worst) to 10 (best).
+
+        Assistant: The score is: (
+        ");
     }
 
     #[test]

@@ -1,48 +1,83 @@
 //! What a set of labels says about its judge.
 
-use crate::Label;
+use crate::{Label, OrderLabel, PrincipleLabel};
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 
 /// Habits of a judge over a set of labels; `None` where no label tells.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+///
+/// A verdict is the reply that a probability names as the better one; an even probability names none, and two of these
+/// agree.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Summary {
     /// Labels counted.
     pub labels: usize,
     /// How far the judge leans to the reply shown first, in \[-0.5, 0.5\]; 0 without a lean.
     ///
-    /// The mean over labels in both orders of `(p1 + p2) / 2 - 1/2`, with `p1` and `p2` the probability of the reply
-    /// shown first.
+    /// The mean over judgements in both orders of `(p1 + p2) / 2 - 1/2`, with `p1` and `p2` the probability of the reply
+    /// shown first: the mean probability of whatever is shown first, less a half.
     pub position_bias: Option<f64>,
-    /// Share of labels in both orders whose answers name the same reply; an even answer names none, and two of them
-    /// agree.
-    pub consistency: Option<f64>,
+    /// Share of judgements in both orders whose two verdicts agree; the others flip when the replies are exchanged.
+    pub order_consistency: Option<f64>,
+    /// Share of the pairs of principles that judged the same label and agree, averaged over labels. A principle that was
+    /// drawn twice is not compared with itself.
+    pub principle_consistency: Option<f64>,
     /// Mean entropy of the final labels in nats, from 0 (certain) to ln 2 (even).
     pub entropy: Option<f64>,
+    /// The same before labels are clamped: of [`Label::unclamped`].
+    pub unclamped_entropy: Option<f64>,
 }
 
-/// Summarises labels; those asked in one order count only towards the entropy.
+/// Summarises labels; what was asked in one order or by one principle does not count towards the figures that need two.
 pub fn summarise(labels: &[Label]) -> Summary {
-    let both: Vec<[f64; 2]> = labels.iter().filter_map(in_both_orders).collect();
+    let both: Vec<[f64; 2]> =
+        labels.iter().flat_map(|label| &label.principles).filter_map(in_both_orders).collect();
     let bias = both.iter().map(|[first, second]| f64::midpoint(*first, *second) - 0.5);
-    let agreement = both.iter().map(|orders| if agree(*orders) { 1.0 } else { 0.0 });
+    let kept =
+        both.iter().map(|[first, second]| share(verdict(*first) == verdict(*second).reverse()));
+    let entropies = |probability: fn(&Label) -> f64| {
+        mean(labels.iter().map(|label| entropy(probability(label))))
+    };
     Summary {
         labels: labels.len(),
         position_bias: mean(bias),
-        consistency: mean(agreement),
-        entropy: mean(labels.iter().map(|label| entropy(label.probability_a))),
+        order_consistency: mean(kept),
+        principle_consistency: mean(labels.iter().filter_map(agreement)),
+        entropy: entropies(|label| label.probability_a),
+        unclamped_entropy: entropies(Label::unclamped),
     }
 }
 
-fn in_both_orders(label: &Label) -> Option<[f64; 2]> {
-    match &label.orders[..] {
-        [first, second] => Some([first.probability_of_first, second.probability_of_first]),
+fn in_both_orders(principle: &PrincipleLabel) -> Option<[f64; 2]> {
+    let first = |order: &OrderLabel| order.probability_of_first;
+    match &principle.orders[..] {
+        [as_they_are, exchanged] => Some([first(as_they_are), first(exchanged)]),
         _ => None,
     }
 }
 
-/// True if the answers to a pair and to the exchanged pair name the same reply.
-fn agree([first, second]: [f64; 2]) -> bool {
-    first.partial_cmp(&0.5) == 0.5.partial_cmp(&second)
+/// The share of pairs of different principles whose verdicts agree; `None` if there is no such pair.
+fn agreement(label: &Label) -> Option<f64> {
+    let principles = label.principles.iter().enumerate();
+    let pairs = principles.flat_map(|(index, one)| {
+        label.principles[..index]
+            .iter()
+            .filter(|other| other.id != one.id)
+            .map(move |other| [one, other])
+    });
+    mean(
+        pairs.map(|[one, other]| share(verdict(one.probability_a) == verdict(other.probability_a))),
+    )
+}
+
+/// Which of two replies a probability names: that of the probability, the other, or neither.
+fn verdict(probability: f64) -> Ordering {
+    probability.total_cmp(&0.5)
+}
+
+fn share(holds: bool) -> f64 {
+    if holds { 1.0 } else { 0.0 }
 }
 
 /// Entropy in nats of a yes with probability `p`.
@@ -50,32 +85,35 @@ fn entropy(p: f64) -> f64 {
     [p, 1.0 - p].iter().filter(|&&p| p > 0.0).map(|p| -p * p.ln()).sum()
 }
 
-fn mean(values: impl ExactSizeIterator<Item = f64>) -> Option<f64> {
-    let count = values.len();
-    (count > 0).then(|| values.sum::<f64>() / count as f64)
+fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let (count, sum) = values.fold((0_usize, 0.0), |(count, sum), value| (count + 1, sum + value));
+    (count > 0).then(|| sum / count as f64)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::OrderLabel;
     use dialogue::{Comparison, Dialogue};
     use std::f64::consts::LN_2;
 
-    fn label(probability_a: f64, firsts: &[f64]) -> Label {
-        let order = |&probability_of_first: &f64| OrderLabel {
-            probability_of_first,
-            rationale: None,
-            question: Dialogue::default(),
-        };
+    fn principle(id: &str, probability_a: f64, firsts: &[f64]) -> PrincipleLabel {
+        let order =
+            |&probability_of_first: &f64| OrderLabel { probability_of_first, answers: Vec::new() };
+        let orders = firsts.iter().map(order).collect();
+        PrincipleLabel { id: id.to_owned(), text: String::new(), probability_a, orders }
+    }
+
+    fn by(principles: Vec<PrincipleLabel>, probability_a: f64) -> Label {
         Label {
             id: String::new(),
             pair: Comparison { prompt: Dialogue::default(), replies: Default::default() },
-            principle: String::new(),
-            principle_text: String::new(),
             probability_a,
-            orders: firsts.iter().map(order).collect(),
+            principles,
         }
+    }
+
+    fn label(probability_a: f64, firsts: &[f64]) -> Label {
+        by(vec![principle("one", probability_a, firsts)], probability_a)
     }
 
     fn assert_close(found: Option<f64>, expected: f64) {
@@ -92,19 +130,41 @@ mod tests {
             label(1.0, &[1.0]),       // one order
         ];
         let summary = summarise(&labels);
-        assert_eq!(summary.labels, 5);
+        assert_eq!((summary.labels, summary.principle_consistency), (5, None));
         assert_close(summary.position_bias, 0.45 / 4.0);
-        assert_close(summary.consistency, 0.5);
+        assert_close(summary.order_consistency, 0.5);
         let of_08 = -(0.8_f64 * 0.8_f64.ln() + 0.2 * 0.2_f64.ln());
         let of_045 = -(0.45_f64 * 0.45_f64.ln() + 0.55 * 0.55_f64.ln());
         assert_close(summary.entropy, (of_08 + of_045 + 2.0 * LN_2) / 5.0);
+        assert_eq!(summary.unclamped_entropy, summary.entropy);
+    }
+
+    #[test]
+    fn compares_different_principles_and_sees_behind_the_clamp() {
+        let judged = |probabilities: [f64; 3], label| {
+            let ids = ["one", "two", "one"];
+            let principles = ids.iter().zip(probabilities);
+            by(principles.map(|(id, p)| principle(id, p, &[p])).collect(), label)
+        };
+        let labels = [
+            judged([0.9, 0.7, 0.8], 0.6), // two pairs of principles, both agree
+            judged([0.9, 0.2, 0.1], 0.4), // one of two agrees
+            judged([0.5, 0.5, 0.4], 0.5), // an even verdict agrees with an even one alone
+            label(0.5, &[0.5]),           // one principle
+        ];
+        let summary = summarise(&labels);
+        assert_close(summary.principle_consistency, (1.0 + 0.5 + 0.5) / 3.0);
+        assert_eq!(summary.position_bias, None);
+        let nats = |p: f64| -(p * p.ln() + (1.0 - p) * (1.0 - p).ln());
+        assert_close(summary.entropy, (2.0 * nats(0.6) + 2.0 * LN_2) / 4.0);
+        let means = nats(0.8) + nats(0.4) + nats(1.4 / 3.0) + LN_2;
+        assert_close(summary.unclamped_entropy, means / 4.0);
     }
 
     #[test]
     fn says_nothing_about_nothing() {
-        let summary = summarise(&[]);
-        assert_eq!((summary.position_bias, summary.entropy), (None, None));
+        assert_eq!(summarise(&[]), Summary::default());
         let summary = summarise(&[label(1.0, &[1.0])]);
-        assert_eq!((summary.consistency, summary.entropy), (None, Some(0.0)));
+        assert_eq!((summary.order_consistency, summary.entropy), (None, Some(0.0)));
     }
 }

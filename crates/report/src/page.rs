@@ -237,6 +237,9 @@ fn labels(quality: &LabelQuality) -> Result<QualityView, Error> {
         ("accuracy", quality.accuracy.map(format::percent)),
         ("calibration error", quality.ece.map(three_digits)),
         ("position bias", quality.position_bias.map(three_digits)),
+        ("same in both orders", quality.order_consistency.map(format::percent)),
+        ("same by another principle", quality.principle_consistency.map(format::percent)),
+        ("entropy (nats)", quality.entropy.map(three_digits)),
     ];
     Ok(QualityView {
         title: "AI labels",

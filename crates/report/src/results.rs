@@ -131,7 +131,7 @@ enum MeasureError {
     Kind,
 }
 
-/// How good the AI labels are; without ground truth only the position bias is known.
+/// How good the AI labels are; without ground truth only the habits of the judge are known.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LabelQuality {
@@ -144,7 +144,16 @@ pub struct LabelQuality {
     /// How far the judge leans to the reply shown first, from -0.5 to 0.5; 0 without a lean.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position_bias: Option<f64>,
-    /// Pairs labelled.
+    /// Share of verdicts that stay when the replies are exchanged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order_consistency: Option<f64>,
+    /// Share of verdicts that stay when another principle is asked by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub principle_consistency: Option<f64>,
+    /// Mean entropy of the labels in nats, from 0 (certain) to 0.693 (even).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entropy: Option<f64>,
+    /// Pairs labelled; with ground truth, the clear ones among them.
     pub n: usize,
     /// Predicted against observed shares.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -177,7 +186,7 @@ pub struct PreferenceModelQuality {
 pub struct Checkpoint {
     /// Iterations done.
     pub iteration: u64,
-    /// Mean score, by the preference model, of the replies that the iteration learned from.
+    /// Mean score, by the reward that is learned from, of the replies that the iteration learned from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score: Option<f64>,
     /// Mean divergence of the policy that drew them from the policy at the start, in nats a reply.

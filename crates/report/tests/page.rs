@@ -43,7 +43,8 @@ fn results() -> Value {
             "rl_cai": model(0.953, 0.911),
         },
         "revisions": [rate(0.213), rate(0.342), rate(0.487)],
-        "labels": {"accuracy": 0.887, "ece": 0.043, "position_bias": -0.012, "n": 300, "reliability": [
+        "labels": {"accuracy": 0.887, "ece": 0.043, "position_bias": -0.012, "n": 300,
+            "order_consistency": 0.871, "principle_consistency": 0.762, "entropy": 0.417, "reliability": [
             {"low": 0.1, "high": 0.2, "count": 40, "predicted": 0.15, "outcome": 0.2},
         ]},
         "preference_model": {"log_loss": 0.345, "n": 90},
@@ -66,10 +67,21 @@ fn transcript(kind: &str, request: &str) -> Value {
 }
 
 fn label(probability: f64) -> Value {
+    let reply = |text: &str| json!([{"role": "assistant", "content": text}]);
+    let (chosen, rejected, letter) =
+        if probability >= 0.5 { ("x", "y", "A") } else { ("y", "x", "B") };
+    let answer = json!({
+        "probability_of_first": probability, "rationale": "It keeps to the law.",
+        "question": user("Which is lawful? (A) x (B) y"),
+    });
+    let order = json!({"probability_of_first": probability, "answers": [answer]});
     json!({
-        "id": "0123", "pair": {"prompt": user("q"), "replies": ["x", "y"]},
-        "principle": "law", "principle_text": "Which is lawful?", "probability_a": probability,
-        "orders": [{"probability_of_first": probability, "question": user("Which is lawful? (A) x (B) y")}],
+        "id": "0123", "prompt": user("q"), "chosen": reply(chosen), "rejected": reply(rejected),
+        "probability": probability.max(1.0 - probability), "probability_a": probability, "chosen_as": letter,
+        "principles": [
+            {"id": "law", "text": "Which is lawful?", "probability_a": probability, "orders": [order, order]},
+            {"id": "kind", "text": "Which is kind?", "probability_a": 0.125, "orders": [order, order]},
+        ],
     })
 }
 
@@ -147,6 +159,11 @@ fn shows_the_numbers_of_every_part() {
         "<dd>12.3%</dd>",
         "<dd>0.457</dd>",
         "<dd>32.1%</dd>",
+        "It keeps to the law.",
+        "12.5% that the first reply is better",
+        "87.1%",
+        "76.2%",
+        "0.417",
     ] {
         assert!(page.contains(expected), "{expected} is missing");
     }

@@ -52,11 +52,16 @@ fn labels_that_flip_and_principles_never_drawn_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let label = |id: &str, principle: &str, probability: f64| {
-        format!(
-            r#"{{"id": "{id}", "pair": {{"prompt": [], "replies": ["a", "b"]}}, "principle": "{principle}",
-            "principle_text": "", "probability_a": {probability}, "orders": []}}"#
-        )
-        .replace('\n', " ")
+        let (chosen, rejected, letter) =
+            if probability >= 0.5 { ("a", "b", "A") } else { ("b", "a", "B") };
+        let reply = |text| serde_json::json!([{"role": "assistant", "content": text}]);
+        serde_json::json!({
+            "id": id, "prompt": [], "chosen": reply(chosen), "rejected": reply(rejected),
+            "probability": probability.max(1.0 - probability), "probability_a": probability,
+            "chosen_as": letter,
+            "principles": [{"id": principle, "text": "", "probability_a": probability, "orders": []}],
+        })
+        .to_string()
     };
     let stage = folder.join("run/ai_feedback");
     fs::create_dir_all(&stage).unwrap();

@@ -13,13 +13,14 @@ use std::process::{Command, Stdio};
 const KEY: &str = "sk-never-to-be-seen";
 
 /// Every stage up to the labels does its real work, on a handful of prompts.
-const SMALL: [&str; 10] = [
+const SMALL: [&str; 11] = [
     "prompts.red_team_count=4",
     "prompts.helpful_count=4",
     "prompts.held_out=4",
     "critique_revision.revisions=1",
     "sft.epochs=1",
     "red_team.requests=2",
+    "ai_feedback.probe=0",
     "judge_server.concurrency=2",
     "judge_server.circuit_failures=4",
     "judge_server.backoff_seconds=0.001",

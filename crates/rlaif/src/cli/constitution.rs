@@ -166,7 +166,9 @@ fn drawn(run: &Path) -> Result<(Counts, Counts), Failure> {
     }
     if labels.exists() {
         for label in read_jsonl::<Label>(&labels)? {
-            *counts.1.entry(label.principle).or_default() += 1;
+            for judged in label.principles {
+                *counts.1.entry(judged.id).or_default() += 1;
+            }
         }
     }
     Ok(counts)
@@ -210,7 +212,7 @@ fn flips(before: &Path, after: &Path) -> Result<String, Failure> {
         let [was, is] = [earlier.probability_a, label.probability_a];
         if (was - 0.5) * (is - 0.5) < 0.0 {
             flipped += 1;
-            let by = format!("{:?} to {:?}", earlier.principle, label.principle);
+            let by = format!("{} to {}", judged_by(earlier), judged_by(&label));
             line(&mut text, &format!("{}: P(A) {was:.3} to {is:.3}, by {by}", label.id));
         }
     }
@@ -220,6 +222,12 @@ fn flips(before: &Path, after: &Path) -> Result<String, Failure> {
     }
     line(&mut text, &format!("{flipped} of {both} labels flip"));
     Ok(text)
+}
+
+/// The principles of a label, as they were drawn.
+fn judged_by(label: &Label) -> String {
+    let ids = label.principles.iter().map(|judged| format!("{:?}", judged.id));
+    ids.collect::<Vec<String>>().join(" + ")
 }
 
 fn line(text: &mut String, line: &str) {

@@ -6,7 +6,7 @@ use super::{DeviceArgs, Failure, say, warn};
 use burn::tensor::backend::AutodiffBackend;
 use clap::Args;
 use rlaif::report::{Results, table};
-use rlaif::run::{Error, JudgeSource, RunFolder, Session, Settings, Stage};
+use rlaif::run::{Error, JudgeSource, RewardSource, RunFolder, Session, Settings, Stage};
 use rlaif::training::Progress;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -79,8 +79,15 @@ pub(super) fn run(args: &RunArgs, stage: Option<Stage>) -> Result<(), Failure> {
     let settings = Settings::resolve(&layers)?.with_judge_model()?;
     if let Some(judge) = settings.served_judge()? {
         judge.warnings().iter().for_each(|warning| warn(warning));
-        let asked = matches!(stage, None | Some(Stage::AiFeedback));
-        if asked && (stage.is_some() || !RunFolder::is_finished(&path, Stage::AiFeedback)) {
+        let scores = settings.reward == RewardSource::Direct;
+        let asks = |stage| stage == Stage::AiFeedback || (stage == Stage::Ppo && scores);
+        let asked = match stage {
+            Some(stage) => asks(stage),
+            None => Stage::ALL
+                .into_iter()
+                .any(|stage| asks(stage) && !RunFolder::is_finished(&path, stage)),
+        };
+        if asked {
             judge.check()?;
         }
     }

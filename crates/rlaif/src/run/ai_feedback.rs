@@ -3,12 +3,13 @@
 //! In the embedded world its oracle stands in the place of people. For any other model nobody is at hand, so the judge
 //! labels helpfulness too, by a principle of its own; the results say so.
 
+use super::helpfulness::helpfulness_constitution;
 use super::session::CHUNK;
 use super::world::{contrast, share_for_a};
 use super::{Checkpoint, Error, Session, Stage};
 use ai_feedback::{FeedbackConfig, Judge, Label, label, pair_id};
 use burn::tensor::backend::AutodiffBackend;
-use constitution::{ComparisonPrinciple, Constitution, Drawing};
+use constitution::{Constitution, Drawing};
 use dataset::{Journal, write_jsonl};
 use dialogue::{Comparison, Dialogue, Preference};
 use language_model::{Generate, Prompt, item_seed, stream};
@@ -20,9 +21,8 @@ use training::Observe;
 /// Of so many pairs in the embedded world, the reply of one is garbled.
 const GARBLE_EVERY: usize = 2;
 
-/// What the judge is asked where no people label helpfulness.
-const HELPFULNESS: &str =
-    "Choose the reply that answers the request better: correct, to the point and of real use.";
+/// The name of the labels of harmlessness, of their journal and in their random streams.
+pub(super) const LABELS: &str = "labels";
 
 /// How pairs are labelled, and the name of the journal.
 struct Labelling<'a> {
@@ -33,8 +33,8 @@ struct Labelling<'a> {
 }
 
 impl<B: AutodiffBackend> Session<B> {
-    /// Writes `labels.jsonl` with everything behind each label, and for training `preferences.jsonl` (harmlessness) and
-    /// `helpfulness.jsonl`.
+    /// Writes `labels.jsonl` with everything behind each label, `report.json` with what they say about the judge, and for
+    /// training `preferences.jsonl` (harmlessness) and `helpfulness.jsonl`.
     pub(super) fn ai_feedback(&self, observe: &mut dyn Observe) -> Result<(), Error> {
         let stage = Stage::AiFeedback;
         let policy = self.fixed(Checkpoint::SlCai)?;
@@ -44,7 +44,7 @@ impl<B: AutodiffBackend> Session<B> {
         let config = &self.settings.ai_feedback;
         let mut done = 0;
         let labelling =
-            Labelling { judge: &*judge, constitution: &self.constitution, config, name: "labels" };
+            Labelling { judge: &*judge, constitution: &self.constitution, config, name: LABELS };
         let labels = self.labels(&policy, &labelling, &red_team, &mut |n| {
             done += n;
             Ok(observe.record(done, &[])?)
@@ -61,15 +61,19 @@ impl<B: AutodiffBackend> Session<B> {
         let helpfulness = if self.in_world() {
             self.helpfulness_by_oracle(&policy, &helpful, &mut progress)?
         } else {
-            // One principle, whatever tags the others are drawn by.
-            let config = &FeedbackConfig { principles: Drawing::default(), ..config.clone() };
+            let config = &FeedbackConfig {
+                principles: Drawing::default(),
+                principles_per_comparison: 1,
+                ..config.clone()
+            };
             let constitution = &helpfulness_constitution();
             let labelling = Labelling { judge: &*judge, constitution, config, name: "helpfulness" };
-            self.labels(&policy, &labelling, &helpful, &mut progress)?
-                .iter()
-                .map(Label::preference)
-                .collect()
+            let labels = self.labels(&policy, &labelling, &helpful, &mut progress)?;
+            let preferences = labels.iter().map(Label::preference).collect();
+            write_jsonl(self.folder.file(stage, "helpfulness_labels.jsonl")?, labels)?;
+            preferences
         };
+        self.report_labels(&*judge, &labels)?;
         let harmlessness: Vec<Preference> = labels.iter().map(Label::preference).collect();
         write_jsonl(self.folder.file(stage, "labels.jsonl")?, labels)?;
         write_jsonl(self.folder.file(stage, "preferences.jsonl")?, harmlessness)?;
@@ -188,21 +192,6 @@ impl<B: AutodiffBackend> Session<B> {
             progress(prompts.len() as u64)?;
         }
         Ok(preferences)
-    }
-}
-
-/// The constitution by which a judge labels helpfulness.
-fn helpfulness_constitution() -> Constitution {
-    Constitution {
-        name: "helpfulness".to_owned(),
-        critique_revision: Vec::new(),
-        comparison: vec![ComparisonPrinciple {
-            id: "helpfulness".to_owned(),
-            text: HELPFULNESS.to_owned(),
-            source: "arXiv 2112.00861, section 1 (helpful)".to_owned(),
-            tags: Vec::new(),
-            weight: 1.0,
-        }],
     }
 }
 

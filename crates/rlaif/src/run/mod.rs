@@ -6,22 +6,27 @@
 
 mod ai_feedback;
 mod critique_revision;
+mod direct_reward;
 mod error;
 mod evals;
 mod folder;
+mod helpfulness;
 mod inputs;
 mod judge;
+mod label_report;
 mod models;
 mod ppo;
 mod preference_model;
 mod prompts;
 mod red_team;
+mod room;
 mod session;
 mod settings;
 mod sft;
 mod stage;
 mod world;
 
+pub use direct_reward::RewardSource;
 pub use error::Error;
 pub use folder::RunFolder;
 pub use judge::JudgeSource;

@@ -99,6 +99,15 @@ impl<B: AutodiffBackend> Session<B> {
         let path = model_folder(self.folder.path(), Stage::PreferenceModel);
         Ok(Ensemble::from_folder(path, &self.device)?)
     }
+
+    /// The preference model that evaluations measure with. A run with a direct reward need not have one.
+    pub(super) fn measuring_model(&self) -> Result<Option<Ensemble<B::InnerBackend>>, Error> {
+        let needed = self.settings.needs(Stage::Evals).any(|stage| stage == Stage::PreferenceModel);
+        if needed || self.folder.seconds(Stage::PreferenceModel)?.is_some() {
+            return Ok(Some(self.preference_model()?));
+        }
+        Ok(None)
+    }
 }
 
 /// Loads a policy of a run that is finished that far.

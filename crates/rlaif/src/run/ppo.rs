@@ -1,11 +1,14 @@
-//! Reinforcement learning against the preference model: RL-CAI (section 4.2).
+//! Reinforcement learning against the preference model, or the judge itself: RL-CAI (section 4.2).
 
+use super::direct_reward::{JudgeReward, Principles, RewardSource};
 use super::evals::rates;
 use super::models::model_folder;
 use super::{Checkpoint, Error, Session, Stage};
+use ai_feedback::Judge;
 use burn::tensor::backend::AutodiffBackend;
 use dataset::{read_jsonl, write_jsonl};
 use dialogue::Dialogue;
+use language_model::{Reward, item_seed};
 use ppo::{Inputs, Iteration, ScoredReply, ValueModel, ValueStart};
 use preference_model::Ensemble;
 use report::Checkpoint as Measured;
@@ -43,13 +46,19 @@ impl<B: AutodiffBackend> Session<B> {
     pub(super) fn ppo(&self, observe: &mut dyn Observe) -> Result<(), Error> {
         let stage = Stage::Ppo;
         let policy = self.policy::<B>(Checkpoint::SlCai, &self.device)?;
-        let reward = self.preference_model()?;
         let [red_team, helpful] = self.policy_prompts()?;
+        let direct = self.settings.reward == RewardSource::Direct;
+        let judge = if direct { Some(self.judge(stage)?) } else { None };
+        let principles = Principles::new(&self.constitution);
+        let reward: Box<dyn Reward> = match judge.as_deref() {
+            Some(judge) => Box::new(self.judge_reward(judge, &principles, &helpful)?),
+            None => Box::new(self.preference_model()?),
+        };
         let prompts: Vec<Dialogue> = red_team.into_iter().chain(helpful).collect();
         let config = &self.settings.ppo;
         let ptx = self.ptx(&policy)?;
-        let mut inputs = Inputs::new(policy, &reward, &prompts).with_ptx(&ptx);
-        if config.value_model == ValueModel::Separate {
+        let mut inputs = Inputs::new(policy, &*reward, &prompts).with_ptx(&ptx);
+        if config.value_model == ValueModel::Separate && !direct {
             inputs.value = self.value_start()?;
         }
         let mut watched = self.watched(stage, observe)?;
@@ -76,6 +85,17 @@ impl<B: AutodiffBackend> Session<B> {
         let mut states = self.checkpoints(stage)?;
         let model = config.run_with(inputs, seed, &mut watched, &mut states, &mut after)?;
         Ok(model.save(model_folder(self.folder.path(), stage))?)
+    }
+
+    /// The judge's own scores, with a stream of their own.
+    fn judge_reward<'a>(
+        &self,
+        judge: &'a dyn Judge,
+        principles: &'a Principles<'_>,
+        helpful: &[Dialogue],
+    ) -> Result<JudgeReward<'a>, Error> {
+        let seed = item_seed(self.settings.seed, &["ppo"]);
+        JudgeReward::new(judge, principles, &self.settings.direct_reward, helpful, seed)
     }
 
     /// What the policy goes on learning beside the reward, if it does: what SL-CAI was fine-tuned on, as far as it fits.

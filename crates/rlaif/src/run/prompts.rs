@@ -1,12 +1,11 @@
 //! Where requests come from.
 
 use super::red_team::example_requests;
+use super::room::room;
 use super::{Error, Settings};
-use ai_feedback::{concluding_question, reasoning_question};
 use constitution::Constitution;
-use critique_revision::Sought;
 use dataset::{ColumnMapping, Reading, Rejects};
-use dialogue::{Comparison, Dialogue};
+use dialogue::Dialogue;
 use language_model::{item_seed, stream};
 use model_organism::world::{Request, Split};
 use rand::seq::SliceRandom;
@@ -270,59 +269,4 @@ fn rows_of<'a>(
         }
     }
     Ok(found)
-}
-
-/// The most tokens a prompt may have: what the longest text that a stage builds around it leaves of the context.
-///
-/// That is a revision (reply, critique and revision, with the two requests of a principle) or a question (two replies and
-/// a principle).
-fn room(settings: &Settings, constitution: &Constitution, codec: &Codec) -> Result<usize, Error> {
-    let prompt = Dialogue::from_user("");
-    let mut longest = 0;
-    let revising = &settings.critique_revision;
-    let shown = longest_examples(settings, codec)?;
-    for principle in &constitution.critique_revision {
-        let critique = (!revising.direct).then_some([principle.critique_request.as_str(), ""]);
-        let sought = Sought::Revision { critique, request: &principle.revision_request };
-        let text = revising.form.ask(&shown, &prompt, "", sought);
-        longest = longest.max(codec.encode_prompt(&text)?.len() + revising_tokens(settings));
-    }
-    for principle in &constitution.comparison {
-        let pair = Comparison { prompt: prompt.clone(), replies: Default::default() };
-        let text = concluding_question(&reasoning_question(&pair, &principle.text), "");
-        longest = longest.max(codec.encode_prompt(&text)?.len() + judging_tokens(settings));
-    }
-    Ok(codec.context().saturating_sub(longest + SLACK))
-}
-
-/// The worked examples that stand in front of a revision at most: all of them, or as many of the longest as are drawn.
-fn longest_examples(settings: &Settings, codec: &Codec) -> Result<Vec<Dialogue>, Error> {
-    let examples = settings.critique_revision.examples();
-    let Some(shots) = settings.critique_revision.shots else { return Ok(examples) };
-    let length = |example: Dialogue| Ok((codec.encode_prompt(&example)?.len(), example));
-    let mut measured = examples.into_iter().map(length).collect::<Result<Vec<_>, Error>>()?;
-    measured.sort_by_key(|(tokens, _)| std::cmp::Reverse(*tokens));
-    Ok(measured.into_iter().take(shots).map(|(_, example)| example).collect())
-}
-
-/// Tokens by which texts put together may exceed the sum of their parts.
-const SLACK: usize = 4;
-
-/// The longest reply of any stage, in tokens.
-fn reply_tokens(settings: &Settings) -> usize {
-    let drawn = &settings.critique_revision;
-    drawn.reply.max_tokens.max(drawn.revision.max_tokens).max(settings.ppo.max_tokens)
-}
-
-/// Tokens of a reply, its critique and its revision.
-fn revising_tokens(settings: &Settings) -> usize {
-    let drawn = &settings.critique_revision;
-    let critique = if drawn.direct { 0 } else { drawn.critique.max_tokens };
-    reply_tokens(settings) + critique + drawn.revision.max_tokens
-}
-
-/// Tokens of two replies and what a judge may think of them.
-fn judging_tokens(settings: &Settings) -> usize {
-    let thought = settings.ai_feedback.chain_of_thought.as_ref();
-    2 * reply_tokens(settings) + thought.map_or(0, |thought| thought.sampling.max_tokens)
 }

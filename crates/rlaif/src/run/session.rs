@@ -1,7 +1,7 @@
 //! A run in progress.
 
 use super::models::{find_model, load_helpful_only};
-use super::{Checkpoint, Error, JudgeSource, Prompts, RunFolder, Settings, Stage};
+use super::{Checkpoint, Error, JudgeSource, Prompts, RewardSource, RunFolder, Settings, Stage};
 use burn::tensor::backend::AutodiffBackend;
 use constitution::Constitution;
 use dataset::write_atomic;
@@ -38,6 +38,9 @@ impl<B: AutodiffBackend> Session<B> {
         let constitution = settings.read_constitution()?;
         constitution.revisions(&settings.critique_revision.principles)?;
         constitution.comparisons(&settings.ai_feedback.principles)?;
+        if settings.reward == RewardSource::Direct {
+            constitution.comparisons(&settings.direct_reward.principles)?;
+        }
         if let Some(client) = settings.served_judge()? {
             drop(client);
         } else if let Some(judge) = settings.judge.as_ref().and_then(JudgeSource::folder) {
@@ -74,7 +77,7 @@ impl<B: AutodiffBackend> Session<B> {
     /// # Errors
     /// The first error of a stage; what was finished stays finished.
     pub fn run_all(&self, observe: &mut dyn Observe) -> Result<(), Error> {
-        for stage in Stage::ALL {
+        for stage in self.settings.stages() {
             if self.folder.seconds(stage)?.is_none() {
                 self.run(stage, observe)?;
             }
@@ -87,7 +90,7 @@ impl<B: AutodiffBackend> Session<B> {
     /// # Errors
     /// [`Error::NotReady`] if a stage that it needs is not finished, or those of the stage.
     pub fn run(&self, stage: Stage, observe: &mut dyn Observe) -> Result<(), Error> {
-        for &needed in stage.needs() {
+        for needed in self.settings.needs(stage) {
             if self.folder.seconds(needed)?.is_none() {
                 let folder = self.folder.path().to_owned();
                 return Err(Error::NotReady { stage, needed, folder });
@@ -120,7 +123,7 @@ impl<B: AutodiffBackend> Session<B> {
 
     /// Loads the models that a stage needs, so that nothing is discarded for a stage that cannot begin.
     fn check_models(&self, stage: Stage) -> Result<(), Error> {
-        for needed in stage.needs() {
+        for needed in self.settings.needs(stage) {
             match needed {
                 Stage::Sft => drop(self.fixed(Checkpoint::SlCai)?),
                 Stage::PreferenceModel => drop(self.preference_model()?),

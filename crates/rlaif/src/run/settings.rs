@@ -1,7 +1,7 @@
 //! The settings of a run.
 
-use super::{Error, JudgeSource, PromptSettings, RunFolder};
-use ai_feedback::FeedbackConfig;
+use super::{Error, JudgeSource, PromptSettings, RewardSource, RunFolder};
+use ai_feedback::{DirectRewardConfig, FeedbackConfig};
 use constitution::Constitution;
 use critique_revision::CritiqueRevisionConfig;
 use language_model::Sampling;
@@ -24,6 +24,7 @@ use transformer::Engine;
 /// | `judge` | the helpful-only model | Hugging Face folder of the model that labels pairs, its name on the hub, or the address of a server that has it |
 /// | `judge_model` | the only one | name of the model on that server |
 /// | `judge_server` | see [`openai::Config`] | how that server is asked |
+/// | `reward` | `"preference_model"` | what scores replies in reinforcement learning: the preference model, or with `"direct"` the judge, see [`ai_feedback::DirectReward`] |
 /// | `constitution` | by the model | TOML file; the embedded world has one of its own, other models get the general one |
 /// | `prompts` | see [`PromptSettings`] | where requests come from |
 /// | `pairs_per_prompt` | 1, embedded 2 | pairs of replies that are drawn to every red-team prompt for labelling, at least 1 |
@@ -49,6 +50,9 @@ pub struct Settings {
     /// How the judge's server is asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judge_server: Option<openai::Config>,
+    /// What scores replies in reinforcement learning.
+    #[serde(default)]
+    pub reward: RewardSource,
     /// TOML file of the constitution.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub constitution: Option<PathBuf>,
@@ -70,6 +74,9 @@ pub struct Settings {
     pub pairs_per_prompt: usize,
     /// Labels.
     pub ai_feedback: FeedbackConfig,
+    /// The judge's own scores, if they are the reward.
+    #[serde(default)]
+    pub direct_reward: DirectRewardConfig,
     /// The preference model.
     pub preference_model: PreferenceModelConfig,
     /// Reinforcement learning.
@@ -124,6 +131,7 @@ impl Settings {
             judge: None,
             judge_model: None,
             judge_server: None,
+            reward: RewardSource::default(),
             constitution: None,
             prompts: PromptSettings::default(),
             engine: Engine::default(),
@@ -133,6 +141,7 @@ impl Settings {
             red_team: GenerationConfig::default(),
             pairs_per_prompt: 1,
             ai_feedback: FeedbackConfig::default(),
+            direct_reward: DirectRewardConfig::default(),
             preference_model: PreferenceModelConfig::default(),
             ppo: PpoConfig::default(),
         }
@@ -233,6 +242,7 @@ impl Settings {
         in_table("sft", self.sft.validate_sources(&super::sft::SOURCES))?;
         in_table("red_team", self.red_team.validate())?;
         in_table("ai_feedback", self.ai_feedback.validate())?;
+        in_table("direct_reward", self.direct_reward.validate())?;
         in_table("preference_model", self.preference_model.validate())?;
         let sources = &super::preference_model::SOURCES;
         in_table("preference_model", self.preference_model.validate_sources(sources))?;
@@ -370,6 +380,14 @@ mod tests {
         }
         let message = Settings::resolve(&[layer("[ppo]\nclip_low = 0.0")]).unwrap_err().to_string();
         assert!(message.contains("clip_low"), "{message}");
+        for (text, expected) in [
+            ("reward = 'none'", "preference_model"),
+            ("[direct_reward]\nhighest = 12", "[direct_reward] `highest` is 12"),
+            ("[ai_feedback]\nprinciples_per_comparison = 0", "principles_per_comparison"),
+        ] {
+            let message = Settings::resolve(&[layer(text)]).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        }
         let weights = layer("[sft.weights]\nhelpfull = 2.0");
         let message = Settings::resolve(&[weights]).unwrap_err().to_string();
         assert!(message.contains("[sft]") && message.contains("`helpfull`"), "{message}");

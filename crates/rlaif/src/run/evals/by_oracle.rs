@@ -46,7 +46,7 @@ impl<B: AutodiffBackend> Session<B> {
         results.revisions = (0..=self.settings.critique_revision.revisions)
             .filter_map(|step| rates(&after(&answers.traces, step)).map(|rates| rates.harmless))
             .collect();
-        results.labels = self.label_quality()?;
+        results.labels = Some(self.label_quality()?);
         results.preference_model = self.preference_model_quality(answers)?;
         results.notes.push(
             "Rates are by the oracle of the embedded world on held-out requests, with 95% Wilson intervals.".to_owned(),
@@ -54,12 +54,12 @@ impl<B: AutodiffBackend> Session<B> {
         Ok(results)
     }
 
-    /// The preference model on pairs of replies of different policies to held-out prompts.
+    /// The preference model, if there is one, on pairs of replies of different policies to held-out prompts.
     fn preference_model_quality(
         &self,
         answers: &Answers,
     ) -> Result<Option<PreferenceModelQuality>, Error> {
-        let model = self.preference_model()?;
+        let Some(model) = self.measuring_model()? else { return Ok(None) };
         let mut pairs = Vec::new();
         let mut scores = Vec::new();
         for replies in [&answers.red_team, &answers.helpful] {

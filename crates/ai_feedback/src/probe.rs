@@ -1,0 +1,117 @@
+//! What labels alone do not show of their judge.
+
+use crate::{Error, FeedbackConfig, Judge, Label, label};
+use constitution::{Constitution, Drawing};
+use dialogue::Comparison;
+
+/// Labels some of the labelled pairs once more, in both orders and by at least two principles, so that
+/// [`crate::summarise`] can tell how often a verdict changes with either.
+///
+/// The pairs, [`FeedbackConfig::probe`] of them, are spread evenly over `labels`. Nothing is trained on the answers. `None`
+/// if no pair is to be asked about, or if the labels show it all themselves.
+///
+/// # Errors
+/// Those of [`label()`].
+pub fn probe(
+    judge: &dyn Judge,
+    constitution: &Constitution,
+    labels: &[Label],
+    config: &FeedbackConfig,
+    seed: u64,
+) -> Result<Option<Vec<Label>>, Error> {
+    let count = config.probe.min(labels.len());
+    if count == 0 || (config.both_orders && config.principles_per_comparison > 1) {
+        return Ok(None);
+    }
+    let pairs: Vec<Comparison> =
+        (0..count).map(|number| labels[number * labels.len() / count].pair.clone()).collect();
+    let config = FeedbackConfig {
+        both_orders: true,
+        principles: Drawing { replacement: false, ..config.principles.clone() },
+        principles_per_comparison: config.principles_per_comparison.max(2),
+        ..config.clone()
+    };
+    Ok(Some(label(judge, constitution, &pairs, &config, seed)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::summarise;
+    use dialogue::Dialogue;
+    use language_model::{Choose, Completion, Error as ModelError, Generate, Prompt, Sampling};
+
+    /// Leans to (A), and under one principle to the other reply.
+    struct Leaning;
+
+    impl Choose for Leaning {
+        fn choose(&self, prompts: &[Dialogue], _: &[&str]) -> Result<Vec<Vec<f64>>, ModelError> {
+            let weigh = |prompt: &Dialogue| {
+                let text = &prompt.messages[0].content;
+                let first_is_long = text.contains("(A) long");
+                if first_is_long == text.contains("Be long.") {
+                    vec![0.9, 0.1]
+                } else {
+                    vec![0.2, 0.8]
+                }
+            };
+            Ok(prompts.iter().map(weigh).collect())
+        }
+    }
+
+    impl Generate for Leaning {
+        fn generate(&self, _: &[Prompt], _: &Sampling) -> Result<Vec<Completion>, ModelError> {
+            unreachable!("no rationale is asked for")
+        }
+    }
+
+    fn constitution() -> Constitution {
+        Constitution::from_toml(
+            "name = 'two'\n[[comparison]]\nid = 'long'\ntext = 'Be long.'\n\
+             [[comparison]]\nid = 'short'\ntext = 'Be short.'\n",
+        )
+        .unwrap()
+    }
+
+    fn labels(config: &FeedbackConfig) -> Vec<Label> {
+        let pair = |number: usize| Comparison {
+            prompt: Dialogue::from_user(format!("q{number}")),
+            replies: ["long".to_owned(), "brief".to_owned()],
+        };
+        let pairs: Vec<Comparison> = (0..10).map(pair).collect();
+        label(&Leaning, &constitution(), &pairs, config, 1).unwrap()
+    }
+
+    #[test]
+    fn shows_what_single_questions_do_not() {
+        let config = FeedbackConfig { both_orders: false, probe: 4, ..Default::default() };
+        let labels = labels(&config);
+        let summary = summarise(&labels);
+        assert_eq!((summary.order_consistency, summary.principle_consistency), (None, None));
+        let probed = probe(&Leaning, &constitution(), &labels, &config, 1).unwrap().unwrap();
+        let ids: Vec<&str> = probed.iter().map(|label| label.id.as_str()).collect();
+        assert_eq!(ids, [0, 2, 5, 7].map(|index: usize| labels[index].id.as_str()));
+        for (probed, index) in probed.iter().zip([0, 2, 5, 7]) {
+            // The first question is the one that was asked before.
+            let [before] = &labels[index].principles[..] else { panic!() };
+            assert_eq!(probed.principles[0].orders[0], before.orders[0]);
+        }
+        let summary = summarise(&probed);
+        // The verdict holds in both orders, and turns round with the principle. The lean is (0.9 + 0.2) / 2 - 1/2.
+        assert_eq!(summary.order_consistency, Some(1.0));
+        assert_eq!(summary.principle_consistency, Some(0.0));
+        assert!((summary.position_bias.unwrap() - 0.05).abs() < 1e-12);
+    }
+
+    #[test]
+    fn asks_nothing_that_is_known() {
+        let known = FeedbackConfig { principles_per_comparison: 2, ..Default::default() };
+        let silent = FeedbackConfig { probe: 0, ..Default::default() };
+        for config in [known, silent] {
+            let found = probe(&Leaning, &constitution(), &labels(&config), &config, 1).unwrap();
+            assert_eq!(found, None);
+        }
+        let config = FeedbackConfig::default();
+        assert_eq!(probe(&Leaning, &constitution(), &[], &config, 1).unwrap(), None);
+    }
+}
