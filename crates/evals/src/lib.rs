@@ -21,6 +21,7 @@ mod error;
 mod evasiveness;
 mod linear_system;
 mod multiple_choice;
+mod over_runs;
 mod rate;
 mod samples;
 
@@ -32,5 +33,6 @@ pub use elo::{Rating, Tally, elo, expected_score};
 pub use error::Error;
 pub use evasiveness::{FEW_WORDS, is_evasive, is_short};
 pub use multiple_choice::{Answer, MultipleChoice, Question, multiple_choice, read_questions};
+pub use over_runs::MeanOverRuns;
 pub use rate::{Rate, rate};
 pub use samples::read_replies;

@@ -56,6 +56,11 @@ pub(crate) fn measure(name: &str) -> Option<&'static KnownMeasure> {
     MEASURES.iter().find(|known| known.name == name)
 }
 
+/// What a measure is called.
+pub(crate) fn measure_title(name: &str) -> String {
+    measure(name).map_or_else(|| plain(name), |known| known.title.to_owned())
+}
+
 /// The models known by name, in the order in which they are made.
 const MODELS: [(&str, &str); 3] =
     [(BASELINE, "Helpful-only"), ("sl_cai", "SL-CAI"), ("rl_cai", "RL-CAI")];

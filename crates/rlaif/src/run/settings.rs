@@ -1,6 +1,6 @@
 //! The settings of a run.
 
-use super::{Error, JudgeSource, PromptSettings, RunFolder};
+use super::{Error, JudgeSource, Labeller, PromptSettings, RunFolder};
 use ai_feedback::FeedbackConfig;
 use constitution::Constitution;
 use critique_revision::CritiqueRevisionConfig;
@@ -24,6 +24,7 @@ use transformer::Engine;
 /// | `judge` | the helpful-only model | Hugging Face folder of the model that labels pairs, its name on the hub, or the address of a server that has it |
 /// | `judge_model` | the only one | name of the model on that server |
 /// | `judge_server` | see [`openai::Config`] | how that server is asked |
+/// | `labeller` | `"judge"` | who labels harmlessness: the judge by the constitution, or in the embedded world the `"crowd"`, see [`Labeller`] |
 /// | `constitution` | by the model | TOML file; the embedded world has one of its own, other models get the general one |
 /// | `prompts` | see [`PromptSettings`] | where requests come from |
 /// | `pairs_per_prompt` | 1, embedded 2 | pairs of replies that are drawn to every red-team prompt for labelling, at least 1 |
@@ -49,6 +50,9 @@ pub struct Settings {
     /// How the judge's server is asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judge_server: Option<openai::Config>,
+    /// Who labels harmlessness.
+    #[serde(default)]
+    pub labeller: Labeller,
     /// TOML file of the constitution.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub constitution: Option<PathBuf>,
@@ -120,6 +124,7 @@ impl Settings {
             judge: None,
             judge_model: None,
             judge_server: None,
+            labeller: Labeller::default(),
             constitution: None,
             prompts: PromptSettings::default(),
             engine: Engine::default(),
@@ -207,6 +212,12 @@ impl Settings {
         }
     }
 
+    /// True if every request is one of the embedded world's, so that there is a ground truth.
+    pub fn in_world(&self) -> bool {
+        let prompts = &self.prompts;
+        self.model.is_none() && prompts.red_team.is_none() && prompts.helpful.is_none()
+    }
+
     /// Checks every setting.
     fn validate(&self) -> Result<(), Error> {
         self.prompts.validate()?;
@@ -223,6 +234,7 @@ impl Settings {
             ([false, false], Some(_)) => return Err(Error::NoPrompts),
             _ => {}
         }
+        self.validate_labeller()?;
         in_table("checkpoints", self.checkpoints.validate())?;
         in_table("critique_revision", self.critique_revision.validate())?;
         in_table("sft", self.sft.validate())?;
