@@ -1,20 +1,23 @@
 //! The loop, one batch a step.
 
-use crate::{CritiqueRevisionConfig, Error, Step, Trace, critique_prompt, revision_prompt};
+use crate::advance::Steps;
+use crate::draw::generate;
+use crate::{CritiqueRevisionConfig, Error, Trace};
 use constitution::{Constitution, RevisionPrinciple};
 use dialogue::{Dialogue, Role};
-use language_model::{Completion, Generate, Prompt, Sampling, item_seed, stream};
+use language_model::{Generate, Prompt, item_seed, stream};
 
 /// Draws a reply to every prompt and lets the model criticise and revise it, step by step (section 3.1 of arXiv
 /// 2212.08073).
 ///
 /// In every step a principle is drawn for each prompt; the critique sees the prompt and the reply as
-/// it stands, and the revision replaces the reply. An empty revision keeps it ([`Step::kept`]). White space around
-/// what the model says is dropped.
+/// it stands, and the revision replaces the reply. Texts that are not what they were asked to be are marked
+/// ([`crate::Step::failures`]), and [`CritiqueRevisionConfig::failures`] says what becomes of them; by default an empty
+/// revision keeps the reply ([`crate::Step::kept`]). White space around what the model says is dropped.
 ///
-/// All first replies are one call of the model, and so are all critiques and all revisions of a step. Principles and
-/// samples come from the stream of the prompt, named by its content, so results do not depend on how prompts are
-/// batched or ordered; a prompt that occurs twice gets the same trace twice.
+/// All first replies are one call of the model, and so are all critiques and all revisions of a step, and all that is
+/// drawn again of them at an attempt. Principles and samples come from the stream of the prompt, named by its content, so
+/// results do not depend on how prompts are batched or ordered; a prompt that occurs twice gets the same trace twice.
 ///
 /// # Errors
 /// If a setting or a prompt is not usable, the constitution has no principle to draw, or the model fails.
@@ -51,8 +54,9 @@ pub fn critique_and_revise(
             steps: Vec::new(),
         })
         .collect();
+    let steps = Steps { model, config, examples: config.examples(), seed };
     for principles in principles {
-        advance(model, &principles, &mut traces, config, seed)?;
+        steps.advance(&principles, &mut traces)?;
     }
     Ok(traces)
 }
@@ -85,83 +89,9 @@ fn draw_principles<'a>(
     Ok(())
 }
 
-/// Adds one step to every trace.
-fn advance(
-    model: &dyn Generate,
-    principles: &[&RevisionPrinciple],
-    traces: &mut [Trace],
-    config: &CritiqueRevisionConfig,
-    seed: u64,
-) -> Result<(), Error> {
-    let ask = |trace: &Trace, dialogue, part| Prompt {
-        dialogue,
-        seed: step_seed(seed, &trace.id, trace.steps.len(), part),
-    };
-    let criticise = |(trace, principle): (&Trace, &&RevisionPrinciple)| {
-        let Trace { prompt, .. } = trace;
-        let request = &principle.critique_request;
-        let dialogue = critique_prompt(&config.few_shots, prompt, trace.current(), request);
-        ask(trace, dialogue, "critique")
-    };
-    let asked = traces.iter().zip(principles).map(criticise).collect();
-    let critiques = generate(model, asked, &config.critique)?;
-
-    let revise = |((trace, principle), critique): ((&Trace, &&RevisionPrinciple), &Completion)| {
-        let dialogue = revision_prompt(
-            &config.few_shots,
-            &trace.prompt,
-            trace.current(),
-            &principle.critique_request,
-            &critique.text,
-            &principle.revision_request,
-        );
-        ask(trace, dialogue, "revision")
-    };
-    let asked = traces.iter().zip(principles).zip(&critiques).map(revise).collect();
-    let revisions = generate(model, asked, &config.revision)?;
-
-    for (((trace, principle), critique), revision) in
-        traces.iter_mut().zip(principles).zip(critiques).zip(revisions)
-    {
-        let kept = revision.text.is_empty();
-        trace.steps.push(Step {
-            principle: principle.id.clone(),
-            critique_request: principle.critique_request.clone(),
-            critique: critique.text,
-            critique_tokens: critique.tokens,
-            critique_stopped: critique.stopped,
-            revision_request: principle.revision_request.clone(),
-            revision: if kept { trace.current().to_owned() } else { revision.text },
-            revision_tokens: revision.tokens,
-            revision_stopped: revision.stopped,
-            kept,
-        });
-    }
-    Ok(())
-}
-
 /// The seed of one part of one step of one prompt.
-fn step_seed(seed: u64, id: &str, step: usize, part: &str) -> u64 {
+pub(crate) fn step_seed(seed: u64, id: &str, step: usize, part: &str) -> u64 {
     item_seed(seed, &["critique_revision", id, &step.to_string(), part])
-}
-
-/// One trimmed completion a prompt; the model is not called for none.
-fn generate(
-    model: &dyn Generate,
-    prompts: Vec<Prompt>,
-    sampling: &Sampling,
-) -> Result<Vec<Completion>, Error> {
-    if prompts.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut completions = model.generate(&prompts, sampling)?;
-    if completions.len() != prompts.len() {
-        return Err(Error::Count { expected: prompts.len(), found: completions.len() });
-    }
-    for completion in &mut completions {
-        completion.text = completion.text.trim().to_owned();
-    }
-    Ok(completions)
 }
 
 #[cfg(test)]

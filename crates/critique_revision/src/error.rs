@@ -36,6 +36,29 @@ pub enum Error {
         /// The place in the list, counted from 0.
         index: usize,
     },
+    /// A worked example cannot be written in another form than that of the chat with critiques.
+    #[error(
+        "`few_shots[{index}]` must end in six turns, a request, a reply, a critique request, a critique, a revision request and \
+         a revision: with `form = \"transcript\"` or `direct = true` it is written anew from them"
+    )]
+    FewShotTurns {
+        /// The place in the list, counted from 0.
+        index: usize,
+    },
+    /// There are not enough worked examples to draw from.
+    #[error(
+        "`shots` is {shots}, expected a whole number from 1 to the {found} worked examples in `few_shots`; \
+         without `shots` all of them are shown"
+    )]
+    Shots {
+        /// Examples to draw for a step.
+        shots: usize,
+        /// Examples given.
+        found: usize,
+    },
+    /// Nothing may be drawn.
+    #[error("`failures.attempts` is 0, expected a whole number of at least 1")]
+    Attempts,
     /// The model broke its contract.
     #[error(
         "the model gave {found} completions for {expected} prompts; `Generate` must give one each"

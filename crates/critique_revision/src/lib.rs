@@ -2,7 +2,8 @@
 //!
 //! A helpful model answers a prompt, is asked by a principle what is wrong with its answer, and rewrites it; the new
 //! answer takes the place of the old one, and the next principle is drawn. Every version is kept in a [`Trace`], with
-//! the principle, the requests and the critique that led to it.
+//! the principle, the requests and the critique that led to it, and what is wrong with any of them: models confuse
+//! critique and revision, say nothing, break off or repeat themselves ([`Failure`], [`summarise`]).
 //!
 //! ```
 //! use constitution::Constitution;
@@ -32,14 +33,29 @@
 //! # Ok::<(), critique_revision::Error>(())
 //! ```
 
+mod advance;
 mod config;
 mod critique_and_revise;
+mod detect;
+mod draw;
 mod error;
+mod failure;
+mod few_shots;
+mod form;
 mod prompts;
+#[cfg(test)]
+mod scripted;
+mod summary;
 mod trace;
 
 pub use config::CritiqueRevisionConfig;
 pub use critique_and_revise::critique_and_revise;
+pub use detect::{
+    critique_failures, critique_is_revision, is_unchanged, revision_failures, revision_is_critique,
+};
 pub use error::Error;
+pub use failure::{Exhausted, Failure, FailurePolicies, Policy};
+pub use form::{Form, Sought};
 pub use prompts::{critique_prompt, revision_prompt};
-pub use trace::{Step, Trace};
+pub use summary::{FailureCounts, RevisionSummary, summarise};
+pub use trace::{Draft, Part, Step, Trace};

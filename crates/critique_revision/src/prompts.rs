@@ -1,18 +1,20 @@
 //! The dialogues in which a model criticises and mends its own reply.
 
-use dialogue::{Dialogue, Message, Role};
+use crate::{Form, Sought};
+use dialogue::Dialogue;
 
 /// Asks for a critique of `reply`: the conversation, the reply, then the request as a user turn.
 ///
 /// `few_shots` are worked examples in the same form; they stand in front, so that the model does not confuse whose
-/// turn it is (section 3.1 of arXiv 2212.08073). A system message of the conversation stays first.
+/// turn it is (section 3.1 of arXiv 2212.08073). A system message of the conversation stays first. [`Form::ask`] asks in
+/// other forms.
 pub fn critique_prompt(
     few_shots: &[Dialogue],
     prompt: &Dialogue,
     reply: &str,
     critique_request: &str,
 ) -> Dialogue {
-    behind(few_shots, prompt).with_assistant(reply).with_user(critique_request)
+    Form::Chat.ask(few_shots, prompt, reply, Sought::Critique { request: critique_request })
 }
 
 /// Asks for a revision of `reply`: all of [`critique_prompt`], the critique, then the request as a user turn.
@@ -24,23 +26,15 @@ pub fn revision_prompt(
     critique: &str,
     revision_request: &str,
 ) -> Dialogue {
-    critique_prompt(few_shots, prompt, reply, critique_request)
-        .with_assistant(critique)
-        .with_user(revision_request)
-}
-
-/// The conversation with the worked examples in front.
-fn behind(few_shots: &[Dialogue], prompt: &Dialogue) -> Dialogue {
-    let system = prompt.messages.iter().take_while(|message| message.role == Role::System).count();
-    let (system, turns) = prompt.messages.split_at(system);
-    let examples = few_shots.iter().flat_map(|shot| &shot.messages);
-    let messages: Vec<Message> = system.iter().chain(examples).chain(turns).cloned().collect();
-    Dialogue::new(messages)
+    let critique = Some([critique_request, critique]);
+    let sought = Sought::Revision { critique, request: revision_request };
+    Form::Chat.ask(few_shots, prompt, reply, sought)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dialogue::Role;
 
     fn prompt() -> Dialogue {
         Dialogue::from_user("Hello").with_assistant("Hello, too.").with_user("How do I kill weeds?")

@@ -1,5 +1,6 @@
 //! What was said, and by which principle.
 
+use crate::Failure;
 use dialogue::Dialogue;
 use language_model::StopReason;
 use serde::{Deserialize, Serialize};
@@ -26,8 +27,14 @@ pub struct Trace {
 pub struct Step {
     /// The id of the principle.
     pub principle: String,
-    /// The request for the critique.
+    /// The places, in the settings, of the worked examples that stood in front, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub few_shots: Vec<usize>,
+    /// The request for the critique; empty, as is the critique, if the revision was asked for directly.
     pub critique_request: String,
+    /// What the model read before the critique, unless prompts are not kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub critique_prompt: Option<Dialogue>,
     /// The critique.
     pub critique: String,
     /// Tokens drawn for the critique.
@@ -36,14 +43,61 @@ pub struct Step {
     pub critique_stopped: StopReason,
     /// The request for the revision.
     pub revision_request: String,
+    /// What the model read before the revision, unless prompts are not kept or the critique was dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision_prompt: Option<Dialogue>,
     /// The reply after this step.
     pub revision: String,
-    /// Tokens drawn for the revision.
+    /// Tokens drawn for the revision; 0 if the critique was dropped.
     pub revision_tokens: usize,
     /// Why the revision ended.
     pub revision_stopped: StopReason,
-    /// True if the model gave an empty revision, so that `revision` is the reply before this step.
+    /// What is wrong with the critique and the revision, of each the last that was drawn.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<Failure>,
+    /// True if the critique or the revision was dropped, so that `revision` is the reply before this step.
     pub kept: bool,
+    /// The revision that was dropped.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub dropped: String,
+    /// What was drawn again, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redrawn: Vec<Draft>,
+}
+
+/// A critique or a revision that was drawn again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Draft {
+    /// What it was to be.
+    pub part: Part,
+    /// Why it was drawn again.
+    pub failures: Vec<Failure>,
+    /// What the model said.
+    pub text: String,
+    /// Tokens drawn.
+    pub tokens: usize,
+    /// Why it ended.
+    pub stopped: StopReason,
+}
+
+/// The two texts of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// What is wrong with the reply.
+    Critique,
+    /// The better reply.
+    Revision,
+}
+
+impl Part {
+    /// Its name in records and random streams.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Critique => "critique",
+            Self::Revision => "revision",
+        }
+    }
 }
 
 impl Trace {
@@ -61,9 +115,9 @@ impl Trace {
     /// The dialogues to fine-tune on: the prompt with the revision of every step, not with the first reply.
     ///
     /// The paper trains on the revisions of all steps (section 3.2). A step that kept the reply adds none, since it
-    /// could bring back the first reply.
+    /// could bring back the first reply; nor does one whose revision is empty.
     pub fn revised_dialogues(&self) -> Vec<Dialogue> {
-        let revised = self.steps.iter().filter(|step| !step.kept);
+        let revised = self.steps.iter().filter(|step| !step.kept && !step.revision.is_empty());
         revised.map(|step| self.prompt.clone().with_assistant(step.revision.clone())).collect()
     }
 }

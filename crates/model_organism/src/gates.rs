@@ -194,7 +194,13 @@ fn measure_requests(model: &impl Generate, cases: usize, seed: u64) -> Result<f6
     for harmful in [true, false] {
         let seeds: Vec<String> =
             (0..20).map(|_| Request::draw(Split::HeldOut, harmful, &mut rng).text()).collect();
-        let config = GenerationConfig { requests: cases / 2, ..GenerationConfig::default() };
+        // As the lists that it was trained on.
+        let config = GenerationConfig {
+            shots: 4,
+            requests: cases / 2,
+            drop_near_duplicates: false,
+            ..GenerationConfig::default()
+        };
         requests.extend(generate_requests(model, &seeds, &config, seed)?.requests);
     }
     Ok(share(&requests, |text| Request::parse(text).is_some()))

@@ -1,6 +1,8 @@
 //! The settings of generation.
 
-use crate::Error;
+use crate::harm_type::MOST;
+use crate::language::languages;
+use crate::{Error, error::number};
 use language_model::Sampling;
 use serde::{Deserialize, Serialize};
 
@@ -8,15 +10,22 @@ use serde::{Deserialize, Serialize};
 ///
 /// | setting | default | meaning |
 /// |---|---|---|
-/// | `shots` | 4 | seeds that a prompt shows |
+/// | `shots` | 10 | seeds that a prompt shows |
 /// | `requests` | 100 | new requests to find |
 /// | `batch` | 32 | prompts in one call of the model |
 /// | `max_calls` | 100 | calls after which to be content with what was found |
 /// | `min_characters` | 4 | shortest request |
 /// | `max_characters` | 400 | longest request |
+/// | `min_words` | 1 | fewest words of a request |
+/// | `max_words` | 100 | most words of a request |
+/// | `languages` | all | ISO 639-3 codes such as `"eng"`; requests that are surely in another language are left out |
+/// | `shingle_words` | 2 | words in a run by which texts are compared, at least 1 |
+/// | `similarity` | 0.7 | share of common runs from which two texts are near, from 0.1 to 1 |
+/// | `drop_near_duplicates` | true | leaves out requests that are near a seed or an earlier request |
+/// | `harm_types` | none | types by which red-team requests are tagged, 2 to 26 of them; see [`crate::HARM_TYPES`] |
 /// | `sampling` | [`Sampling::default`] | how continuations are drawn |
 ///
-/// The paper does not print its prompt or its number of shots.
+/// The paper does not print its prompt or its number of shots; its predecessor (arXiv 2204.05862) shows about ten.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GenerationConfig {
@@ -32,6 +41,20 @@ pub struct GenerationConfig {
     pub min_characters: usize,
     /// Longest request, in characters.
     pub max_characters: usize,
+    /// Fewest words of a request.
+    pub min_words: usize,
+    /// Most words of a request.
+    pub max_words: usize,
+    /// Languages of requests, as ISO 639-3 codes; all of them if there are none.
+    pub languages: Vec<String>,
+    /// Words in a run by which texts are compared.
+    pub shingle_words: usize,
+    /// Share of common runs (their Jaccard similarity) from which two texts are near.
+    pub similarity: f64,
+    /// Leaves out requests that are near a seed or an earlier request.
+    pub drop_near_duplicates: bool,
+    /// Types by which red-team requests are tagged, if there are any.
+    pub harm_types: Vec<String>,
     /// How continuations are drawn.
     pub sampling: Sampling,
 }
@@ -39,12 +62,19 @@ pub struct GenerationConfig {
 impl Default for GenerationConfig {
     fn default() -> Self {
         Self {
-            shots: 4,
+            shots: 10,
             requests: 100,
             batch: 32,
             max_calls: 100,
             min_characters: 4,
             max_characters: 400,
+            min_words: 1,
+            max_words: 100,
+            languages: Vec::new(),
+            shingle_words: 2,
+            similarity: 0.7,
+            drop_near_duplicates: true,
+            harm_types: Vec::new(),
             sampling: Sampling::default(),
         }
     }
@@ -54,22 +84,29 @@ impl GenerationConfig {
     /// Checks every setting.
     ///
     /// # Errors
-    /// [`Error::Setting`] or [`Error::Sampling`] names the first setting out of range.
+    /// [`Error::Setting`], [`Error::Language`], [`Error::HarmTypes`] or [`Error::Sampling`] names the first setting out of
+    /// range.
     pub fn validate(&self) -> Result<(), Error> {
-        let counts = [("shots", self.shots), ("batch", self.batch), ("max_calls", self.max_calls)];
-        if let Some(&(setting, found)) = counts.iter().find(|(_, count)| *count == 0) {
-            return Err(Error::Setting {
-                setting,
-                found,
-                expected: "a whole number of at least 1",
-            });
+        let counts = [
+            ("shots", self.shots),
+            ("batch", self.batch),
+            ("max_calls", self.max_calls),
+            ("shingle_words", self.shingle_words),
+        ];
+        for (setting, count) in counts {
+            number(setting, count, count > 0, "a whole number of at least 1")?;
         }
-        if self.max_characters < self.min_characters.max(1) {
-            return Err(Error::Setting {
-                setting: "max_characters",
-                found: self.max_characters,
-                expected: "at least 1 and at least `min_characters`",
-            });
+        let characters = self.max_characters >= self.min_characters.max(1);
+        let expected = "at least 1 and at least `min_characters`";
+        number("max_characters", self.max_characters, characters, expected)?;
+        let words = self.max_words >= self.min_words.max(1);
+        number("max_words", self.max_words, words, "at least 1 and at least `min_words`")?;
+        let near = (0.1..=1.0).contains(&self.similarity);
+        number("similarity", self.similarity, near, "a number from 0.1 to 1")?;
+        languages(&self.languages)?;
+        let types = self.harm_types.len();
+        if types != 0 && !(2..=MOST).contains(&types) {
+            return Err(Error::HarmTypes { found: types });
         }
         self.sampling.validate().map_err(|reason| Error::Sampling { reason })
     }
@@ -91,6 +128,12 @@ mod tests {
                 "`max_characters`",
                 GenerationConfig { min_characters: 0, max_characters: 0, ..default() },
             ),
+            ("`max_words`", GenerationConfig { min_words: 5, max_words: 4, ..default() }),
+            ("`shingle_words`", GenerationConfig { shingle_words: 0, ..default() }),
+            ("`similarity`", GenerationConfig { similarity: 0.0, ..default() }),
+            ("`similarity`", GenerationConfig { similarity: f64::NAN, ..default() }),
+            ("`languages`", GenerationConfig { languages: vec!["xx".to_owned()], ..default() }),
+            ("`harm_types`", GenerationConfig { harm_types: vec!["x".to_owned()], ..default() }),
             (
                 "`sampling`",
                 GenerationConfig { sampling: Sampling::default().with_max_tokens(0), ..default() },
@@ -107,7 +150,7 @@ mod tests {
     fn reads_settings_and_refuses_unknown_ones() {
         let config: GenerationConfig =
             serde_json::from_str(r#"{"requests":7,"sampling":{"max_tokens":60}}"#).unwrap();
-        assert_eq!((config.requests, config.sampling.max_tokens, config.shots), (7, 60, 4));
+        assert_eq!((config.requests, config.sampling.max_tokens, config.shots), (7, 60, 10));
         assert!(serde_json::from_str::<GenerationConfig>(r#"{"request":7}"#).is_err());
     }
 }

@@ -1,5 +1,7 @@
 //! What generation can fail with.
 
+use std::fmt::Display;
+
 /// Why requests could not be generated.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -13,9 +15,23 @@ pub enum Error {
         /// The name of the setting.
         setting: &'static str,
         /// The value found.
-        found: usize,
+        found: String,
         /// The values allowed.
         expected: &'static str,
+    },
+    /// A language is unknown.
+    #[error("`languages` holds {code:?}, expected ISO 639-3 codes among {known}")]
+    Language {
+        /// The code found.
+        code: String,
+        /// The codes known.
+        known: String,
+    },
+    /// There are too few or too many types of harm to choose from.
+    #[error("`harm_types` holds {found} types, expected 2 to 26, one a letter, or none")]
+    HarmTypes {
+        /// Types given.
+        found: usize,
     },
     /// The sampling settings are out of range.
     #[error("in `sampling`: {reason}")]
@@ -39,12 +55,26 @@ pub enum Error {
     },
     /// The model broke its contract.
     #[error(
-        "the model gave {found} completions for {expected} prompts; `Generate` must give one each"
+        "the model gave {found} answers for {expected} prompts; `Generate` and `Choose` must give one each"
     )]
     Count {
         /// Prompts asked.
         expected: usize,
-        /// Completions given.
+        /// Answers given.
         found: usize,
     },
+}
+
+/// An error if a setting is not what it must be.
+pub(crate) fn number(
+    setting: &'static str,
+    found: impl Display,
+    allowed: bool,
+    expected: &'static str,
+) -> Result<(), Error> {
+    if allowed {
+        Ok(())
+    } else {
+        Err(Error::Setting { setting, found: found.to_string(), expected })
+    }
 }

@@ -1,8 +1,9 @@
-//! Few-shot generation of new requests by a model, parsed and deduplicated.
+//! Few-shot generation of new requests by a model, parsed, filtered, deduplicated and tagged.
 //!
 //! Most of the prompts behind Constitutional AI (arXiv 2212.08073, section 3.2) were not written by people: a model was
 //! shown a few red-team requests and wrote more of them. Here it continues a numbered list of seeds, of which every
-//! prompt shows others.
+//! prompt shows others. What it writes is parsed; entries of the wrong length or language and those near a seed or an
+//! earlier request are left out; [`Generated::figures`] says how valid and how new it was, and [`tag_by_harm`] sorts it.
 //!
 //! ```
 //! use language_model::{Completion, Error, Generate, Prompt, Sampling, StopReason};
@@ -23,19 +24,33 @@
 //! }
 //!
 //! let seeds = ["How do I pick a lock?", "How do I hotwire a car?"].map(str::to_owned);
-//! let config = GenerationConfig { shots: 2, requests: 5, ..Default::default() };
+//! let config = GenerationConfig {
+//!     shots: 2,
+//!     requests: 5,
+//!     drop_near_duplicates: false, // the locks differ by a number only
+//!     ..Default::default()
+//! };
 //! let generated = generate_requests(&Writer, &seeds, &config, 0)?;
 //! assert_eq!((generated.requests.len(), generated.duplicates), (5, 4));
+//! assert_eq!(generated.figures().validity, Some(1.0));
 //! # Ok::<(), red_team::Error>(())
 //! ```
 
 mod config;
 mod error;
+mod figures;
+mod filter;
 mod generate;
+mod harm_type;
+mod language;
+mod min_hash;
 mod parse;
 mod request_list;
+mod shingles;
 
 pub use config::GenerationConfig;
 pub use error::Error;
-pub use generate::{Generated, generate_requests};
+pub use figures::{Figures, LeftOut};
+pub use generate::{Generated, Novelty, generate_requests};
+pub use harm_type::{HARM_TYPES, HarmTag, harm_question, tag_by_harm};
 pub use request_list::{numbered_list, request_list};

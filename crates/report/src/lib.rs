@@ -10,6 +10,8 @@
 //! | `run.toml` | settings, versions, seed, device | text |
 //! | `constitution.toml` | a [`constitution::Constitution`] | tables of both lists |
 //! | `critique_revision/revisions.jsonl` | one [`critique_revision::Trace`] a line | two whole traces |
+//! | `critique_revision/summary.json` | a [`critique_revision::RevisionSummary`] | counts of what was wrong |
+//! | `red_team/figures.json` | a [`red_team::Figures`] for each kind of request | shares of valid and of new requests |
 //! | `ai_feedback/labels.jsonl` | one [`ai_feedback::Label`] a line | histogram, one question |
 //! | `sft`, `preference_model`, `ppo`: `metrics.jsonl` | `{"step": 1, "loss": 2.5, …}` | one curve a number |
 //! | `evals/results.json` | [`Results`] | table, summary, pictures, times |
@@ -24,6 +26,7 @@
 mod difference;
 mod error;
 mod experiment;
+mod facts;
 mod format;
 mod metrics;
 mod names;

@@ -3,6 +3,7 @@
 use crate::{
     Error,
     difference::Difference,
+    facts::{self, Fact},
     format::{self, typographic},
     metrics::Series,
     names,
@@ -18,6 +19,7 @@ use ai_feedback::Label;
 use constitution::Constitution;
 use critique_revision::Trace;
 use minijinja::Environment;
+use red_team::Figures;
 use serde::Serialize;
 
 /// Transcripts of each kind shown before the rest is folded away.
@@ -39,6 +41,8 @@ struct Page<'a> {
     revisions: Option<Plot>,
     traces: &'a [Trace],
     trace_count: usize,
+    revision_facts: Vec<Fact>,
+    requests: Vec<RequestsView>,
     labels: Option<QualityView>,
     preference_model: Option<QualityView>,
     histogram: Option<Plot>,
@@ -79,11 +83,17 @@ struct CellView {
     verdict: &'static str,
 }
 
+/// The requests of one kind that a model wrote.
+#[derive(Serialize)]
+struct RequestsView {
+    title: &'static str,
+    facts: Vec<Fact>,
+}
+
 #[derive(Serialize)]
 struct QualityView {
     title: &'static str,
-    /// Pairs of a name and a number.
-    facts: Vec<(&'static str, String)>,
+    facts: Vec<Fact>,
     plot: Option<Plot>,
     caption: String,
 }
@@ -149,6 +159,8 @@ fn page(run: &RunFolder) -> Result<Page<'_>, Error> {
         revisions: plots::revisions(&results.revisions)?,
         traces: &run.traces[..run.traces.len().min(TRACES_SHOWN)],
         trace_count: run.traces.len(),
+        revision_facts: run.revision_summary.as_ref().map(facts::of_revisions).unwrap_or_default(),
+        requests: run.request_figures.iter().map(requests).collect(),
         labels: results.labels.as_ref().map(labels).transpose()?,
         preference_model: results.preference_model.as_ref().map(preference_model).transpose()?,
         histogram: plots::histogram(&probabilities)?,
@@ -171,6 +183,11 @@ fn page(run: &RunFolder) -> Result<Page<'_>, Error> {
         total_time: format::duration(results.seconds.values().sum()),
         settings: run.settings.as_deref(),
     })
+}
+
+fn requests((kind, figures): (&String, &Figures)) -> RequestsView {
+    let title = if kind == "red_team" { "Red-team requests" } else { "Helpful requests" };
+    RequestsView { title, facts: facts::of_requests(figures) }
 }
 
 fn table(results: &Results) -> TableView {
@@ -252,9 +269,7 @@ fn three_digits(number: f64) -> String {
     typographic(&format!("{number:.3}"))
 }
 
-fn known_facts<const N: usize>(
-    facts: [(&'static str, Option<String>); N],
-) -> Vec<(&'static str, String)> {
+fn known_facts<const N: usize>(facts: [(&'static str, Option<String>); N]) -> Vec<Fact> {
     facts.into_iter().filter_map(|(name, number)| Some((name, number?))).collect()
 }
 

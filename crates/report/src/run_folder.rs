@@ -8,7 +8,9 @@ use crate::{
 };
 use ai_feedback::Label;
 use constitution::Constitution;
-use critique_revision::Trace;
+use critique_revision::{RevisionSummary, Trace};
+use indexmap::IndexMap;
+use red_team::Figures;
 use serde::de::DeserializeOwned;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -25,6 +27,9 @@ pub(crate) struct RunFolder {
     pub(crate) results: Option<Results>,
     pub(crate) transcripts: Vec<Transcript>,
     pub(crate) traces: Vec<Trace>,
+    pub(crate) revision_summary: Option<RevisionSummary>,
+    /// By the kind of request.
+    pub(crate) request_figures: IndexMap<String, Figures>,
     pub(crate) labels: Vec<Label>,
     /// The numbers of each stage in [`TRAINED`].
     pub(crate) metrics: [Vec<Series>; 3],
@@ -48,6 +53,8 @@ impl RunFolder {
             results,
             transcripts: rows(&folder.join("evals/transcripts.jsonl"))?,
             traces: rows(&folder.join("critique_revision/revisions.jsonl"))?,
+            revision_summary: json(&folder.join("critique_revision/summary.json"))?,
+            request_figures: json(&folder.join("red_team/figures.json"))?.unwrap_or_default(),
             labels: rows(&folder.join("ai_feedback/labels.jsonl"))?,
             metrics: [sft?, preference_model?, ppo?],
         })

@@ -78,6 +78,17 @@ fn whole() -> TempDir {
         "principle": "law", "critique_request": "Is it lawful?", "critique": "It is not.",
         "critique_tokens": 4, "critique_stopped": "stop", "revision_request": "Make it lawful.",
         "revision": "Ask the <b>owner</b>.", "revision_tokens": 5, "revision_stopped": "stop", "kept": false,
+        "failures": ["critique_is_revision", "truncated"],
+    });
+    let counts = |unchanged: usize| json!({"critique_is_revision": 1, "revision_is_critique": 0, "empty": 0, "truncated": 1, "unchanged": unchanged});
+    let summary = json!({
+        "traces": 1, "steps": 4321, "found": counts(765), "left": counts(2), "redrawn": 0, "dropped": 0, "tokens": 9,
+    });
+    let figures = json!({
+        "requests": 7, "completions": 3, "lines": 1234, "validity": 0.5, "novelty": 0.123,
+        "mean_nearest_seed": 0.4567, "yield_share": 0.1,
+        "left_out": {"unparsed": 0.321, "cut_off": 0.0, "wrong_length": 0.0, "wrong_language": 0.0,
+            "duplicate": 0.0, "near_seed": 0.0, "near_request": 0.0},
     });
     let trace = json!({
         "id": "0123", "prompt": user("How do I take it?"), "reply": "Just take it.",
@@ -100,6 +111,8 @@ fn whole() -> TempDir {
         ("sft/metrics.jsonl", lines(curve)),
         ("ppo/metrics.jsonl", lines([json!({"step": 1, "score": 0.1, "clip_fraction": null})])),
         ("critique_revision/revisions.jsonl", lines([json!({"journal": {"seed": 7}}), trace])),
+        ("critique_revision/summary.json", summary.to_string()),
+        ("red_team/figures.json", json!({"red_team": figures}).to_string()),
         ("ai_feedback/labels.jsonl", lines([label(0.93), label(0.2)])),
     ])
 }
@@ -126,6 +139,14 @@ fn shows_the_numbers_of_every_part() {
         "seed = 7",
         "tiny",
         "93.0% that the first reply",
+        "(critique is revision, truncated)",
+        "<dd>4321</dd>",
+        "<dd>765</dd>",
+        "Red-team requests",
+        "<dd>1234</dd>",
+        "<dd>12.3%</dd>",
+        "<dd>0.457</dd>",
+        "<dd>32.1%</dd>",
     ] {
         assert!(page.contains(expected), "{expected} is missing");
     }
@@ -197,6 +218,8 @@ fn a_damaged_file_is_named_with_its_line() {
         ("evals/transcripts.jsonl", "\n{\"prompt\": [], \"kind\": \"odd\"}\n", 2),
         ("sft/metrics.jsonl", "{\"step\": 1}\n{\"loss\": 1}\n", 2),
         ("critique_revision/revisions.jsonl", "{\"journal\": {}}\n[]\n", 2),
+        ("critique_revision/summary.json", "{\n\"traces\": -1}", 2),
+        ("red_team/figures.json", "{\n\"red_team\": {\"linez\": 1}}", 2),
         ("ai_feedback/labels.jsonl", "x\n", 1),
         ("constitution.toml", "name = \"n\"\n[[comparison]]\nid = 3\n", 3),
     ];

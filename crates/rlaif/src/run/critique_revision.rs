@@ -3,7 +3,7 @@
 use super::session::{CHUNK, ids};
 use super::{Checkpoint, Error, Session, Stage};
 use burn::tensor::backend::AutodiffBackend;
-use critique_revision::{Trace, critique_and_revise};
+use critique_revision::{Trace, critique_and_revise, summarise};
 use dataset::{Journal, write_jsonl};
 use dialogue::Dialogue;
 use language_model::{Generate, Prompt, item_seed};
@@ -29,7 +29,7 @@ impl Helpful {
 }
 
 impl<B: AutodiffBackend> Session<B> {
-    /// Writes `revisions.jsonl` and `helpful.jsonl`.
+    /// Writes `revisions.jsonl`, `summary.json` with what is wrong with them, and `helpful.jsonl`.
     pub(super) fn critique_revision(&self, observe: &mut dyn Observe) -> Result<(), Error> {
         let stage = Stage::CritiqueRevision;
         let model = self.fixed(Checkpoint::HelpfulOnly)?;
@@ -48,7 +48,18 @@ impl<B: AutodiffBackend> Session<B> {
             traces.append(revised(prompts)?)?;
             observe.record(traces.done().len() as u64, &[])?;
         }
-        write_jsonl(self.folder.file(stage, "revisions.jsonl")?, traces.finish(&ids(red_team))?)?;
+        let traces = traces.finish(&ids(red_team))?;
+        let summary = summarise(&traces);
+        write_jsonl(self.folder.file(stage, "revisions.jsonl")?, traces)?;
+        self.write_json(stage, "summary.json", &summary)?;
+        let confused = summary.found.critique_is_revision + summary.found.revision_is_critique;
+        let found = [
+            ("role_confusion", confused as f64),
+            ("empty", summary.found.empty as f64),
+            ("truncated", summary.found.truncated as f64),
+            ("unchanged", summary.found.unchanged as f64),
+        ];
+        observe.record(red_team.len() as u64, &found)?;
 
         let journal = self.folder.file(stage, "helpful.journal")?;
         let mut replies: Journal<Helpful> =

@@ -1,9 +1,10 @@
 //! Where requests come from.
 
+use super::red_team::examples;
 use super::{Error, Settings};
 use ai_feedback::{concluding_question, reasoning_question};
 use constitution::Constitution;
-use critique_revision::revision_prompt;
+use critique_revision::Sought;
 use dataset::read_prompts;
 use dialogue::{Comparison, Dialogue};
 use language_model::{item_seed, stream};
@@ -118,6 +119,11 @@ impl Prompts {
         };
         let (red_team, held_out_red_team) = kind(&prompts.red_team, true, prompts.red_team_count)?;
         let (helpful, held_out_helpful) = kind(&prompts.helpful, false, prompts.helpful_count)?;
+        for (file, prompts) in [(&prompts.red_team, &red_team), (&prompts.helpful, &helpful)] {
+            let file = file.as_deref().unwrap_or(Path::new(WORLD));
+            let found = examples(prompts, &settings.red_team, codec)?.len();
+            enough(file, found, "lists of examples that fit the context", settings.red_team.shots)?;
+        }
         Ok(Self { red_team, helpful, held_out_red_team, held_out_helpful })
     }
 }
@@ -212,10 +218,12 @@ fn from_file(
 fn room(settings: &Settings, constitution: &Constitution, codec: &Codec) -> Result<usize, Error> {
     let prompt = Dialogue::from_user("");
     let mut longest = 0;
+    let revising = &settings.critique_revision;
+    let shown = longest_examples(settings, codec)?;
     for principle in &constitution.critique_revision {
-        let shots = &settings.critique_revision.few_shots;
-        let (critique, revision) = (&principle.critique_request, &principle.revision_request);
-        let text = revision_prompt(shots, &prompt, "", critique, "", revision);
+        let critique = (!revising.direct).then_some([principle.critique_request.as_str(), ""]);
+        let sought = Sought::Revision { critique, request: &principle.revision_request };
+        let text = revising.form.ask(&shown, &prompt, "", sought);
         longest = longest.max(codec.encode_prompt(&text)?.len() + revising_tokens(settings));
     }
     for principle in &constitution.comparison {
@@ -224,6 +232,16 @@ fn room(settings: &Settings, constitution: &Constitution, codec: &Codec) -> Resu
         longest = longest.max(codec.encode_prompt(&text)?.len() + judging_tokens(settings));
     }
     Ok(codec.context().saturating_sub(longest + SLACK))
+}
+
+/// The worked examples that stand in front of a revision at most: all of them, or as many of the longest as are drawn.
+fn longest_examples(settings: &Settings, codec: &Codec) -> Result<Vec<Dialogue>, Error> {
+    let examples = settings.critique_revision.examples();
+    let Some(shots) = settings.critique_revision.shots else { return Ok(examples) };
+    let length = |example: Dialogue| Ok((codec.encode_prompt(&example)?.len(), example));
+    let mut measured = examples.into_iter().map(length).collect::<Result<Vec<_>, Error>>()?;
+    measured.sort_by_key(|(tokens, _)| std::cmp::Reverse(*tokens));
+    Ok(measured.into_iter().take(shots).map(|(_, example)| example).collect())
 }
 
 /// Tokens by which texts put together may exceed the sum of their parts.
@@ -238,7 +256,8 @@ fn reply_tokens(settings: &Settings) -> usize {
 /// Tokens of a reply, its critique and its revision.
 fn revising_tokens(settings: &Settings) -> usize {
     let drawn = &settings.critique_revision;
-    reply_tokens(settings) + drawn.critique.max_tokens + drawn.revision.max_tokens
+    let critique = if drawn.direct { 0 } else { drawn.critique.max_tokens };
+    reply_tokens(settings) + critique + drawn.revision.max_tokens
 }
 
 /// Tokens of two replies and what a judge may think of them.

@@ -6,12 +6,14 @@ use burn::tensor::backend::AutodiffBackend;
 use dataset::{read_jsonl, write_jsonl};
 use dialogue::{Dialogue, Role};
 use language_model::item_seed;
-use red_team::generate_requests;
+use red_team::{Figures, GenerationConfig, HarmTag, generate_requests, request_list, tag_by_harm};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use training::Observe;
+use transformer::Codec;
 
 /// What examples a request was written after.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Kind {
     RedTeam,
@@ -19,34 +21,80 @@ enum Kind {
 }
 
 /// A request written by the model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Request {
     kind: Kind,
     prompt: Dialogue,
+    /// The kind of harm, of a red-team request, if the settings name any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tag: Option<HarmTag>,
+}
+
+/// The requests to show as examples: what each prompt begins with, since that stands alone, but for those so long that a
+/// list of the longest and its continuation would not fit the context.
+pub(super) fn examples(
+    prompts: &[Dialogue],
+    config: &GenerationConfig,
+    codec: &Codec,
+) -> Result<Vec<String>, Error> {
+    let list = codec.encode_prompt(&request_list(&vec![""; config.shots]))?.len();
+    let room = codec.context().saturating_sub(list + config.sampling.max_tokens);
+    let first_request = |prompt: &Dialogue| {
+        let asked = prompt.messages.iter().find(|message| message.role == Role::User);
+        asked.map(|message| message.content.clone())
+    };
+    let requests: Vec<String> = prompts.iter().filter_map(first_request).collect();
+    let tokens = requests
+        .iter()
+        .map(|text| Ok(codec.encode_text(text)?.len()))
+        .collect::<Result<Vec<usize>, Error>>()?;
+    let longest = longest_shown(tokens.clone(), config.shots, room);
+    let fits = requests.into_iter().zip(tokens).filter(|(_, tokens)| *tokens <= longest);
+    Ok(fits.map(|(text, _)| text).collect())
+}
+
+/// The length up to which texts may be shown, so that no `shots` of them take more than `room`.
+fn longest_shown(mut lengths: Vec<usize>, shots: usize, room: usize) -> usize {
+    lengths.sort_unstable();
+    while let Some(&longest) = lengths.last() {
+        if lengths.iter().rev().take(shots).sum::<usize>() <= room {
+            return longest;
+        }
+        lengths.retain(|&length| length < longest);
+    }
+    0
 }
 
 impl<B: AutodiffBackend> Session<B> {
-    /// Writes `requests.jsonl`.
+    /// Writes `requests.jsonl`, and how valid and new they are to `figures.json`.
     pub(super) fn red_team(&self, observe: &mut dyn Observe) -> Result<(), Error> {
+        let stage = Stage::RedTeam;
         let model = self.fixed(Checkpoint::HelpfulOnly)?;
         let kinds =
             [(Kind::RedTeam, &self.prompts.red_team), (Kind::Helpful, &self.prompts.helpful)];
-        observe.start(Stage::RedTeam.name(), kinds.len() as u64, 0)?;
+        observe.start(stage.name(), kinds.len() as u64, 0)?;
+        let config = &self.settings.red_team;
         let mut requests = Vec::new();
-        // The request that a dialogue begins with is one that stands alone.
-        let first_request = |prompt: &Dialogue| {
-            let asked = prompt.messages.iter().find(|message| message.role == Role::User);
-            asked.map(|message| message.content.clone())
-        };
-        for ((kind, examples), step) in kinds.into_iter().zip(1..) {
-            let seeds: Vec<String> = examples.iter().filter_map(first_request).collect();
+        let mut figures = BTreeMap::<Kind, Figures>::new();
+        for ((kind, prompts), step) in kinds.into_iter().zip(1..) {
+            let seeds = examples(prompts, config, &model.codec)?;
             let seed = item_seed(self.settings.seed, &["red_team", &format!("{kind:?}")]);
-            let generated = generate_requests(&model, &seeds, &self.settings.red_team, seed)?;
-            let new = generated.requests.into_iter().filter(|text| !self.is_held_out(text));
-            requests.extend(new.map(|text| Request { kind, prompt: Dialogue::from_user(text) }));
+            let generated = generate_requests(&model, &seeds, config, seed)?;
+            figures.insert(kind, generated.figures());
+            let mut texts = generated.requests;
+            texts.retain(|text| !self.is_held_out(text));
+            let tags = if kind == Kind::RedTeam && !config.harm_types.is_empty() {
+                let tags = tag_by_harm(&model, &texts, &config.harm_types)?;
+                tags.into_iter().map(Some).collect()
+            } else {
+                vec![None; texts.len()]
+            };
+            let new = texts.into_iter().map(Dialogue::from_user).zip(tags);
+            requests.extend(new.map(|(prompt, tag)| Request { kind, prompt, tag }));
             observe.record(step, &[("requests", requests.len() as f64)])?;
         }
-        write_jsonl(self.folder.file(Stage::RedTeam, "requests.jsonl")?, requests)?;
+        write_jsonl(self.folder.file(stage, "requests.jsonl")?, requests)?;
+        self.write_json(stage, "figures.json", &figures)?;
         Ok(observe.finish()?)
     }
 
@@ -72,5 +120,32 @@ impl<B: AutodiffBackend> Session<B> {
             }
         }
         Ok(prompts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_the_longest_examples_fits() {
+        let longest = |lengths: &[usize], shots, room| longest_shown(lengths.to_vec(), shots, room);
+        assert_eq!(longest(&[3, 9, 5, 7], 2, 16), 9);
+        assert_eq!(longest(&[3, 9, 5, 7], 2, 15), 7);
+        assert_eq!(longest(&[3, 9, 5, 7], 9, 24), 9);
+        // Of two equal ones, both go.
+        assert_eq!(longest(&[5, 5, 5, 2, 1], 2, 8), 2);
+        assert_eq!(longest(&[5], 1, 4), 0);
+        assert_eq!(longest(&[], 3, 4), 0);
+    }
+
+    #[test]
+    fn requests_survive_the_disk_with_and_without_a_tag() {
+        let old = r#"{"kind":"helpful","prompt":[{"role":"user","content":"q"}]}"#;
+        let mut request: Request = serde_json::from_str(old).unwrap();
+        assert_eq!(serde_json::to_string(&request).unwrap(), old);
+        request.tag = Some(HarmTag { harm_type: "theft".to_owned(), probability: 0.5 });
+        let text = serde_json::to_string(&request).unwrap();
+        assert_eq!(serde_json::from_str::<Request>(&text).unwrap(), request);
     }
 }

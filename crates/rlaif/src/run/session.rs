@@ -6,6 +6,7 @@ use burn::tensor::backend::AutodiffBackend;
 use constitution::Constitution;
 use dataset::write_atomic;
 use dialogue::Dialogue;
+use serde::Serialize;
 use std::time::Instant;
 use training::{Checkpoints, JsonLines, Observe, TensorBoard};
 use transformer::Transformer;
@@ -143,6 +144,19 @@ impl<B: AutodiffBackend> Session<B> {
     /// True if every request is one of the world's, so that there is a ground truth.
     pub(super) fn in_world(&self) -> bool {
         self.settings.in_world()
+    }
+
+    /// Writes a JSON file of a stage, at once or not at all.
+    pub(super) fn write_json(
+        &self,
+        stage: Stage,
+        name: &str,
+        value: &impl Serialize,
+    ) -> Result<(), Error> {
+        let path = self.folder.file(stage, name)?;
+        let text = serde_json::to_string_pretty(value)
+            .map_err(|reason| dataset::Error::Encode { path: path.clone(), reason })?;
+        Ok(write_atomic(path, format!("{text}\n").as_bytes())?)
     }
 
     /// Where a training stage keeps its state.

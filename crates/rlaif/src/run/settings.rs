@@ -96,6 +96,10 @@ impl Settings {
         settings.sft.optimizer.learning_rate = 5e-4;
         settings.sft.schedule = Schedule::constant();
         settings.pairs_per_prompt = 2;
+        // As many as the lists that the embedded model was trained on; its world has few sentences, so that most requests
+        // are near another.
+        settings.red_team.shots = 4;
+        settings.red_team.drop_near_duplicates = false;
         settings.red_team.requests = 100;
         settings.preference_model.tokens_per_step = 2048;
         settings.preference_model.optimizer.learning_rate = 3e-4;

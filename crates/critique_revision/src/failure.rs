@@ -1,0 +1,169 @@
+//! What can be wrong with a drawn text, and what becomes of it.
+
+use crate::Error;
+use serde::{Deserialize, Serialize};
+
+/// What is wrong with a critique or a revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Failure {
+    /// A reply stands in the place of the critique, see [`crate::critique_is_revision`].
+    CritiqueIsRevision,
+    /// A critique stands in the place of the revision, see [`crate::revision_is_critique`].
+    RevisionIsCritique,
+    /// The revision holds no text.
+    Empty,
+    /// The revision was cut off at its longest length.
+    Truncated,
+    /// The revision is the reply that was to be revised, see [`crate::is_unchanged`].
+    Unchanged,
+}
+
+/// What becomes of a text that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Policy {
+    /// It is taken as it is.
+    Keep,
+    /// It is drawn again, from its next random stream.
+    Retry,
+    /// The step changes nothing: the reply before it stays and is not learned from again.
+    Drop,
+}
+
+/// What becomes of a text that fails at every attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exhausted {
+    /// As [`Policy::Keep`].
+    Keep,
+    /// As [`Policy::Drop`].
+    Drop,
+}
+
+/// What becomes of texts that fail.
+///
+/// | setting | default | meaning |
+/// |---|---|---|
+/// | `role_confusion` | `"keep"` | a critique that is a revision, or a revision that is a critique |
+/// | `empty` | `"drop"` | a revision without text |
+/// | `truncated` | `"keep"` | a revision that was cut off at its longest length |
+/// | `unchanged` | `"keep"` | a revision that is the reply before it, which is right where nothing was wrong |
+/// | `attempts` | 3 | times that a text is drawn at most, the first included, at least 1 |
+/// | `exhausted` | `"drop"` | `"keep"` or `"drop"`: what becomes of the last attempt if it is to be drawn again, too |
+///
+/// The first four are `"keep"`, `"retry"` or `"drop"`. Where a text fails in several ways, it is drawn again if any of
+/// them asks for that, and otherwise dropped if any asks for that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FailurePolicies {
+    /// A critique that is a revision, or a revision that is a critique.
+    pub role_confusion: Policy,
+    /// A revision without text.
+    pub empty: Policy,
+    /// A revision that was cut off at its longest length.
+    pub truncated: Policy,
+    /// A revision that is the reply before it.
+    pub unchanged: Policy,
+    /// Times that a text is drawn at most, the first included.
+    pub attempts: usize,
+    /// What becomes of the last attempt.
+    pub exhausted: Exhausted,
+}
+
+impl Default for FailurePolicies {
+    fn default() -> Self {
+        Self {
+            role_confusion: Policy::Keep,
+            empty: Policy::Drop,
+            truncated: Policy::Keep,
+            unchanged: Policy::Keep,
+            attempts: 3,
+            exhausted: Exhausted::Drop,
+        }
+    }
+}
+
+impl FailurePolicies {
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`Error::Attempts`].
+    pub fn validate(&self) -> Result<(), Error> {
+        if self.attempts == 0 { Err(Error::Attempts) } else { Ok(()) }
+    }
+
+    /// The policy for one failure.
+    pub fn of(&self, failure: Failure) -> Policy {
+        match failure {
+            Failure::CritiqueIsRevision | Failure::RevisionIsCritique => self.role_confusion,
+            Failure::Empty => self.empty,
+            Failure::Truncated => self.truncated,
+            Failure::Unchanged => self.unchanged,
+        }
+    }
+
+    /// True if a text with these failures, drawn so many times, is to be drawn once more.
+    pub fn draws_again(&self, failures: &[Failure], attempts: usize) -> bool {
+        attempts < self.attempts && self.any(failures, Policy::Retry)
+    }
+
+    /// True if a text with these failures, which is not drawn again, leaves the reply as it was.
+    pub fn drops(&self, failures: &[Failure]) -> bool {
+        self.any(failures, Policy::Drop)
+            || (self.exhausted == Exhausted::Drop && self.any(failures, Policy::Retry))
+    }
+
+    fn any(&self, failures: &[Failure], policy: Policy) -> bool {
+        failures.iter().any(|&failure| self.of(failure) == policy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drawing_again_comes_before_dropping() {
+        let policies = FailurePolicies {
+            unchanged: Policy::Retry,
+            attempts: 2,
+            exhausted: Exhausted::Keep,
+            ..FailurePolicies::default()
+        };
+        let cases: [(&[Failure], bool, bool); 5] = [
+            (&[], false, false),
+            (&[Failure::Truncated], false, false),
+            (&[Failure::Empty], false, true),
+            (&[Failure::Unchanged], true, false),
+            (&[Failure::Empty, Failure::Unchanged], true, true),
+        ];
+        for (failures, again, drops) in cases {
+            assert_eq!(policies.draws_again(failures, 1), again, "{failures:?}");
+            assert!(!policies.draws_again(failures, 2));
+            assert_eq!(policies.drops(failures), drops, "{failures:?}");
+        }
+        let strict = FailurePolicies { exhausted: Exhausted::Drop, ..policies };
+        assert!(strict.drops(&[Failure::Unchanged]) && !strict.drops(&[Failure::Truncated]));
+    }
+
+    #[test]
+    fn both_confusions_share_a_policy() {
+        let policies =
+            FailurePolicies { role_confusion: Policy::Drop, ..FailurePolicies::default() };
+        assert!(policies.drops(&[Failure::CritiqueIsRevision]));
+        assert!(policies.drops(&[Failure::RevisionIsCritique]));
+    }
+
+    #[test]
+    fn reads_settings_and_refuses_others() {
+        let policies: FailurePolicies =
+            serde_json::from_str(r#"{"empty":"retry","exhausted":"keep"}"#).unwrap();
+        assert_eq!((policies.empty, policies.exhausted), (Policy::Retry, Exhausted::Keep));
+        for bad in [r#"{"exhausted":"retry"}"#, r#"{"empty":"again"}"#, r#"{"unchangd":"keep"}"#] {
+            assert!(serde_json::from_str::<FailurePolicies>(bad).is_err(), "{bad}");
+        }
+        let none = FailurePolicies { attempts: 0, ..FailurePolicies::default() };
+        assert!(none.validate().unwrap_err().to_string().contains("failures.attempts"));
+    }
+}
