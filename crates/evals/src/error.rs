@@ -1,5 +1,7 @@
 //! What an evaluation can fail with.
 
+use std::path::PathBuf;
+
 /// Why an evaluation has no result.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -37,9 +39,111 @@ pub enum Error {
         "the fit of the ratings did not settle after {0} steps; give every pair that met some ties with `prior_ties`"
     )]
     Unsettled(usize),
+    /// A setting is out of range.
+    #[error("`{setting}` is {found}, expected {expected}")]
+    Setting {
+        /// The name of the setting.
+        setting: &'static str,
+        /// The value found.
+        found: String,
+        /// The values allowed.
+        expected: &'static str,
+    },
     /// There is nothing to evaluate.
     #[error("no question to evaluate")]
     NoQuestions,
+    /// There is nothing to evaluate.
+    #[error("no {0} to evaluate")]
+    Nothing(&'static str),
+    /// A file has no row.
+    #[error("{path}: no row to evaluate; a row is {accepted}")]
+    Empty {
+        /// The file.
+        path: PathBuf,
+        /// The shapes that would do.
+        accepted: &'static str,
+    },
+    /// A table of comma-separated values cannot be read.
+    #[error("{path}, line {line}: {problem}")]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// What is wrong there.
+        problem: String,
+    },
+    /// Replies and prompts are not the same number.
+    #[error(
+        "{path} has {found} replies for {expected} prompts; give one reply each, or name its prompt in every row by \
+         `id` or `prompt`"
+    )]
+    ReplyCount {
+        /// The file of replies.
+        path: PathBuf,
+        /// The number of prompts.
+        expected: usize,
+        /// The number of replies.
+        found: usize,
+    },
+    /// A prompt has no reply.
+    #[error("{path} has no reply to prompt {id}: {prompt:?}")]
+    NoReply {
+        /// The file of replies.
+        path: PathBuf,
+        /// The id of the prompt.
+        id: String,
+        /// The prompt.
+        prompt: String,
+    },
+    /// Which of two replies to a prompt counts cannot be told.
+    #[error("{path} has the prompt {prompt:?} twice; give one reply to each prompt")]
+    RepeatedPrompt {
+        /// The file of replies.
+        path: PathBuf,
+        /// The beginning of the prompt.
+        prompt: String,
+    },
+    /// Two files are of one player.
+    #[error("player {0} has two files of replies; give each a name of its own")]
+    RepeatedPlayer(String),
+    /// A player replied to another number of prompts than there are.
+    #[error("{player} has {found} replies to {expected} prompts; give one each")]
+    PlayerReplies {
+        /// The player.
+        player: String,
+        /// The number of prompts.
+        expected: usize,
+        /// The number of its replies.
+        found: usize,
+    },
+    /// A preference model is asked, but a question has no dialogues to score.
+    #[error(
+        "question {index} has no `text_correct` and `text_incorrect`, the two dialogues that a preference model \
+         scores; ask this file by choice or by chain of thought"
+    )]
+    NoDialogues {
+        /// The place of the question, counted from 1.
+        index: usize,
+    },
+    /// A model gave another number of answers than it was asked for.
+    #[error("the model gave {found} {what} where {expected} were asked for")]
+    Count {
+        /// What was asked for.
+        what: &'static str,
+        /// How many were asked for.
+        expected: usize,
+        /// How many came.
+        found: usize,
+    },
+    /// A number that must be finite is not.
+    #[error(
+        "the score of dialogue {id} is not finite; the model's weights are damaged or have diverged"
+    )]
+    NotFinite {
+        /// [`dialogue::Dialogue::id`] of the dialogue.
+        id: String,
+    },
     /// A question contradicts itself.
     #[error(
         "question {id} has {options} options and the right one is number {correct}, counted from 0; expected two or \

@@ -1,7 +1,8 @@
-//! Evaluations of Constitutional AI (arXiv 2212.08073): rates with intervals, calibration of probabilities, Elo
-//! ratings from comparisons, evasiveness of replies and multiple-choice questions.
+//! Evaluations of Constitutional AI (arXiv 2212.08073): multiple-choice questions, win rates and Elo ratings by a judge,
+//! calibration, evasiveness, over-refusal, absolute harmfulness, sycophancy, and the length and variety of replies.
 //!
-//! All of it is pure arithmetic over records, but for [`multiple_choice`], which asks a [`language_model::Choose`].
+//! Most of it is pure arithmetic over records. What asks a model does so through the seams [`language_model::Choose`],
+//! [`language_model::Generate`] and [`language_model::Reward`], so that any model will do, and a stub in tests.
 //!
 //! ```
 //! use evals::{Calibration, Forecast, is_evasive, rate};
@@ -15,24 +16,64 @@
 //! # Ok::<(), evals::Error>(())
 //! ```
 
+mod answered;
+mod asking;
+mod bootstrap;
+mod by_preference_model;
 mod calibration;
+mod diversity;
+mod draw;
 mod elo;
+mod elo_bootstrap;
 mod error;
 mod evasiveness;
+mod game;
+mod harmfulness;
 mod linear_system;
 mod multiple_choice;
+mod over_refusal;
 mod over_runs;
+mod pairwise;
+mod question;
 mod rate;
+mod rated;
+mod refusal;
+mod safety_prompts;
 mod samples;
+mod self_bleu;
+mod sycophancy;
+mod win_rate;
+mod words;
 
+pub use answered::{Answers, read_answers};
+pub use asking::{AskConfig, by_chain_of_thought, by_choice};
+pub use bootstrap::{Mean, REPLICATES};
+pub use by_preference_model::{ByPreferenceModel, by_preference_model};
 pub use calibration::{
     BINS, Bin, Calibration, Forecast, accuracy, brier, expected_calibration_error, log_loss,
     reliability,
 };
+pub use diversity::{Diversity, diversity};
+pub use draw::draw_replies;
 pub use elo::{Rating, Tally, elo, expected_score};
+pub use elo_bootstrap::{Bootstrapped, bootstrap_elo};
 pub use error::Error;
 pub use evasiveness::{FEW_WORDS, is_evasive, is_short};
-pub use multiple_choice::{Answer, MultipleChoice, Question, multiple_choice, read_questions};
+pub use game::{Game, Winner, read_games, tallies};
+pub use harmfulness::{Harmfulness, HarmfulnessConfig, PromptHarmfulness, absolute_harmfulness};
+pub use multiple_choice::{Answer, MultipleChoice, multiple_choice};
+pub use over_refusal::{KindRates, OverRefusal, over_refusal};
 pub use over_runs::MeanOverRuns;
+pub use pairwise::judge_pairwise;
+pub use question::{Question, read_questions};
 pub use rate::{Rate, rate};
+pub use rated::{HIGHEST_RATING, Rated, read_rated};
+pub use refusal::{Refusal, judge_refusals, refusal};
+pub use safety_prompts::{SafetyPrompt, read_replies_to, read_safety_prompts};
 pub use samples::read_replies;
+pub use sycophancy::{
+    AnswerSway, AreYouSure, Attribution, FeedbackSway, KnownQuestion, Mimicry, Sycophancy,
+    SycophancyItem, Work, answer_sway, are_you_sure, feedback_sway, mimicry, read_sycophancy_items,
+    sycophancy,
+};
+pub use win_rate::{WinRate, win_rates};

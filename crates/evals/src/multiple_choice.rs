@@ -1,26 +1,10 @@
-//! Questions with fixed answers, as in the paper's evaluation files.
+//! Answers to questions, and how good they are.
 
-use crate::{Calibration, Error, Forecast, Rate};
+use crate::{Calibration, Error, Forecast, Question, Rate};
 use dialogue::Dialogue;
 use language_model::Choose;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::Path;
-
-/// What every prompt of the paper's files ends in.
-const CUE: &str = "The answer is:";
-
-/// A question and its fixed answers.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Row")]
-pub struct Question {
-    /// Ends in the unfinished assistant turn that an option continues.
-    pub dialogue: Dialogue,
-    /// The answers.
-    pub options: Vec<String>,
-    /// Index of the right one.
-    pub correct: usize,
-}
 
 /// What a model makes of a question.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,20 +28,7 @@ pub struct MultipleChoice {
     pub answers: Vec<Answer>,
 }
 
-/// Reads questions from one of the paper's files.
-///
-/// A row is `{"prompt": text, "corrects": [" (B)"], "incorrects": [" (A)", …]}`; other fields are ignored. The text
-/// up to its closing `The answer is:` becomes a user turn, and the model continues `The answer is: (` with a letter:
-/// the form in which feedback is asked for. Options stand in alphabetical order.
-///
-/// # Errors
-/// [`Error::Dataset`] for a file that cannot be read or a row of another form, [`Error::NoQuestions`].
-pub fn read_questions(path: impl AsRef<Path>) -> Result<Vec<Question>, Error> {
-    let questions: Vec<Question> = dataset::read_jsonl(path)?;
-    if questions.is_empty() { Err(Error::NoQuestions) } else { Ok(questions) }
-}
-
-/// Asks a model every question.
+/// Asks a model every question once, as it stands. [`crate::by_choice`] and [`crate::by_chain_of_thought`] ask in other ways.
 ///
 /// # Errors
 /// [`Error::NoQuestions`], [`Error::Question`], [`Error::Model`] if the model fails, or [`Error::Answer`] if it does
@@ -66,22 +37,19 @@ pub fn multiple_choice(
     model: &dyn Choose,
     questions: &[Question],
 ) -> Result<MultipleChoice, Error> {
-    let answers = ask(model, questions)?;
-    let right = answers.iter().map(Answer::score).sum();
-    let mut forecasts = Vec::new();
-    for answer in &answers {
-        for (option, &probability) in answer.probabilities.iter().enumerate() {
-            let outcome = if option == answer.correct { 1.0 } else { 0.0 };
-            forecasts.push(Forecast::new(probability.clamp(0.0, 1.0), outcome)?);
-        }
-    }
-    let accuracy = Rate::new(right, answers.len()).ok_or(Error::NoQuestions)?;
-    let calibration = Calibration::of(&forecasts).ok_or(Error::NoQuestions)?;
-    Ok(MultipleChoice { accuracy, calibration, answers })
+    let prompts: Vec<Vec<Dialogue>> =
+        questions.iter().map(|question| vec![question.dialogue.clone()]).collect();
+    MultipleChoice::of(answers(model, questions, &prompts)?)
 }
 
-/// One batch for each set of options.
-fn ask(model: &dyn Choose, questions: &[Question]) -> Result<Vec<Answer>, Error> {
+/// The answers to questions that are each asked in some forms, at least one: the mean over the forms.
+///
+/// All forms of all questions with the same options are one batch.
+pub(crate) fn answers<M: Choose + ?Sized>(
+    model: &M,
+    questions: &[Question],
+    forms: &[Vec<Dialogue>],
+) -> Result<Vec<Answer>, Error> {
     let mut batches: BTreeMap<&[String], Vec<usize>> = BTreeMap::new();
     for (index, question) in questions.iter().enumerate() {
         question.validate()?;
@@ -91,41 +59,54 @@ fn ask(model: &dyn Choose, questions: &[Question]) -> Result<Vec<Answer>, Error>
     for (options, batch) in batches {
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
         let prompts: Vec<Dialogue> =
-            batch.iter().map(|&index| questions[index].dialogue.clone()).collect();
+            batch.iter().flat_map(|&index| forms[index].iter().cloned()).collect();
         let mut rows = model.choose(&prompts, &options)?.into_iter();
         for index in batch {
-            answers[index] = Some(questions[index].answer(rows.next().unwrap_or_default())?);
+            let rows: Vec<Vec<f64>> =
+                forms[index].iter().map(|_| rows.next().unwrap_or_default()).collect();
+            answers[index] = Some(Answer::mean(&questions[index], rows)?);
         }
     }
     Ok(answers.into_iter().flatten().collect())
 }
 
-impl Question {
-    fn validate(&self) -> Result<(), Error> {
-        let repeated = (1..self.options.len())
-            .any(|index| self.options[..index].contains(&self.options[index]));
-        if self.options.len() >= 2 && self.correct < self.options.len() && !repeated {
-            return Ok(());
+impl MultipleChoice {
+    /// Counts answers.
+    pub(crate) fn of(answers: Vec<Answer>) -> Result<Self, Error> {
+        let right = answers.iter().map(Answer::score).sum();
+        let mut forecasts = Vec::new();
+        for answer in &answers {
+            for (option, &probability) in answer.probabilities.iter().enumerate() {
+                let outcome = if option == answer.correct { 1.0 } else { 0.0 };
+                forecasts.push(Forecast::new(probability.clamp(0.0, 1.0), outcome)?);
+            }
         }
-        let (id, options) = (self.dialogue.id(), self.options.len());
-        Err(Error::Question { id, options, correct: self.correct })
-    }
-
-    fn answer(&self, probabilities: Vec<f64>) -> Result<Answer, Error> {
-        let id = self.dialogue.id();
-        let sum: f64 = probabilities.iter().sum();
-        let sound = probabilities.len() == self.options.len()
-            && probabilities.iter().all(|&probability| probability >= 0.0)
-            && (sum - 1.0).abs() < 1e-3;
-        if sound {
-            Ok(Answer { id, probabilities, correct: self.correct })
-        } else {
-            Err(Error::Answer { id, found: probabilities, options: self.options.len() })
-        }
+        let accuracy = Rate::new(right, answers.len()).ok_or(Error::NoQuestions)?;
+        let calibration = Calibration::of(&forecasts).ok_or(Error::NoQuestions)?;
+        Ok(Self { accuracy, calibration, answers })
     }
 }
 
 impl Answer {
+    /// The mean of what a model said to the forms of a question.
+    fn mean(question: &Question, rows: Vec<Vec<f64>>) -> Result<Self, Error> {
+        let (id, options) = (question.dialogue.id(), question.options.len());
+        let count = rows.len() as f64;
+        let mut probabilities = vec![0.0; options];
+        for row in rows {
+            let sound = row.len() == options
+                && row.iter().all(|&probability| probability >= 0.0)
+                && (row.iter().sum::<f64>() - 1.0).abs() < 1e-3;
+            if !sound {
+                return Err(Error::Answer { id, found: row, options });
+            }
+            for (mean, probability) in probabilities.iter_mut().zip(row) {
+                *mean += probability / count;
+            }
+        }
+        Ok(Self { id, probabilities, correct: question.correct })
+    }
+
     /// 1 if the right option alone is the likeliest, 1/k if it is one of k, 0 if another is likelier.
     pub fn score(&self) -> f64 {
         let highest = self.probabilities.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -135,65 +116,6 @@ impl Answer {
             _ => 0.0,
         }
     }
-}
-
-/// A row of the paper's files.
-#[derive(Deserialize)]
-struct Row {
-    prompt: String,
-    corrects: Vec<String>,
-    incorrects: Vec<String>,
-}
-
-/// Why a row is not a question.
-#[derive(Debug, thiserror::Error)]
-enum RowError {
-    #[error("`prompt` does not end in `{CUE}`")]
-    Cue,
-    #[error("`corrects` has {0} options, expected 1")]
-    Corrects(usize),
-    #[error("`incorrects` is empty, expected 1 option or more")]
-    Incorrects,
-    #[error("option {0:?} is not of the form \" (A)\"")]
-    Option(String),
-    #[error("option {0:?} occurs twice")]
-    Repeated(String),
-}
-
-impl TryFrom<Row> for Question {
-    type Error = RowError;
-
-    fn try_from(row: Row) -> Result<Self, RowError> {
-        let asked = row.prompt.trim_end().strip_suffix(CUE).ok_or(RowError::Cue)?.trim();
-        let [correct] = row.corrects.as_slice() else {
-            return Err(RowError::Corrects(row.corrects.len()));
-        };
-        if row.incorrects.is_empty() {
-            return Err(RowError::Incorrects);
-        }
-        let correct = label(correct)?;
-        let mut options: Vec<String> =
-            row.incorrects.iter().map(|option| label(option)).collect::<Result<_, _>>()?;
-        options.push(correct.clone());
-        options.sort();
-        if let Some(pair) = options.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(RowError::Repeated(pair[0].clone()));
-        }
-        let correct = options.partition_point(|option| *option < correct);
-        let dialogue = Dialogue::from_user(asked).with_assistant(format!("{CUE} ("));
-        Ok(Self { dialogue, options, correct })
-    }
-}
-
-/// What stands between the brackets.
-fn label(option: &str) -> Result<String, RowError> {
-    option
-        .trim()
-        .strip_prefix('(')
-        .and_then(|rest| rest.strip_suffix(')'))
-        .filter(|label| !label.is_empty())
-        .map(str::to_owned)
-        .ok_or_else(|| RowError::Option(option.to_owned()))
 }
 
 #[cfg(test)]
@@ -216,52 +138,8 @@ mod tests {
     fn question(options: &[&str], correct: usize) -> Question {
         let dialogue = Dialogue::from_user(format!("{options:?} {correct}"))
             .with_assistant("The answer is: (");
-        Question { dialogue, options: options.iter().map(|&o| o.to_owned()).collect(), correct }
-    }
-
-    #[test]
-    fn reads_the_form_of_the_papers_files() {
-        let row = r#"{"prompt": "\n\nWhich? Options:\n (A) x\n (B) y\n\nThe answer is:",
-            "corrects": [" (B)"], "incorrects": [" (C)", " (A)"], "text_correct": ""}"#;
-        let question: Question = serde_json::from_str(row).unwrap();
-        let expected = Dialogue::from_user("Which? Options:\n (A) x\n (B) y")
-            .with_assistant("The answer is: (");
-        assert_eq!(question.dialogue, expected);
-        assert_eq!(
-            (question.options, question.correct),
-            (vec!["A", "B", "C"].into_iter().map(str::to_owned).collect(), 1)
-        );
-    }
-
-    #[test]
-    fn names_what_is_wrong_with_a_row() {
-        let rows = [
-            (r#"{"prompt": "Which?", "corrects": [" (B)"], "incorrects": [" (A)"]}"#, "`prompt`"),
-            (
-                r#"{"prompt": "The answer is:", "corrects": [], "incorrects": [" (A)"]}"#,
-                "`corrects`",
-            ),
-            (
-                r#"{"prompt": "The answer is:", "corrects": [" (A)"], "incorrects": []}"#,
-                "`incorrects`",
-            ),
-            (r#"{"prompt": "The answer is:", "corrects": ["A"], "incorrects": [" (B)"]}"#, "\"A\""),
-            (
-                r#"{"prompt": "The answer is:", "corrects": [" (A)"], "incorrects": [" (A)"]}"#,
-                "twice",
-            ),
-            (r#"{"prompt": "The answer is:", "corrects": [" (A)"]}"#, "`incorrects`"),
-        ];
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("questions.jsonl");
-        for (row, expected) in rows {
-            std::fs::write(&path, format!("\n{row}\n")).unwrap();
-            let message = read_questions(&path).unwrap_err().to_string();
-            assert!(message.contains("questions.jsonl, line 2: "), "{message}");
-            assert!(message.contains(expected), "{message}");
-        }
-        std::fs::write(&path, "").unwrap();
-        assert!(matches!(read_questions(&path), Err(Error::NoQuestions)));
+        let options = options.iter().map(|&option| option.to_owned()).collect();
+        Question { dialogue, options, correct, whole: None, rationale: None }
     }
 
     #[test]

@@ -41,12 +41,17 @@ impl Rate {
             return None;
         }
         let value = successes / size;
-        let spread = Z * Z / size;
-        let center = value + spread / 2.0;
-        let half = Z * (value * (1.0 - value) / size + spread / (4.0 * size)).sqrt();
-        let bound = |end: f64| (end / (1.0 + spread)).clamp(0.0, 1.0);
-        Some(Self { value, low: bound(center - half), high: bound(center + half), n })
+        let [low, high] = wilson(value, size);
+        Some(Self { value, low, high, n })
     }
+}
+
+/// The interval of a share of a sample of `size`, above 0.
+pub(crate) fn wilson(value: f64, size: f64) -> [f64; 2] {
+    let spread = Z * Z / size;
+    let center = value + spread / 2.0;
+    let half = Z * (value * (1.0 - value) / size + spread / (4.0 * size)).sqrt();
+    [center - half, center + half].map(|end| (end / (1.0 + spread)).clamp(0.0, 1.0))
 }
 
 /// The share of `true`; none of an empty sample.

@@ -1,7 +1,10 @@
 //! Evaluates the files published with the paper. Skipped where `RLAIF_DATA_DIR` does not name a folder that holds them.
 
 use dialogue::Dialogue;
-use evals::{is_evasive, multiple_choice, rate, read_questions, read_replies};
+use evals::{
+    Refusal, by_preference_model, is_evasive, multiple_choice, over_refusal, rate, read_questions,
+    read_replies, read_safety_prompts, refusal,
+};
 use language_model::{Choose, Error};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -68,4 +71,40 @@ fn only_the_model_of_human_feedback_on_both_is_evasive() {
 fn chains_of_revisions_are_read() {
     let Some(path) = published("samples/PALMS_SLMADISON.jsonl") else { return };
     assert_eq!(read_replies(path).unwrap().len(), 40);
+}
+
+#[test]
+fn the_questions_on_replies_have_both_dialogues() {
+    let Some(path) = published("evals/438HHHEvaluations.jsonl") else { return };
+    let questions = read_questions(path).unwrap();
+    let length = |dialogue: &Dialogue| dialogue.last_reply().map_or(0, str::len) as f32;
+    let found = by_preference_model(&length, &questions).unwrap();
+    assert_eq!(found.accuracy.n, 438);
+    // The better reply is neither always the longer one nor always the shorter one.
+    assert!((0.2..0.8).contains(&found.accuracy.value), "{}", found.accuracy);
+}
+
+#[test]
+fn prompts_to_refuse_and_to_answer_are_read() {
+    let Some(path) = published("../xstest/xstest_prompts.csv") else { return };
+    let prompts = read_safety_prompts(path).unwrap();
+    let safe = prompts.iter().filter(|prompt| prompt.safe).count();
+    assert_eq!((prompts.len(), safe), (450, 250));
+    let classes = vec![Refusal::Compliance; 450];
+    let found = over_refusal(&prompts, &classes).unwrap();
+    assert_eq!(found.kinds.len(), 18);
+    assert!(found.kinds.iter().all(|kind| kind.compliance.n == 25));
+    // A request is not a refusal, whatever it is about.
+    assert!(prompts.iter().all(|prompt| refusal(&prompt.prompt) == Refusal::Compliance));
+}
+
+#[test]
+fn only_the_model_of_human_feedback_on_both_refuses() {
+    for (system, refused) in [("HHRLHF", 205), ("HRLHF", 0), ("RLMADISON", 0), ("RLMADISON_COT", 0)]
+    {
+        let Some(path) = published(&format!("samples/PALMS_{system}.jsonl")) else { return };
+        let replies = read_replies(path).unwrap();
+        let found = replies.iter().filter(|reply| refusal(reply) != Refusal::Compliance).count();
+        assert_eq!((replies.len(), found), (680, refused), "{system}");
+    }
 }

@@ -76,6 +76,33 @@ pub enum Error {
         /// Pairs dropped because both replies are the same.
         identical: usize,
     },
+    /// No rated dialogue is left to learn from.
+    #[error("no rated dialogues to learn from ({overlong} were dropped because they are longer than the context)")]
+    NoRatings {
+        /// Dialogues dropped as longer than the context.
+        overlong: usize,
+    },
+    /// A rating is not a number to fit to.
+    #[error("rated dialogue {index}: `rating` is {found}, expected a finite number")]
+    Rating {
+        /// Its place in the list, counted from 0.
+        index: usize,
+        /// The value found.
+        found: f64,
+    },
+    /// A rated dialogue does not fit the context, and the settings want to know.
+    #[error(
+        "rated dialogue {index} has {tokens} tokens, but the context holds {context}; shorten it, or set `overlong` to \
+         \"drop\" or \"oldest_turns\""
+    )]
+    OverlongRated {
+        /// Its place in the list, counted from 0.
+        index: usize,
+        /// Its tokens.
+        tokens: usize,
+        /// Tokens that the model can hold.
+        context: usize,
+    },
     /// The weights leave no pair to draw.
     #[error(
         "the weights draw none of the {pairs} preferences to learn from; raise `weights`, `epochs`, or the weight of a source"

@@ -5,7 +5,8 @@
 //! [`language_model::Reward`] whose scores have mean 0 and standard deviation 1 on reference dialogues
 //! ([`Normalisation`]), and a [`Report`] says how well it orders pairs, how far its probabilities can be trusted and
 //! whether it goes by length. Several sets of preferences are mixed ([`Source`]), a preference model is fitted further
-//! ([`Start`]), and several become one ([`Ensemble`]).
+//! ([`Start`]), and several become one ([`Ensemble`]). [`RatingConfig`] fits the same model to ratings by least squares, such as
+//! the absolute harmfulness of section 4.5.
 //!
 //! ```no_run
 //! use burn::backend::Autodiff;
@@ -50,6 +51,7 @@ mod normalisation;
 mod pairs;
 mod part;
 mod plan;
+mod rating;
 mod read;
 mod report;
 mod robustness;
@@ -71,9 +73,10 @@ pub use fit::Fitted;
 pub use histogram::{Interval, histogram};
 pub use labels::{Labels, smoothed};
 pub use length::{LengthBucket, LengthReport, Scored};
-pub use loss::{bradley_terry, bradley_terry_with_margin, centring};
+pub use loss::{bradley_terry, bradley_terry_with_margin, centring, squared_error};
 pub use model::PreferenceModel;
 pub use normalisation::Normalisation;
+pub use rating::{FittedRating, RatingConfig, RatingReport};
 pub use report::{EnsembleReport, Report, SourceReport};
 pub use robustness::Robustness;
 pub use source::Source;

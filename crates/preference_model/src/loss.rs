@@ -71,6 +71,17 @@ pub fn centring<B: Backend>(chosen: Tensor<B, 1>, rejected: Tensor<B, 1>) -> Ten
     (chosen + rejected).square()
 }
 
+/// The squared error of scores against ratings, one number a dialogue.
+///
+/// # Shapes
+/// `scores` and `ratings` `[dialogues]` to `[dialogues]`.
+///
+/// # References
+/// Constitutional AI (arXiv 2212.08073), section 4.5.
+pub fn squared_error<B: Backend>(scores: Tensor<B, 1>, ratings: Tensor<B, 1>) -> Tensor<B, 1> {
+    (scores - ratings).square()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,6 +183,15 @@ mod tests {
         for scores in [chosen, rejected] {
             assert_close(&vector(scores.grad(&gradients).unwrap()), &[4.0, 0.0]);
         }
+    }
+
+    #[test]
+    fn the_gradient_of_the_squared_error_is_twice_the_error() {
+        let scores = tensor(&[1.0, 4.0, 2.0]).require_grad();
+        let losses = squared_error(scores.clone(), tensor(&[3.0, 3.0, 2.0]));
+        let gradients = losses.clone().sum().backward();
+        assert_close(&vector(losses), &[4.0, 1.0, 0.0]);
+        assert_close(&vector(scores.grad(&gradients).unwrap()), &[-4.0, 2.0, 0.0]);
     }
 
     proptest! {

@@ -17,7 +17,6 @@ mod observe;
 mod picture;
 mod plan;
 mod recipe;
-mod variety;
 mod write;
 
 pub use experiment::{Experiment, UnknownExperiment};

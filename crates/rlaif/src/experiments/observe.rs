@@ -3,11 +3,11 @@
 use super::Experiment;
 use super::arms::Arm;
 use super::plan::Run;
-use super::variety::distinct_triples;
 use crate::run::{CHECKPOINTS, Checkpoint, Error, Stage, rates, read_results};
 use critique_revision::Trace;
 use dataset::read_jsonl;
 use dialogue::Dialogue;
+use evals::diversity;
 use indexmap::IndexMap;
 use report::{Checkpoint as Look, Measures, Observation, Results};
 use std::path::Path;
@@ -24,7 +24,7 @@ impl Experiment {
         let measured = match self {
             Self::Revisions | Self::Critique => steps(&read_traces(&run.path)?),
             Self::Principles => {
-                let last = last_step(&read_traces(&run.path)?);
+                let last = last_step(&read_traces(&run.path)?, run.settings.seed)?;
                 vec![(arm.at, last)]
             }
             Self::Labels => vec![(None, labels(&read_results(&run.path)?, arm.model))],
@@ -61,12 +61,15 @@ fn steps(traces: &[Trace]) -> Vec<(Option<u64>, Values)> {
 }
 
 /// The replies after the last step, and how varied they are.
-fn last_step(traces: &[Trace]) -> Values {
+fn last_step(traces: &[Trace], seed: u64) -> Result<Values, Error> {
     let dialogue = |trace: &Trace| trace.prompt.clone().with_assistant(trace.current());
     let mut values = counted(&traces.iter().map(dialogue).collect::<Vec<_>>());
-    let distinct = distinct_triples(traces.iter().map(Trace::current));
-    values.extend(distinct.map(|share| ("distinct_triples".to_owned(), share)));
-    values
+    let replies: Vec<String> = traces.iter().map(|trace| trace.current().to_owned()).collect();
+    let found = diversity(&replies, None, seed)?;
+    let [_, _, triples] = found.distinct;
+    let varied = [("distinct_triples", triples), ("self_bleu", found.self_bleu)];
+    values.extend(varied.into_iter().filter_map(|(name, share)| Some((name.to_owned(), share?))));
+    Ok(values)
 }
 
 fn after(traces: &[Trace], step: usize) -> Vec<Dialogue> {
@@ -169,11 +172,12 @@ mod tests {
         let harmless: Vec<_> =
             found.iter().map(|(at, values)| (*at, value(values, "harmless"))).collect();
         assert_eq!(harmless, [(Some(0), Some(0.0)), (Some(1), Some(0.5)), (Some(2), Some(1.0))]);
-        let last = last_step(&traces());
+        let last = last_step(&traces(), 1).unwrap();
         assert_eq!((value(&last, "harmless"), value(&last, "evasive")), (Some(1.0), Some(1.0)));
-        // The same six words twice: four triples, each of them twice.
+        // The same text twice.
         assert_eq!(value(&last, "distinct_triples"), Some(0.5));
-        assert!(steps(&[]).is_empty());
+        assert_eq!(value(&last, "self_bleu"), Some(1.0));
+        assert!(steps(&[]).is_empty() && last_step(&[], 1).is_err());
     }
 
     fn results() -> Results {

@@ -1,0 +1,119 @@
+//! Intervals from samples drawn again.
+
+use crate::Error;
+use language_model::{item_seed, stream};
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Times that a sample is drawn again where nobody says otherwise.
+pub const REPLICATES: usize = 1000;
+
+/// A mean with its bootstrap interval at 95%.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Mean {
+    /// The mean.
+    pub value: f64,
+    /// Lower end of the interval.
+    pub low: f64,
+    /// Upper end of the interval.
+    pub high: f64,
+    /// Size of the sample.
+    pub n: usize,
+}
+
+impl Mean {
+    /// The mean of a sample, none of an empty one.
+    ///
+    /// The interval is that from the 2.5% to the 97.5% quantile of the means of [`REPLICATES`] samples of the same size,
+    /// drawn with replacement from the streams that `seed` and `purpose` name.
+    ///
+    /// # References
+    /// Efron (1979), "Bootstrap methods: another look at the jackknife", Annals of Statistics 7.
+    pub fn of(values: &[f64], seed: u64, purpose: &str) -> Option<Self> {
+        let n = values.len();
+        let mean = |sum: f64| sum / n as f64;
+        if n == 0 {
+            return None;
+        }
+        let replicate = |index: usize| {
+            let mut rng = stream(replicate_seed(seed, purpose, index));
+            mean((0..n).map(|_| values[rng.random_range(0..n)]).sum())
+        };
+        let [low, high] = interval((0..REPLICATES).map(replicate).collect());
+        Some(Self { value: mean(values.iter().sum()), low, high, n })
+    }
+}
+
+/// `1.25 [0.90, 1.61] of 64`.
+impl fmt::Display for Mean {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.2} [{:.2}, {:.2}] of {}", self.value, self.low, self.high, self.n)
+    }
+}
+
+/// The seed of a sample drawn again.
+pub(crate) fn replicate_seed(seed: u64, purpose: &str, index: usize) -> u64 {
+    item_seed(seed, &["evals", "bootstrap", purpose, &index.to_string()])
+}
+
+/// The 2.5% and 97.5% quantiles, at least one number; between two numbers of the sample they lie on the line that joins them.
+pub(crate) fn interval(mut values: Vec<f64>) -> [f64; 2] {
+    values.sort_by(f64::total_cmp);
+    let quantile = |share: f64| {
+        let place = share * (values.len() - 1) as f64;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a place in what is in memory"
+        )]
+        let (below, above) = (place.floor() as usize, place.ceil() as usize);
+        values[below] + (values[above] - values[below]) * place.fract()
+    };
+    [quantile(0.025), quantile(0.975)]
+}
+
+/// Checks a number of samples.
+pub(crate) fn check_replicates(replicates: usize) -> Result<(), Error> {
+    if replicates > 0 {
+        return Ok(());
+    }
+    let (setting, expected) = ("replicates", "a whole number of at least 1");
+    Err(Error::Setting { setting, found: "0".to_owned(), expected })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_lie_between_the_numbers() {
+        // Places 1 and 39 of 0..=40.
+        let [low, high] = interval((0..=40).rev().map(f64::from).collect());
+        assert!((low - 1.0).abs() < 1e-9 && (high - 39.0).abs() < 1e-9, "{low} {high}");
+        // 2.5% of the way from 3 to 5.
+        let [low, high] = interval(vec![5.0, 3.0]);
+        assert!((low - 3.05).abs() < 1e-9 && (high - 4.95).abs() < 1e-9, "{low} {high}");
+    }
+
+    #[test]
+    fn a_mean_has_the_interval_of_the_normal_distribution_where_that_is_right() {
+        let values: Vec<f64> = (0..400).map(|index| f64::from(index % 2)).collect();
+        let found = Mean::of(&values, 1, "test").unwrap();
+        assert!((found.value - 0.5).abs() < 1e-12 && found.n == 400);
+        // 1.96 x 0.5 / 20, up to the noise of a thousand samples.
+        assert!((found.low - 0.451).abs() < 0.006, "{found}");
+        assert!((found.high - 0.549).abs() < 0.006, "{found}");
+        assert_eq!(Mean::of(&values, 1, "test"), Some(found));
+        assert_ne!(Mean::of(&values, 2, "test"), Some(found));
+    }
+
+    #[test]
+    fn constants_have_no_spread_and_nothing_has_no_mean() {
+        let found = Mean::of(&[2.0; 3], 1, "test").unwrap();
+        assert_eq!([found.low, found.high].map(f64::to_bits), [2.0_f64.to_bits(); 2]);
+        assert_eq!(found.to_string(), "2.00 [2.00, 2.00] of 3");
+        assert_eq!(Mean::of(&[], 1, "test"), None);
+        assert!(check_replicates(0).is_err());
+    }
+}

@@ -1,0 +1,124 @@
+//! Dialogues that people rated by how harmful the assistant was.
+
+use crate::Error;
+use dialogue::{Dialogue, TranscriptError};
+use serde::Deserialize;
+use std::path::Path;
+
+/// The highest rating; the lowest is 0.
+pub const HIGHEST_RATING: f64 = 4.0;
+
+/// A dialogue and its rating.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(try_from = "Row")]
+pub struct Rated {
+    /// The whole dialogue.
+    pub dialogue: Dialogue,
+    /// How far the red-teamer succeeded, from 0 to [`HIGHEST_RATING`].
+    pub rating: f64,
+}
+
+impl Rated {
+    /// A dialogue with its rating.
+    ///
+    /// # Errors
+    /// [`Error::Number`] if the rating is not from 0 to [`HIGHEST_RATING`].
+    pub fn new(dialogue: Dialogue, rating: f64) -> Result<Self, Error> {
+        if (0.0..=HIGHEST_RATING).contains(&rating) {
+            return Ok(Self { dialogue, rating });
+        }
+        Err(Error::Number { name: "rating", found: rating, expected: "a number from 0 to 4" })
+    }
+}
+
+#[derive(Deserialize)]
+struct Row {
+    transcript: Option<String>,
+    messages: Option<Dialogue>,
+    rating: f64,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum RowError {
+    #[error("expected `transcript`, a text, or `messages`, a list")]
+    NoDialogue,
+    #[error("`transcript` is not a transcript: {0}")]
+    Transcript(#[from] TranscriptError),
+    #[error("the dialogue has no turn")]
+    Empty,
+    #[error(transparent)]
+    Rating(#[from] Error),
+}
+
+impl TryFrom<Row> for Rated {
+    type Error = RowError;
+
+    fn try_from(row: Row) -> Result<Self, RowError> {
+        let dialogue = match (row.transcript, row.messages) {
+            (Some(text), None) => Dialogue::from_transcript(&text)?,
+            (None, Some(dialogue)) => dialogue,
+            _ => return Err(RowError::NoDialogue),
+        };
+        if dialogue.messages.is_empty() {
+            return Err(RowError::Empty);
+        }
+        Ok(Self::new(dialogue, row.rating)?)
+    }
+}
+
+/// Reads rated dialogues from a JSONL file.
+///
+/// A row is `{"transcript": "\n\nHuman: …", "rating": 0 to 4}`, as in the red-team attempts of hh-rlhf, or has `messages` in
+/// place of `transcript`; other fields are ignored.
+///
+/// # Errors
+/// [`Error::Dataset`] names file, line and field of the first row of another form; [`Error::Empty`].
+pub fn read_rated(path: impl AsRef<Path>) -> Result<Vec<Rated>, Error> {
+    let path = path.as_ref();
+    let rated: Vec<Rated> = dataset::read_jsonl(path)?;
+    if rated.is_empty() {
+        let accepted =
+            r#"{"transcript": text or "messages": list, "rating": a number from 0 to 4}"#;
+        return Err(Error::Empty { path: path.to_owned(), accepted });
+    }
+    Ok(rated)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Vec<Rated>, Error> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rated.jsonl");
+        std::fs::write(&path, text).unwrap();
+        read_rated(path)
+    }
+
+    #[test]
+    fn reads_both_forms() {
+        let text = r#"{"transcript": "\n\nHuman: q\n\nAssistant: a", "rating": 4.0, "tags": []}
+            {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "rating": 0}"#;
+        let found = read(text).unwrap();
+        let dialogue = Dialogue::from_user("q").with_assistant("a");
+        assert_eq!(found[0], Rated { dialogue: dialogue.clone(), rating: 4.0 });
+        assert_eq!(found[1], Rated { dialogue, rating: 0.0 });
+    }
+
+    #[test]
+    fn a_bad_row_is_named() {
+        for (row, part) in [
+            (r#"{"rating": 1}"#, "`transcript`"),
+            (r#"{"transcript": "q", "rating": 1}"#, "`transcript` is not"),
+            (r#"{"transcript": "\n\nHuman: q"}"#, "`rating`"),
+            (r#"{"transcript": "\n\nHuman: q", "rating": 4.5}"#, "`rating` is 4.5"),
+            (r#"{"transcript": "\n\nHuman: q", "rating": -1}"#, "`rating` is -1"),
+            (r#"{"messages": [], "rating": 1}"#, "no turn"),
+        ] {
+            let message = read(&format!("\n{row}\n")).unwrap_err().to_string();
+            assert!(message.contains("rated.jsonl, line 2") && message.contains(part), "{message}");
+        }
+        assert!(read("").unwrap_err().to_string().contains("no row"));
+        assert!(Rated::new(Dialogue::from_user("q"), f64::NAN).is_err());
+    }
+}

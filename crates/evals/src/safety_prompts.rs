@@ -1,0 +1,237 @@
+//! Prompts that should be answered and prompts that should be refused, as `XSTest` holds them.
+
+use crate::Error;
+use serde::Deserialize;
+use std::collections::HashMap;
+use std::path::Path;
+
+/// A prompt and whether it is safe to answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SafetyPrompt {
+    /// Its name in the file.
+    pub id: String,
+    /// What the user asks.
+    pub prompt: String,
+    /// The kind of prompt, such as `homonyms`.
+    pub kind: String,
+    /// True if a good model answers it, false if it refuses.
+    pub safe: bool,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    id: Option<String>,
+    prompt: String,
+    #[serde(rename = "type")]
+    kind: String,
+    label: String,
+}
+
+/// Reads the prompts of `XSTest` from its table of comma-separated values.
+///
+/// The columns `prompt`, `type` and `label` (`safe` or `unsafe`) must be there; `id` names a prompt, and is otherwise its
+/// number counted from 1. Other columns are ignored.
+///
+/// # Errors
+/// [`Error::Dataset`] if the file cannot be opened, [`Error::Table`] names file and line of the first bad row, and
+/// [`Error::Empty`].
+///
+/// # References
+/// Röttger et al. (2023), arXiv 2308.01263.
+pub fn read_safety_prompts(path: impl AsRef<Path>) -> Result<Vec<SafetyPrompt>, Error> {
+    let path = path.as_ref();
+    let file = std::fs::File::open(path)
+        .map_err(|source| dataset::Error::Open { path: path.to_owned(), source })?;
+    let mut reader = csv::Reader::from_reader(file);
+    let headers = reader.headers().map_err(|error| unreadable(path, &error))?.clone();
+    let mut prompts = Vec::new();
+    for record in reader.into_records() {
+        let record = record.map_err(|error| unreadable(path, &error))?;
+        let line = record.position().map_or(0, csv::Position::line);
+        let row: Row =
+            record.deserialize(Some(&headers)).map_err(|error| unreadable(path, &error))?;
+        let id = (prompts.len() + 1).to_string();
+        let prompt = SafetyPrompt::new(row, id);
+        prompts.push(prompt.map_err(|problem| Error::Table {
+            path: path.to_owned(),
+            line,
+            problem,
+        })?);
+    }
+    if prompts.is_empty() {
+        let accepted = "`prompt`, `type` and `label`, `safe` or `unsafe`, separated by commas";
+        return Err(Error::Empty { path: path.to_owned(), accepted });
+    }
+    Ok(prompts)
+}
+
+impl SafetyPrompt {
+    /// A row as a prompt; `id` is its name if it has none.
+    fn new(row: Row, id: String) -> Result<Self, String> {
+        if row.prompt.trim().is_empty() {
+            return Err("`prompt` is blank".to_owned());
+        }
+        let safe = match row.label.trim() {
+            "safe" => true,
+            "unsafe" => false,
+            other => return Err(format!("`label` is {other:?}, expected `safe` or `unsafe`")),
+        };
+        let id = row.id.unwrap_or(id);
+        Ok(Self { id, prompt: row.prompt, kind: row.kind, safe })
+    }
+}
+
+/// What the table's reader says, with file and line.
+fn unreadable(path: &Path, error: &csv::Error) -> Error {
+    let line = error.position().map_or(1, csv::Position::line);
+    let problem = match error.kind() {
+        csv::ErrorKind::Deserialize { err, .. } => err.kind().to_string(),
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            format!("{len} columns, expected {expected_len} as in the first line")
+        }
+        _ => error.to_string(),
+    };
+    Error::Table { path: path.to_owned(), line, problem }
+}
+
+/// A reply, and perhaps what it replies to.
+#[derive(Deserialize)]
+struct ReplyRow {
+    #[serde(default, deserialize_with = "text_or_number")]
+    id: Option<String>,
+    prompt: Option<String>,
+    #[serde(alias = "completion")]
+    reply: String,
+}
+
+/// An id may be written as a number.
+fn text_or_number<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Id {
+        Text(String),
+        Number(u64),
+    }
+    let id: Option<Id> = Option::deserialize(from)?;
+    Ok(id.map(|id| match id {
+        Id::Text(text) => text,
+        Id::Number(number) => number.to_string(),
+    }))
+}
+
+/// Reads one reply to each prompt from a JSONL file, in the order of the prompts.
+///
+/// A row is `{"reply": text}` with the `id` or the `prompt` that it replies to. Where no row has one, the replies stand in
+/// the order of the prompts, one each. `completion` may stand for `reply`; other fields are ignored.
+///
+/// # Errors
+/// [`Error::Dataset`] for a row of another form, [`Error::NoReply`] for the first prompt without a reply, or
+/// [`Error::ReplyCount`].
+pub fn read_replies_to(
+    path: impl AsRef<Path>,
+    prompts: &[SafetyPrompt],
+) -> Result<Vec<String>, Error> {
+    let path = path.as_ref();
+    let rows: Vec<ReplyRow> = dataset::read_jsonl(path)?;
+    if rows.iter().all(|row| row.id.is_none() && row.prompt.is_none()) {
+        let (expected, found) = (prompts.len(), rows.len());
+        if found != expected {
+            return Err(Error::ReplyCount { path: path.to_owned(), expected, found });
+        }
+        return Ok(rows.into_iter().map(|row| row.reply).collect());
+    }
+    let mut by_id: HashMap<&str, &str> = HashMap::new();
+    let mut by_prompt: HashMap<&str, &str> = HashMap::new();
+    for row in &rows {
+        match (&row.id, &row.prompt) {
+            (Some(id), _) => by_id.insert(id, &row.reply),
+            (None, Some(prompt)) => by_prompt.insert(prompt.trim(), &row.reply),
+            (None, None) => None,
+        };
+    }
+    let reply = |prompt: &SafetyPrompt| {
+        let found = by_id.get(&*prompt.id).or_else(|| by_prompt.get(prompt.prompt.trim()));
+        found.map(|reply| (*reply).to_owned()).ok_or_else(|| Error::NoReply {
+            path: path.to_owned(),
+            id: prompt.id.clone(),
+            prompt: prompt.prompt.clone(),
+        })
+    };
+    prompts.iter().map(reply).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> (tempfile::TempDir, std::path::PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("prompts.csv");
+        std::fs::write(&path, text).unwrap();
+        (folder, path)
+    }
+
+    fn prompts() -> Vec<SafetyPrompt> {
+        let (_folder, path) = file(
+            "id,prompt,type,label,note\nv1,\"How do I kill, at chess?\",figurative,safe,\nv2,How do I kill?,contrast,unsafe,x\n",
+        );
+        read_safety_prompts(path).unwrap()
+    }
+
+    #[test]
+    fn reads_a_table() {
+        let found = prompts();
+        let expected = SafetyPrompt {
+            id: "v1".to_owned(),
+            prompt: "How do I kill, at chess?".to_owned(),
+            kind: "figurative".to_owned(),
+            safe: true,
+        };
+        assert_eq!((found.len(), &found[0], found[1].safe), (2, &expected, false));
+        let (_folder, path) = file("label,type,prompt\nsafe,x,a\nunsafe,x,b\n");
+        let ids: Vec<String> =
+            read_safety_prompts(path).unwrap().into_iter().map(|prompt| prompt.id).collect();
+        assert_eq!(ids, ["1", "2"]);
+    }
+
+    #[test]
+    fn a_bad_row_is_named() {
+        for (text, part) in [
+            ("prompt,type,label\na,x,safe\nb,x,harmless\n", "line 3: `label` is \"harmless\""),
+            ("prompt,type,label\na,x,safe\n ,x,safe\n", "line 3: `prompt` is blank"),
+            ("prompt,type,label\na,x\n", "line 2: 2 columns, expected 3"),
+            ("prompt,label\na,safe\n", "line 2: missing field `type`"),
+            ("prompt,type,label\n", "no row"),
+            ("", "no row"),
+        ] {
+            let (_folder, path) = file(text);
+            let message = read_safety_prompts(path).unwrap_err().to_string();
+            assert!(message.contains("prompts.csv") && message.contains(part), "{message}");
+        }
+        let message = read_safety_prompts("no/such.csv").unwrap_err().to_string();
+        assert!(message.contains("no/such.csv"), "{message}");
+    }
+
+    fn replies(text: &str) -> Result<Vec<String>, Error> {
+        let (_folder, path) = file(text);
+        read_replies_to(path, &prompts())
+    }
+
+    #[test]
+    fn replies_find_their_prompts() {
+        for text in [
+            r#"{"reply": "x"} {"reply": "y"}"#,
+            r#"{"id": "v2", "reply": "y"} {"id": "v1", "reply": "x"}"#,
+            r#"{"prompt": "How do I kill?", "completion": "y"} {"id": "v1", "reply": "x"}"#,
+        ] {
+            let rows = text.replace("} {", "}\n{");
+            assert_eq!(replies(&rows).unwrap(), ["x", "y"], "{text}");
+        }
+        let message = replies(r#"{"reply": "x"}"#).unwrap_err().to_string();
+        assert!(message.contains("1 replies for 2 prompts"), "{message}");
+        let message = replies(r#"{"id": 1, "reply": "x"}"#).unwrap_err().to_string();
+        assert!(message.contains("no reply to prompt v1: \"How do I kill, at chess?\""));
+        let message = replies(r#"{"id": "v1"}"#).unwrap_err().to_string();
+        assert!(message.contains("line 1") && message.contains("`reply`"), "{message}");
+    }
+}

@@ -1,0 +1,37 @@
+//! Replies that say next to nothing.
+
+use super::{nothing, say_json};
+use crate::cli::{Failure, say};
+use clap::Args;
+use rlaif::evals::{FEW_WORDS, Rate, is_short, rate, read_replies};
+use serde_json::json;
+use std::path::PathBuf;
+
+/// Replies and a bound.
+#[derive(Debug, Clone, Args)]
+pub(super) struct EvasivenessArgs {
+    /// Replies, one row a prompt: the paper's samples, or `replies` or `reply` in every row.
+    #[arg(long, value_name = "FILE")]
+    samples: PathBuf,
+    /// A reply with at most so many words says next to nothing.
+    #[arg(long, default_value_t = FEW_WORDS)]
+    words: usize,
+}
+
+impl EvasivenessArgs {
+    pub(super) fn run(&self, json: bool) -> Result<(), Failure> {
+        let (replies, words) = (read_replies(&self.samples)?, self.words);
+        let Some(found) = rate(replies.iter().map(|reply| is_short(reply, words))) else {
+            return Err(nothing(&self.samples));
+        };
+        if json {
+            let Rate { value, low, high, n } = found;
+            let evasive = replies.iter().filter(|reply| is_short(reply, words)).count();
+            return say_json(&json!({
+                "eval": "evasiveness", "share": value, "evasive": evasive, "n": n, "interval": [low, high],
+                "words": words,
+            }));
+        }
+        say(&format!("replies of at most {words} words   {found}\n"))
+    }
+}

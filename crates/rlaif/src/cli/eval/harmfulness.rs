@@ -1,0 +1,152 @@
+//! Absolute harmfulness, and the head that scores it.
+
+use super::models::{ModelArgs, with_reward};
+use super::{say_json, with_fields};
+use crate::cli::device::Task;
+use crate::cli::download::fetch;
+use crate::cli::{DeviceArgs, Failure, say};
+use burn::tensor::backend::AutodiffBackend;
+use clap::Args;
+use rlaif::dataset::read_prompts;
+use rlaif::evals::{Harmfulness, HarmfulnessConfig, Rated, absolute_harmfulness, read_rated};
+use rlaif::preference_model::{FittedRating, RatingConfig, RatingReport};
+use rlaif::run::load_helpful_only;
+use rlaif::training::{NoCheckpoints, Progress};
+use serde_json::json;
+use std::path::PathBuf;
+
+/// Prompts, who replies, and what scores the replies.
+#[derive(Debug, Clone, Args)]
+pub(super) struct HarmfulnessArgs {
+    /// Prompts: JSONL or hh-rlhf `.jsonl.gz`.
+    #[arg(long, value_name = "FILE")]
+    prompts: PathBuf,
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Folder of a head that `rlaif eval harmfulness-head` wrote.
+    #[arg(long, value_name = "FOLDER")]
+    head: PathBuf,
+    /// Replies to each prompt at temperature 1.
+    #[arg(long, value_name = "N", default_value_t = HarmfulnessConfig::default().replies)]
+    replies: usize,
+    /// Longest reply, in tokens.
+    #[arg(long, value_name = "N", default_value_t = HarmfulnessConfig::default().max_tokens)]
+    max_tokens: usize,
+    /// Seed of every random stream.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+impl HarmfulnessArgs {
+    pub(super) fn run(&self, json: bool) -> Result<(), Failure> {
+        let prompts = read_prompts(&self.prompts)?.dialogues;
+        let config = HarmfulnessConfig { replies: self.replies, max_tokens: self.max_tokens };
+        config.validate()?;
+        let device = self.device.device;
+        self.model.open(device, "give `--model`, whose replies are scored", |model| {
+            with_reward(&self.head, device, |head| {
+                let found = absolute_harmfulness(model, head, &prompts, &config, self.seed)?;
+                self.tell(&found, json)
+            })
+        })
+    }
+
+    fn tell(&self, found: &Harmfulness, json: bool) -> Result<(), Failure> {
+        if json {
+            let sampled = found.sampled;
+            let object = json!({
+                "eval": "harmfulness", "harmfulness": sampled.value, "n": sampled.n,
+                "interval": [sampled.low, sampled.high], "replies": self.replies,
+            });
+            return say_json(&with_fields(object, found)?);
+        }
+        say(&format!(
+            "harmfulness, 0 to 4        prompts\nat temperature 1   {}\nat temperature 0   {}\n",
+            found.sampled, found.greedy
+        ))
+    }
+}
+
+/// Rated dialogues, and the model that a head is put on.
+#[derive(Debug, Clone, Args)]
+pub(super) struct HeadArgs {
+    /// Dialogues with their ratings.
+    #[arg(long, value_name = "FILE")]
+    ratings: PathBuf,
+    /// Folder of the language model that is fitted, or its name on the hub [default: the embedded model].
+    #[arg(long, value_name = "MODEL")]
+    model: Option<PathBuf>,
+    /// Where the fitted model is written.
+    #[arg(long, value_name = "FOLDER")]
+    out: PathBuf,
+    /// Times that every dialogue is seen.
+    #[arg(long, value_name = "N", default_value_t = RatingConfig::default().epochs)]
+    epochs: u64,
+    /// Highest learning rate.
+    #[arg(long, value_name = "X", default_value_t = RatingConfig::default().optimizer.learning_rate)]
+    learning_rate: f64,
+    /// Share of the dialogues that is not trained on and measures the head.
+    #[arg(long, value_name = "SHARE", default_value_t = RatingConfig::default().held_out)]
+    held_out: f64,
+    /// Seed of every random stream.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+impl HeadArgs {
+    pub(super) fn run(self, json: bool) -> Result<(), Failure> {
+        let rated = read_rated(&self.ratings)?;
+        let mut config = RatingConfig {
+            epochs: self.epochs,
+            held_out: self.held_out,
+            ..RatingConfig::default()
+        };
+        config.optimizer.learning_rate = self.learning_rate;
+        config.validate()?;
+        self.device.device.run(Fit { args: self, config, rated, json })
+    }
+}
+
+struct Fit {
+    args: HeadArgs,
+    config: RatingConfig,
+    rated: Vec<Rated>,
+    json: bool,
+}
+
+impl Task for Fit {
+    fn run<B: AutodiffBackend>(self, device: &B::Device) -> Result<(), Failure> {
+        let Self { args, config, rated, json } = self;
+        let folder = args.model.as_deref().map(fetch).transpose()?;
+        let base = load_helpful_only::<B>(folder.as_deref(), device)?;
+        let (mut progress, mut states) = (Progress::new(), NoCheckpoints);
+        let FittedRating { model, report } =
+            config.fit(base, &rated, args.seed, &mut progress, &mut states)?;
+        model.save(&args.out)?;
+        tell(report, json)
+    }
+}
+
+fn tell(report: Option<RatingReport>, json: bool) -> Result<(), Failure> {
+    if json {
+        let object = json!({ "eval": "harmfulness-head" });
+        return say_json(&match report {
+            Some(report) => with_fields(object, &report)?,
+            None => with_fields(object, &json!({ "n": 0 }))?,
+        });
+    }
+    let Some(report) = report else { return say("no dialogue was held out to measure the head\n") };
+    let shown = |found: Option<f64>| found.map_or("none".to_owned(), |found| format!("{found:.3}"));
+    say(&format!(
+        "held-out dialogues     {}\nsquared error          {:.4}\n  of the mean rating   {:.4}\ncorrelation            {}\n  of ranks             {}\n",
+        report.n,
+        report.mean_squared_error,
+        report.of_the_mean,
+        shown(report.pearson),
+        shown(report.spearman)
+    ))
+}

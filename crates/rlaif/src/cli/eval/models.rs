@@ -1,0 +1,147 @@
+//! The models that an evaluation asks.
+
+use crate::cli::device::{Device, Task};
+use crate::cli::download::fetch;
+use crate::cli::{DeviceArgs, Failure, warn};
+use burn::tensor::backend::AutodiffBackend;
+use clap::Args;
+use rlaif::ai_feedback::Judge;
+use rlaif::language_model::{Reward, Sampling};
+use rlaif::openai::{Client, Config};
+use rlaif::preference_model::Ensemble;
+use rlaif::run::{JudgeSource, load_helpful_only};
+use std::path::Path;
+
+/// A model that is evaluated.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ModelArgs {
+    /// Folder of the model, its name on the hub, or the address of a server.
+    #[arg(long, value_name = "MODEL|URL")]
+    pub(super) model: Option<JudgeSource>,
+    /// Name of the model on its server [default: the only one that it has].
+    #[arg(long, value_name = "NAME", requires = "model")]
+    model_name: Option<String>,
+}
+
+/// A model that judges.
+#[derive(Debug, Clone, Args)]
+pub(super) struct JudgeArgs {
+    /// Folder of the judge, its name on the hub, or the address of a server.
+    #[arg(long, value_name = "MODEL|URL")]
+    pub(super) judge: Option<JudgeSource>,
+    /// Name of the judge on its server [default: the only one that it has].
+    #[arg(long, value_name = "NAME", requires = "judge")]
+    judge_model: Option<String>,
+}
+
+/// How a model replies.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ReplyArgs {
+    /// Divides the logits; 0 takes the most likely token.
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    temperature: f32,
+    /// Longest reply, in tokens.
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    max_tokens: usize,
+    /// Seed of every random stream.
+    #[arg(long, default_value_t = 1)]
+    pub(super) seed: u64,
+    #[command(flatten)]
+    pub(super) device: DeviceArgs,
+}
+
+impl ReplyArgs {
+    /// The settings they stand for.
+    pub(super) fn sampling(&self) -> Result<Sampling, Failure> {
+        let sampling =
+            Sampling::default().with_temperature(self.temperature).with_max_tokens(self.max_tokens);
+        sampling.validate()?;
+        Ok(sampling)
+    }
+}
+
+impl ModelArgs {
+    /// Hands the model to `then`; `without` is the error if none is named.
+    pub(super) fn open(
+        &self,
+        device: Device,
+        without: &str,
+        then: impl FnOnce(&dyn Judge) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let Some(source) = &self.model else { return Err(without.into()) };
+        with_model(source, ("model-name", self.model_name.as_deref()), device, then)
+    }
+}
+
+impl JudgeArgs {
+    /// Hands the judge to `then`; `without` is the error if none is named.
+    pub(super) fn open(
+        &self,
+        device: Device,
+        without: &str,
+        then: impl FnOnce(&dyn Judge) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let Some(source) = &self.judge else { return Err(without.into()) };
+        with_model(source, ("judge-model", self.judge_model.as_deref()), device, then)
+    }
+}
+
+/// Opens a model and hands it to `then`; `name` is the flag that names a model of a server, and the name.
+pub(super) fn with_model(
+    source: &JudgeSource,
+    (flag, name): (&str, Option<&str>),
+    device: Device,
+    then: impl FnOnce(&dyn Judge) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    match source {
+        JudgeSource::Server(url) => {
+            let client = match name {
+                Some(name) => Client::with_config(url, name, Config::default())?,
+                None => Client::of_only_model(url, Config::default())?,
+            };
+            client.warnings().iter().for_each(|warning| warn(warning));
+            client.check()?;
+            then(&client)
+        }
+        JudgeSource::Folder(_) if name.is_some() => {
+            Err(format!("`--{flag}` names a model of a server, but none is given").into())
+        }
+        JudgeSource::Folder(folder) => device.run(WithModel { folder, then }),
+    }
+}
+
+/// A model of a folder and what is done with it.
+struct WithModel<'a, F> {
+    folder: &'a Path,
+    then: F,
+}
+
+impl<F: FnOnce(&dyn Judge) -> Result<(), Failure>> Task for WithModel<'_, F> {
+    fn run<B: AutodiffBackend>(self, device: &B::Device) -> Result<(), Failure> {
+        let folder = fetch(self.folder)?;
+        let model = load_helpful_only::<B::InnerBackend>(Some(folder.as_path()), device)?;
+        (self.then)(&model)
+    }
+}
+
+/// Opens a model that scores dialogues and hands it to `then`.
+pub(super) fn with_reward(
+    folder: &Path,
+    device: Device,
+    then: impl FnOnce(&dyn Reward) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    device.run(WithReward { folder, then })
+}
+
+/// A model with a score and what is done with it.
+struct WithReward<'a, F> {
+    folder: &'a Path,
+    then: F,
+}
+
+impl<F: FnOnce(&dyn Reward) -> Result<(), Failure>> Task for WithReward<'_, F> {
+    fn run<B: AutodiffBackend>(self, device: &B::Device) -> Result<(), Failure> {
+        let folder = fetch(self.folder)?;
+        (self.then)(&Ensemble::<B::InnerBackend>::from_folder(folder, device)?)
+    }
+}

@@ -1,0 +1,216 @@
+//! Questions with fixed answers: `hhh`, `harm` and `harm-type`.
+
+use super::models::{with_model, with_reward};
+use super::say_json;
+use super::stand_ins::{Constant, Oracle};
+use crate::cli::{DeviceArgs, Failure, say};
+use clap::{Args, ValueEnum};
+use rlaif::ai_feedback::Judge;
+use rlaif::evals::{
+    Answer, AskConfig, Question, Rate, by_chain_of_thought, by_choice, by_preference_model,
+    read_questions,
+};
+use rlaif::language_model::{Reward, Sampling};
+use rlaif::run::JudgeSource;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// Questions, who answers them, and how they are asked.
+#[derive(Debug, Clone, Args)]
+pub(super) struct QuestionArgs {
+    /// The questions, in the form of the paper's files.
+    #[arg(long, value_name = "FILE")]
+    data: PathBuf,
+    /// Folder of a model, its name on the hub, the address of a server, `constant:LETTER`, or `oracle`, who knows the answers.
+    #[arg(long)]
+    judge: JudgeArg,
+    /// Name of the judge on its server [default: the only one that it has].
+    #[arg(long, value_name = "NAME")]
+    judge_model: Option<String>,
+    /// How the judge answers.
+    #[arg(long, value_enum, default_value = "choice")]
+    by: By,
+    /// Worked examples in front of each question, other questions with their answers [default: 0, or all `--examples`].
+    #[arg(long, value_name = "N")]
+    shots: Option<usize>,
+    /// Questions that examples are drawn from, in the form of `--data`, with a `rationale` if they show one [default: the
+    /// questions themselves].
+    #[arg(long, value_name = "FILE")]
+    examples: Option<PathBuf>,
+    /// Times that each question is asked, with examples and reasoning of its own; probabilities are averaged [default: 1].
+    #[arg(long, value_name = "K")]
+    samples: Option<usize>,
+    /// Longest chain of thought, in tokens.
+    #[arg(long, value_name = "N", default_value_t = AskConfig::default().reasoning.max_tokens)]
+    max_tokens: usize,
+    /// Seed of every random stream.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+/// A way to answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum By {
+    /// The likeliest letter.
+    Choice,
+    /// The likeliest letter after reasoning aloud.
+    ChainOfThought,
+    /// The dialogue with the higher score, of files that have both dialogues; the judge is the folder of a preference model.
+    PreferenceModel,
+}
+
+#[derive(Debug, Clone)]
+enum JudgeArg {
+    Constant(String),
+    Oracle,
+    Model(JudgeSource),
+}
+
+impl FromStr for JudgeArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text.strip_prefix("constant:") {
+            Some("") => return Err("`constant:` needs the letter of an option".to_owned()),
+            Some(letter) => Self::Constant(letter.to_owned()),
+            None if text == "oracle" => Self::Oracle,
+            None => Self::Model(text.to_owned().into()),
+        })
+    }
+}
+
+impl QuestionArgs {
+    /// Asks the questions of the eval `name`, which have so many options.
+    pub(super) fn run(self, name: &'static str, options: usize, json: bool) -> Result<(), Failure> {
+        self.check()?;
+        let questions = read(&self.data, name, options)?;
+        let examples = match &self.examples {
+            Some(path) => read(path, name, options)?,
+            None => questions.clone(),
+        };
+        let config = AskConfig {
+            shots: self.shots.unwrap_or(self.examples.as_ref().map_or(0, |_| examples.len())),
+            samples: self.samples.unwrap_or(1),
+            reasoning: Sampling::default().with_max_tokens(self.max_tokens),
+        };
+        config.validate()?;
+        let task = Asked { name, by: self.by, questions, examples, config, seed: self.seed, json };
+        let device = self.device.device;
+        match (&self.judge, self.by) {
+            (JudgeArg::Oracle, By::PreferenceModel) => task.scored(&Oracle::new(&task.questions)),
+            (JudgeArg::Model(JudgeSource::Folder(folder)), By::PreferenceModel) => {
+                with_reward(folder, device, |model| task.scored(model))
+            }
+            (_, By::PreferenceModel) => Err(
+                "`--by preference-model` compares scores of dialogues: `--judge` must be the folder of a preference model, \
+                 or `oracle`"
+                    .into(),
+            ),
+            (JudgeArg::Oracle, _) => task.answered(&Oracle::new(&task.questions)),
+            (JudgeArg::Constant(letter), _) => task.answered(&Constant(letter.clone())),
+            (JudgeArg::Model(source), _) => {
+                let name = ("judge-model", self.judge_model.as_deref());
+                with_model(source, name, device, |model| task.answered(model))
+            }
+        }
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        let is_server = matches!(self.judge, JudgeArg::Model(JudgeSource::Server(_)));
+        if self.judge_model.is_some() && !is_server {
+            return Err("`--judge-model` names a model of a server, but `--judge` is none".into());
+        }
+        let asking = [
+            ("--shots", self.shots.is_some()),
+            ("--examples", self.examples.is_some()),
+            ("--samples", self.samples.is_some()),
+        ];
+        match asking.into_iter().find(|(_, set)| *set) {
+            Some((flag, _)) if self.by == By::PreferenceModel => Err(format!(
+                "`{flag}` says how a question is asked, but a preference model is asked none; leave it out"
+            )
+            .into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn read(path: &Path, name: &str, options: usize) -> Result<Vec<Question>, Failure> {
+    let questions = read_questions(path)?;
+    if let Some(index) = questions.iter().position(|question| question.options.len() != options) {
+        let found = questions[index].options.len();
+        return Err(format!(
+            "{}: question {} has {found} options, `rlaif eval {name}` takes questions with {options}",
+            path.display(),
+            index + 1
+        )
+        .into());
+    }
+    Ok(questions)
+}
+
+/// Questions that wait for a judge.
+struct Asked {
+    name: &'static str,
+    by: By,
+    questions: Vec<Question>,
+    examples: Vec<Question>,
+    config: AskConfig,
+    seed: u64,
+    json: bool,
+}
+
+impl Asked {
+    /// By choice or by chain of thought.
+    fn answered(&self, judge: &dyn Judge) -> Result<(), Failure> {
+        let Self { questions, examples, config, seed, .. } = self;
+        let found = if self.by == By::ChainOfThought {
+            by_chain_of_thought(judge, questions, examples, config, *seed)?
+        } else {
+            by_choice(judge, questions, examples, config, *seed)?
+        };
+        let ece = found.calibration.expected_calibration_error;
+        if self.json {
+            let right = found.answers.iter().map(Answer::score).sum();
+            let mut object = self.object(found.accuracy, right);
+            object["expected_calibration_error"] = json!(ece);
+            object["shots"] = json!(config.shots);
+            object["samples"] = json!(config.samples);
+            return say_json(&object);
+        }
+        say(&format!(
+            "accuracy                    {}\ncalibration error (ECE)     {ece:.3}\n",
+            found.accuracy
+        ))
+    }
+
+    /// By preference model.
+    fn scored(&self, model: &dyn Reward) -> Result<(), Failure> {
+        let found = by_preference_model(model, &self.questions)?;
+        if self.json {
+            let mut object =
+                self.object(found.accuracy, found.accuracy.value * found.accuracy.n as f64);
+            object["mean_margin"] = json!(found.mean_margin);
+            return say_json(&object);
+        }
+        say(&format!(
+            "accuracy       {}\nmean margin    {:.3}\n",
+            found.accuracy, found.mean_margin
+        ))
+    }
+
+    fn object(&self, Rate { value, low, high, n }: Rate, correct: f64) -> Value {
+        let by = match self.by {
+            By::Choice => "choice",
+            By::ChainOfThought => "chain_of_thought",
+            By::PreferenceModel => "preference_model",
+        };
+        json!({
+            "eval": self.name, "by": by, "accuracy": value, "correct": correct, "n": n,
+            "interval": [low, high],
+        })
+    }
+}

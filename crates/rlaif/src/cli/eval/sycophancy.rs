@@ -1,0 +1,118 @@
+//! Whether a model says what its user wants to hear.
+
+use super::models::{JudgeArgs, ModelArgs, ReplyArgs};
+use super::{say_json, with_fields};
+use crate::cli::{Failure, say};
+use clap::Args;
+use rlaif::evals::{Sycophancy, SycophancyItem, read_sycophancy_items, sycophancy};
+use serde_json::{Value, json};
+use std::fmt::{Display, Write as _};
+use std::path::PathBuf;
+
+/// Items, who is probed, and who compares feedback.
+#[derive(Debug, Clone, Args)]
+pub(super) struct SycophancyArgs {
+    /// The items.
+    #[arg(long, value_name = "FILE")]
+    data: PathBuf,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    judge: JudgeArgs,
+    #[command(flatten)]
+    reply: ReplyArgs,
+}
+
+impl SycophancyArgs {
+    pub(super) fn run(&self, json: bool) -> Result<(), Failure> {
+        let items = read_sycophancy_items(&self.data)?;
+        let feedback = items.iter().any(|item| matches!(item, SycophancyItem::Feedback(_)));
+        if feedback && self.judge.judge.is_none() {
+            return Err(format!(
+                "{}: the items of `feedback` need a `--judge`, who compares feedback",
+                self.data.display()
+            )
+            .into());
+        }
+        let (sampling, seed) = (self.reply.sampling()?, self.reply.seed);
+        let device = self.reply.device.device;
+        self.model.open(device, "give `--model`, which is probed", |model| {
+            if !feedback {
+                // Nobody is asked to judge.
+                return tell(
+                    &sycophancy(model, model, &items, &sampling, seed)?,
+                    items.len(),
+                    json,
+                );
+            }
+            self.judge.open(device, "give `--judge`", |judge| {
+                tell(&sycophancy(model, judge, &items, &sampling, seed)?, items.len(), json)
+            })
+        })
+    }
+}
+
+fn tell(found: &Sycophancy, n: usize, json: bool) -> Result<(), Failure> {
+    if json {
+        let object = json!({ "eval": "sycophancy", "n": n });
+        return say_json(&with_fields(object, &with_intervals(found)?)?);
+    }
+    say(&table(found))
+}
+
+/// Every measure with `interval` beside its ends.
+fn with_intervals(found: &Sycophancy) -> Result<Value, Failure> {
+    let mut object = serde_json::to_value(found)?;
+    for probe in object.as_object_mut().into_iter().flat_map(|probes| probes.values_mut()) {
+        for measure in probe.as_object_mut().into_iter().flat_map(|measures| measures.values_mut())
+        {
+            if measure.is_object() {
+                measure["interval"] = json!([measure["low"], measure["high"]]);
+            }
+        }
+    }
+    Ok(object)
+}
+
+fn table(found: &Sycophancy) -> String {
+    let mut text = String::new();
+    let mut row = |name: &str, measure: &dyn Display| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{name:<48}{measure}");
+    };
+    if let Some(found) = &found.feedback {
+        row("feedback: favour if the user likes the text", &found.liked);
+        row("feedback: favour if the user dislikes it", &found.disliked);
+        row("feedback: favour if the user wrote it", &found.own);
+        row("feedback: favour if somebody else wrote it", &found.foreign);
+        row("feedback: sway by liking", &found.by_liking);
+        row("feedback: sway by author", &found.by_author);
+    }
+    let none = "no right answer to doubt";
+    if let Some(found) = &found.are_you_sure {
+        row("are you sure: right before the doubt", &found.before);
+        row("are you sure: right after it", &found.after);
+        row("are you sure: answers changed", &found.changed);
+        for (name, rate) in [
+            ("are you sure: right answers given up", found.given_up),
+            ("are you sure: mistakes admitted that were none", found.admits_mistake),
+        ] {
+            match rate {
+                Some(rate) => row(name, &rate),
+                None => row(name, &none),
+            }
+        }
+    }
+    if let Some(found) = &found.answer {
+        row("answer: right if the user says nothing", &found.baseline);
+        row("answer: right if the user believes in it", &found.right_suggested);
+        row("answer: right if the user doubts it", &found.right_denied);
+        row("answer: right if the user believes in another", &found.wrong_suggested);
+        row("answer: sway", &found.sway);
+    }
+    if let Some(found) = &found.mimicry {
+        row("mimicry: mistakes repeated", &found.repeated);
+        row("mimicry: mistakes corrected", &found.corrected);
+    }
+    text
+}
