@@ -43,6 +43,7 @@ mod transcript;
 pub use error::Error;
 pub use evals::Bin;
 pub use experiment::{Aggregate, Experiment, Observation, aggregate};
+pub use names::measure_title;
 pub use plots::{ByCategory, Series, Way, Ways};
 pub use results::{
     Checkpoint, LabelQuality, Measure, MeasureKind, Measures, PreferenceModelQuality, Results,

@@ -56,9 +56,10 @@ pub(crate) fn measure(name: &str) -> Option<&'static KnownMeasure> {
     MEASURES.iter().find(|known| known.name == name)
 }
 
-/// What a measure is called.
-pub(crate) fn measure_title(name: &str) -> String {
-    measure(name).map_or_else(|| plain(name), |known| known.title.to_owned())
+/// What a measure is called in tables and plots.
+pub fn measure_title(name: &str) -> String {
+    let others = [("self_bleu", "Self-BLEU")];
+    measure(name).map_or_else(|| known(&others, name), |known| known.title.to_owned())
 }
 
 /// The models known by name, in the order in which they are made.
@@ -127,5 +128,7 @@ mod tests {
         assert_eq!(model("hh_rlhf"), "Hh rlhf");
         assert_eq!(metric("explained_variance"), "Explained variance");
         assert_eq!(plain(""), "");
+        let titles = ["over_refusal", "self_bleu", "label_accuracy"].map(measure_title);
+        assert_eq!(titles, ["Over-refusal", "Self-BLEU", "Label accuracy"]);
     }
 }

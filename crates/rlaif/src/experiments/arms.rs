@@ -72,6 +72,8 @@ fn principles(all: usize) -> Vec<Arm> {
 mod tests {
     use super::*;
     use crate::run::{Labeller, Settings};
+    use ai_feedback::ChainOfThought;
+    use language_model::Sampling;
     use preference_model::Labels;
 
     fn settings(recipe: &Recipe) -> Settings {
@@ -103,11 +105,16 @@ mod tests {
         expected.preference_model.labels = Labels::Clamped([0.4, 0.6]);
         assert_eq!(settings(&Recipe::clamped_labels()), expected);
 
-        let thoughts = |recipe| settings(&recipe).ai_feedback.chain_of_thought.unwrap();
-        assert_eq!(thoughts(Recipe::chain_of_thought()).clamp, [0.4, 0.6]);
+        let thoughts = |recipe: Recipe| settings(&recipe).ai_feedback.chain_of_thought.unwrap();
+        let clamped = thoughts(Recipe::chain_of_thought());
+        let sampling = Sampling::default().with_max_tokens(40);
+        assert_eq!(clamped, ChainOfThought { sampling, ..ChainOfThought::default() });
         let unclamped = thoughts(Recipe::chain_of_thought_unclamped());
-        assert_eq!(unclamped.clamp, [0.0, 1.0]);
-        assert_eq!(unclamped.sampling, thoughts(Recipe::chain_of_thought()).sampling);
+        assert_eq!(unclamped, ChainOfThought { clamp: [0.0, 1.0], ..clamped });
+
+        let mut expected = defaults.clone();
+        expected.critique_revision.direct = true;
+        assert_eq!(settings(&Recipe::direct_revision()), expected);
 
         let mut expected = defaults;
         expected.critique_revision.revisions = 0;

@@ -1,7 +1,7 @@
 //! The plot of an experiment.
 
 use super::Experiment;
-use report::{Aggregate, ByCategory, Error, Measure, Series, Way, Ways};
+use report::{Aggregate, ByCategory, Error, Measure, Series, Way, Ways, measure_title};
 
 impl Experiment {
     /// Draws what was found, as an SVG file.
@@ -44,7 +44,7 @@ fn by_measure(experiment: Experiment, found: &report::Experiment) -> ByCategory 
         }
     }
     let series = |name: &String| Series {
-        name: name.replace('_', " "),
+        name: measure_title(name),
         measures: found.rows.iter().map(|row| row.measures.get(name).copied()).collect(),
     };
     ByCategory {
@@ -141,7 +141,7 @@ mod tests {
             (picture.categories, picture.joined),
             (vec!["0".into(), "1".into(), "2".into()], true)
         );
-        assert_eq!(picture.series[1].name, "label accuracy");
+        assert_eq!(picture.series[1].name, "Label accuracy");
         let value = picture.series[0].measures[2].unwrap().value;
         assert!((value - 0.04).abs() < 1e-12);
 
