@@ -107,7 +107,7 @@ mod tests {
 
         let thoughts = |recipe: Recipe| settings(&recipe).ai_feedback.chain_of_thought.unwrap();
         let clamped = thoughts(Recipe::chain_of_thought());
-        let sampling = Sampling::default().with_max_tokens(40);
+        let sampling = Sampling::default().with_max_tokens(32);
         assert_eq!(clamped, ChainOfThought { sampling, ..ChainOfThought::default() });
         let unclamped = thoughts(Recipe::chain_of_thought_unclamped());
         assert_eq!(unclamped, ChainOfThought { clamp: [0.0, 1.0], ..clamped });

@@ -48,15 +48,16 @@ impl Recipe {
         Self::new("labels-clamped", "preference_model.labels = { clamped = [0.4, 0.6] }")
     }
 
-    /// A judge that thinks aloud, its labels clamped as in the paper.
+    /// A judge that thinks aloud, its labels clamped as in the paper. A rationale of the world has at most 22 tokens, and what
+    /// is set aside for one is taken from the room for prompts.
     pub(super) fn chain_of_thought() -> Self {
-        Self::new("chain-of-thought", "ai_feedback.chain_of_thought.sampling.max_tokens = 40")
+        Self::new("chain-of-thought", "ai_feedback.chain_of_thought.sampling.max_tokens = 32")
     }
 
     /// The same with labels as they are.
     pub(super) fn chain_of_thought_unclamped() -> Self {
         let settings =
-            "ai_feedback.chain_of_thought = { clamp = [0.0, 1.0], sampling.max_tokens = 40 }";
+            "ai_feedback.chain_of_thought = { clamp = [0.0, 1.0], sampling.max_tokens = 32 }";
         Self::new("chain-of-thought-unclamped", settings)
     }
 
