@@ -6,7 +6,7 @@ use crate::{
     palette::{self, style_sheet},
 };
 use plotters::{
-    coord::{CoordTranslate, Shift},
+    coord::Shift,
     prelude::*,
     style::text_anchor::{HPos, Pos, VPos},
 };

@@ -70,7 +70,7 @@ impl ByCategory {
         })
     }
 
-    fn draw_series<C: plotters::coord::CoordTranslate<From = (f64, f64)>>(
+    fn draw_series<C: CoordTranslate<From = (f64, f64)>>(
         &self,
         area: &DrawingArea<SVGBackend<'_>, C>,
         place: usize,
