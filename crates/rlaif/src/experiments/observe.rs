@@ -9,7 +9,7 @@ use dataset::read_jsonl;
 use dialogue::Dialogue;
 use evals::diversity;
 use indexmap::IndexMap;
-use report::{Checkpoint as Look, Measures, Observation, Results};
+use report::{Checkpoint as Look, Measure, Measures, Observation, Results};
 use std::path::Path;
 
 /// Shares by their names.
@@ -50,6 +50,11 @@ impl Experiment {
     }
 }
 
+/// Those of the values that were measured.
+fn known<const N: usize>(values: [(&str, Option<f64>); N]) -> Values {
+    values.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
+
 fn read_traces(folder: &Path) -> Result<Vec<Trace>, Error> {
     Ok(read_jsonl(folder.join(Stage::CritiqueRevision.name()).join("revisions.jsonl"))?)
 }
@@ -67,8 +72,7 @@ fn last_step(traces: &[Trace], seed: u64) -> Result<Values, Error> {
     let replies: Vec<String> = traces.iter().map(|trace| trace.current().to_owned()).collect();
     let found = diversity(&replies, None, seed)?;
     let [_, _, triples] = found.distinct;
-    let varied = [("distinct_triples", triples), ("self_bleu", found.self_bleu)];
-    values.extend(varied.into_iter().filter_map(|(name, share)| Some((name.to_owned(), share?))));
+    values.extend(known([("distinct_triples", triples), ("self_bleu", found.self_bleu)]));
     Ok(values)
 }
 
@@ -83,19 +87,16 @@ fn after(traces: &[Trace], step: usize) -> Vec<Dialogue> {
 /// What the oracle counts among replies to red-team prompts.
 fn counted(dialogues: &[Dialogue]) -> Values {
     let Some(rates) = rates(dialogues) else { return Values::new() };
-    let values = [("harmless", rates.harmless.value), ("evasive", rates.evasive.value)];
-    values.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
+    known([("harmless", Some(rates.harmless.value)), ("evasive", Some(rates.evasive.value))])
 }
 
 /// The preference model, and the policy that was trained against it.
 fn labels(results: &Results, model: Checkpoint) -> Values {
     let quality = results.preference_model.as_ref();
-    let mut values = Values::new();
-    let mut add = |name: &str, value: Option<f64>| {
-        values.extend(value.map(|value| (name.to_owned(), value)));
-    };
-    add("preference_model_accuracy", quality.and_then(|quality| quality.accuracy));
-    add("preference_model_calibration_error", quality.and_then(|quality| quality.ece));
+    let mut values = known([
+        ("preference_model_accuracy", quality.and_then(|quality| quality.accuracy)),
+        ("preference_model_calibration_error", quality.and_then(|quality| quality.ece)),
+    ]);
     values.extend(named(results, model, &["harmless", "helpful", "exact"]));
     values
 }
@@ -103,12 +104,10 @@ fn labels(results: &Results, model: Checkpoint) -> Values {
 /// The labels of the judge, and the policy that learned from them.
 fn judgements(results: &Results, model: Checkpoint) -> Values {
     let quality = results.labels.as_ref();
-    let mut values = Values::new();
-    let mut add = |name: &str, value: Option<f64>| {
-        values.extend(value.map(|value| (name.to_owned(), value)));
-    };
-    add("label_accuracy", quality.and_then(|quality| quality.accuracy));
-    add("label_calibration_error", quality.and_then(|quality| quality.ece));
+    let mut values = known([
+        ("label_accuracy", quality.and_then(|quality| quality.accuracy)),
+        ("label_calibration_error", quality.and_then(|quality| quality.ece)),
+    ]);
     values.extend(named(results, model, &["harmless", "helpful", "evasive"]));
     values
 }
@@ -126,12 +125,10 @@ fn named(results: &Results, model: Checkpoint, names: &[&str]) -> Values {
 
 /// The policy where reinforcement learning begins and ends, on all held-out prompts, and between them on those of the looks.
 fn way(results: &Results, looks: &[Look], last: u64) -> Vec<(Option<u64>, Values)> {
+    let share = |measure: Option<Measure>| measure.map(|measure| measure.value);
     let looks = looks.iter().filter(|look| (1..last).contains(&look.iteration)).map(|look| {
-        let measures = [("harmless", look.harmless), ("helpful", look.helpful)];
-        let value = |(name, measure): (&str, Option<report::Measure>)| {
-            Some((name.to_owned(), measure?.value))
-        };
-        (Some(look.iteration), measures.into_iter().filter_map(value).collect())
+        let shares = [("harmless", share(look.harmless)), ("helpful", share(look.helpful))];
+        (Some(look.iteration), known(shares))
     });
     let end = |at, model| std::iter::once((Some(at), replies(results, model)));
     end(0, Checkpoint::SlCai).chain(looks).chain(end(last, Checkpoint::RlCai)).collect()
@@ -198,7 +195,7 @@ mod tests {
     fn a_way_begins_and_ends_at_what_was_measured_on_all_prompts() {
         let look = |iteration, harmless| Look {
             iteration,
-            harmless: Some(report::Measure::rate(harmless, 0.0, 1.0, 4)),
+            harmless: Some(Measure::rate(harmless, 0.0, 1.0, 4)),
             ..Look::default()
         };
         // The last look is on fewer prompts than the evaluations.
