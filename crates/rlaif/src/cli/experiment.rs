@@ -24,7 +24,7 @@ pub(super) struct ExperimentArgs {
     /// Folder that holds the runs; those of experiments are in `experiments` under it.
     #[arg(long, default_value = "runs")]
     runs: PathBuf,
-    /// Change one setting of all runs, such as `ppo.iterations=30`; may be repeated. What an experiment compares stays.
+    /// Change one setting of all runs, such as `ppo.iterations=30`; may be repeated. What arms differ in is refused.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Print one JSON object with every number of every run.
