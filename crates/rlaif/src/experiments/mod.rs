@@ -17,6 +17,7 @@ mod observe;
 mod picture;
 mod plan;
 mod recipe;
+mod shared;
 mod write;
 
 pub use experiment::{Experiment, UnknownExperiment};

@@ -2,12 +2,12 @@
 
 use super::arms::Arm;
 use super::recipe::some_principles;
+use super::shared::check_shared;
 use super::{Experiment, Recipe};
-use crate::run::{Error, Labeller, RunFolder, Session, Settings};
+use crate::run::{Error, RunFolder, Session, Settings};
 use burn::tensor::backend::AutodiffBackend;
 use constitution::Constitution;
 use dataset::write_atomic;
-use preference_model::Labels;
 use report::Observation;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -69,10 +69,7 @@ impl Plan {
             return Err(Error::Setting { setting: "--seeds", found, expected });
         }
         let defaults = Settings::resolve(layers)?;
-        shared(&defaults).map_err(|message| Error::Settings {
-            source_name: "experiments".to_owned(),
-            message,
-        })?;
+        check_shared(&defaults)?;
         let folder = runs.join(FOLDER);
         let whole = defaults.read_constitution()?;
         let arms = experiment.arms(&whole);
@@ -173,25 +170,6 @@ impl Plan {
     }
 }
 
-/// Checks what all runs share: arms can be told apart, and the oracle can measure them.
-fn shared(defaults: &Settings) -> Result<(), String> {
-    if !defaults.in_world() {
-        let world = "replies are measured by the oracle of the embedded world";
-        return Err(format!("{world}; leave out `model` and `prompts`"));
-    }
-    let set = [
-        ("critique_revision.direct", defaults.critique_revision.direct),
-        ("labeller", defaults.labeller != Labeller::Judge),
-        ("ai_feedback.chain_of_thought", defaults.ai_feedback.chain_of_thought.is_some()),
-        ("preference_model.labels", defaults.preference_model.labels != Labels::Soft),
-        ("preference_model.weights", !defaults.preference_model.weights.is_empty()),
-    ];
-    match set.into_iter().find(|(_, set)| *set) {
-        Some((setting, _)) => Err(format!("`{setting}` is what arms differ in; leave it out")),
-        None => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -244,18 +222,6 @@ mod tests {
         let files = "model = 'm'\n[prompts]\nred_team = 'a'\nhelpful = 'b'";
         let message = plan(Experiment::Labels, files).unwrap_err().to_string();
         assert!(message.contains("oracle"), "{message}");
-        for setting in [
-            "critique_revision.direct = true",
-            "labeller = 'crowd'",
-            "ai_feedback.chain_of_thought.sampling.top_k = 3",
-            "preference_model.labels = 'hard'",
-            "preference_model.weights.helpfulness = 2.0",
-        ] {
-            let message = plan(Experiment::Revisions, setting).unwrap_err().to_string();
-            let (key, _) = setting.split_once(" =").unwrap();
-            let named = message.split('`').nth(1).unwrap();
-            assert!(key.starts_with(named) && message.contains("differ"), "{message}");
-        }
         let message = plan(Experiment::Labels, "ppo.iteration = 5").unwrap_err().to_string();
         assert!(message.contains("command line") && message.contains("iteration"), "{message}");
     }
