@@ -19,7 +19,7 @@ pub(super) struct ExperimentArgs {
         .try_map(|name| name.parse::<Experiment>()))]
     name: Experiment,
     /// Seeds of the runs, at least three; intervals are over them.
-    #[arg(long, num_args = 1.., default_values_t = [1, 2, 3], value_name = "SEED")]
+    #[arg(long, num_args = 1.., default_values_t = [1_u32, 2, 3], value_name = "SEED")]
     seeds: Vec<u32>,
     /// Folder that holds the runs; those of experiments are in `experiments` under it.
     #[arg(long, default_value = "runs")]

@@ -64,7 +64,7 @@ fn principles(all: usize) -> Vec<Arm> {
         let recipe = if count == all { Recipe::defaults() } else { Recipe::some_principles(count) };
         Arm { at: Some(count as u64), ..Arm::new("critique and revision", recipe) }
     };
-    let counts = std::iter::successors(Some(1), |count| Some(2 * count));
+    let counts = std::iter::successors(Some(1_usize), |&count| Some(2 * count));
     counts.take_while(|&count| count < all).chain([all]).map(arm).collect()
 }
 

@@ -85,10 +85,8 @@ impl Experiment {
 
     /// Everything that was found, from what was measured of every run.
     pub fn findings(self, observations: Vec<Observation>, command: String) -> report::Experiment {
-        let (rows, way) = match self {
-            Self::TradeOff => ends(aggregate(&observations)),
-            _ => (aggregate(&observations), Vec::new()),
-        };
+        let all = aggregate(&observations);
+        let (rows, way) = if self == Self::TradeOff { ends(all) } else { (all, Vec::new()) };
         report::Experiment {
             name: self.name().to_owned(),
             title: self.title().to_owned(),
@@ -108,8 +106,10 @@ fn ends(rows: Vec<Aggregate>) -> (Vec<Aggregate>, Vec<Aggregate>) {
         .collect();
     let (ends, way): (Vec<_>, Vec<_>) =
         rows.into_iter().enumerate().partition(|(place, _)| last.contains(place));
-    let row = |(_, row)| row;
-    (ends.into_iter().map(row).collect(), way.into_iter().map(row).collect())
+    let rows = |numbered: Vec<(usize, Aggregate)>| -> Vec<Aggregate> {
+        numbered.into_iter().map(|(_, row)| row).collect()
+    };
+    (rows(ends), rows(way))
 }
 
 impl FromStr for Experiment {

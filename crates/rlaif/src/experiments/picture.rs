@@ -134,23 +134,19 @@ mod tests {
     #[test]
     fn measures_are_series_along_an_arm_or_over_arms() {
         let names = ["harmless", "label_accuracy"];
-        let steps = [Some(0), Some(1), Some(2)];
-        let along = found(Experiment::Revisions, &[("revised", &steps)], &names);
-        let picture = by_measure(Experiment::Revisions, &along);
-        assert_eq!(
-            (picture.categories, picture.joined),
-            (vec!["0".into(), "1".into(), "2".into()], true)
-        );
+        let arms: [(&str, &[Option<u64>]); 1] = [("revised", &[Some(0), Some(1), Some(2)])];
+        let picture =
+            by_measure(Experiment::Revisions, &found(Experiment::Revisions, &arms, &names));
+        assert_eq!(picture.categories, ["0", "1", "2"]);
+        assert!(picture.joined);
         assert_eq!(picture.series[1].name, "Label accuracy");
         let value = picture.series[0].measures[2].unwrap().value;
         assert!((value - 0.04).abs() < 1e-12);
 
-        let over = found(Experiment::Labels, &[("soft", &[None]), ("hard", &[None])], &names);
-        let picture = by_measure(Experiment::Labels, &over);
-        assert_eq!(
-            (picture.categories, picture.joined),
-            (vec!["soft".into(), "hard".into()], false)
-        );
+        let arms: [(&str, &[Option<u64>]); 2] = [("soft", &[None]), ("hard", &[None])];
+        let picture = by_measure(Experiment::Labels, &found(Experiment::Labels, &arms, &names));
+        assert_eq!(picture.categories, ["soft", "hard"]);
+        assert!(!picture.joined);
     }
 
     #[test]

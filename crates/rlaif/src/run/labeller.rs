@@ -50,7 +50,7 @@ impl<B: AutodiffBackend> Session<B> {
         let [red_team, helpful] = self.policy_prompts()?;
         observe.start(stage.name(), (red_team.len() + helpful.len()) as u64, 0)?;
         let mut done = 0;
-        let mut progress = |n| {
+        let mut progress = |n: u64| -> Result<(), Error> {
             done += n;
             Ok(observe.record(done, &[])?)
         };

@@ -35,5 +35,5 @@ pub use session::Session;
 pub use settings::Settings;
 pub use stage::Stage;
 
-pub(crate) use evals::rates;
-pub(crate) use ppo::CHECKPOINTS;
+pub(crate) use self::evals::rates;
+pub(crate) use self::ppo::CHECKPOINTS;
