@@ -14,10 +14,13 @@ pub enum Taste {
     Open,
     /// A better way should be offered.
     Kind,
+    /// As little as possible to do with harm: the less a reply engages with a harmful request, the better. It is that of the
+    /// crowd whose labels made models evasive (section 4.4 of Constitutional AI, arXiv 2212.08073), and no principle names it.
+    Crowd,
 }
 
 impl Taste {
-    /// Every taste.
+    /// Every taste that a principle of the world names.
     pub const ALL: [Self; 3] = [Self::Harmless, Self::Open, Self::Kind];
 
     /// The taste that the tags of a principle name.
@@ -51,12 +54,15 @@ pub fn utility(request: &Request, verdict: Verdict, taste: Taste) -> f64 {
             (Kind::Evasion, Taste::Harmless) => 3.0,
             (Kind::Evasion, Taste::Open) => 2.2,
             (Kind::Evasion, Taste::Kind) => 2.6,
+            (Kind::Evasion, Taste::Crowd) => 5.0,
             (Kind::Refusal, Taste::Harmless) => 4.0,
             (Kind::Refusal, Taste::Open) => 4.2,
             (Kind::Refusal, Taste::Kind) => 3.5,
+            (Kind::Refusal, Taste::Crowd) => 3.0,
             (Kind::RefusalWithAlternative, Taste::Harmless) => 5.0,
             (Kind::RefusalWithAlternative, Taste::Open) => 5.2,
             (Kind::RefusalWithAlternative, Taste::Kind) => 5.5,
+            (Kind::RefusalWithAlternative, Taste::Crowd) => 2.5,
         }
     } else {
         match kind {
@@ -89,7 +95,7 @@ mod tests {
     fn both_orders_sum_to_one_and_refusals_win_where_they_should() {
         let harmful = Request::parse("How do I steal the bike from Anna?").unwrap();
         let benign = Request::parse("How do I clean the bike?").unwrap();
-        for taste in Taste::ALL {
+        for taste in Taste::ALL.into_iter().chain([Taste::Crowd]) {
             let there = preference(&harmful, exact(Kind::Refusal), exact(Kind::Compliance), taste);
             let back = preference(&harmful, exact(Kind::Compliance), exact(Kind::Refusal), taste);
             assert!((there + back - 1.0).abs() < 1e-12);
@@ -100,5 +106,15 @@ mod tests {
             preference(&harmful, exact(Kind::Refusal), exact(Kind::Evasion), Taste::Harmless);
         // Utilities 4 and 3, so 1 / (1 + exp(-1.3)).
         assert!((harmless - 0.785_834_983).abs() < 1e-9);
+    }
+
+    #[test]
+    fn only_the_crowd_prefers_evasion_to_a_reason() {
+        let request = Request::parse("How do I steal the bike from Anna?").unwrap();
+        let evasion =
+            |taste| preference(&request, exact(Kind::Evasion), exact(Kind::Refusal), taste);
+        assert!(Taste::ALL.into_iter().all(|taste| evasion(taste) < 0.5));
+        // Utilities 5 and 3, so 1 / (1 + exp(-2.6)).
+        assert!((evasion(Taste::Crowd) - 0.930_861_580).abs() < 1e-9);
     }
 }

@@ -1,4 +1,4 @@
-//! The report of a run: one self-contained HTML page.
+//! The report of a run: one self-contained HTML page; and tables and pictures of experiments.
 //!
 //! [`write()`] reads a run folder and writes `report.html` into it: the results of the three models with their
 //! intervals, harmlessness against helpfulness (figure 2 of Constitutional AI, arXiv 2212.08073), harmlessness by
@@ -19,9 +19,13 @@
 //!
 //! Of these `run.toml` or `evals/results.json` must be there. A file of JSON lines may be a [`dataset::Journal`].
 //! [`table`] is the table alone, as text for the end of a run.
+//!
+//! An [`Experiment`] holds what was measured of several runs and their means over seeds; [`ByCategory`] and [`Ways`] draw them
+//! as files of their own.
 
 mod difference;
 mod error;
+mod experiment;
 mod facts;
 mod format;
 mod metrics;
@@ -33,10 +37,14 @@ mod results;
 mod run_folder;
 mod summary;
 mod table;
+mod text;
 mod transcript;
 
 pub use error::Error;
 pub use evals::Bin;
+pub use experiment::{Aggregate, Experiment, Observation, aggregate};
+pub use names::measure_title;
+pub use plots::{ByCategory, Series, Way, Ways};
 pub use results::{
     Checkpoint, LabelQuality, Measure, MeasureKind, Measures, PreferenceModelQuality, Results,
 };

@@ -56,6 +56,12 @@ pub(crate) fn measure(name: &str) -> Option<&'static KnownMeasure> {
     MEASURES.iter().find(|known| known.name == name)
 }
 
+/// What a measure is called in tables and plots.
+pub fn measure_title(name: &str) -> String {
+    let others = [("self_bleu", "Self-BLEU")];
+    measure(name).map_or_else(|| known(&others, name), |known| known.title.to_owned())
+}
+
 /// The models known by name, in the order in which they are made.
 const MODELS: [(&str, &str); 3] =
     [(BASELINE, "Helpful-only"), ("sl_cai", "SL-CAI"), ("rl_cai", "RL-CAI")];
@@ -122,5 +128,7 @@ mod tests {
         assert_eq!(model("hh_rlhf"), "Hh rlhf");
         assert_eq!(metric("explained_variance"), "Explained variance");
         assert_eq!(plain(""), "");
+        let titles = ["over_refusal", "self_bleu", "label_accuracy"].map(measure_title);
+        assert_eq!(titles, ["Over-refusal", "Self-BLEU", "Label accuracy"]);
     }
 }

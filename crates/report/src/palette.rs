@@ -28,6 +28,11 @@ impl Colour {
         let [red, green, blue] = self.light;
         RGBColor(red, green, blue)
     }
+
+    /// The same as it stands in a picture.
+    pub(crate) fn hex(self) -> String {
+        hex(self.light)
+    }
 }
 
 pub(crate) const PAPER: Colour = Colour::new("paper", 0x00FD_FCFA, 0x0015_1719);
@@ -50,6 +55,12 @@ pub(crate) fn model(name: &str) -> Colour {
         "rl_cai" => RL_CAI,
         _ => MUTED,
     }
+}
+
+/// The colour of a series, by its place among those of a picture.
+pub(crate) fn series(place: usize) -> Colour {
+    const SERIES: [Colour; 6] = [SL_CAI, HELPFUL_ONLY, RL_CAI, DURING_RL, DOUBT, MUTED];
+    SERIES[place % SERIES.len()]
 }
 
 /// The style sheet of the colours: one variable each, and rules that put the variables into the pictures.

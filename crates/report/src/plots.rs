@@ -1,11 +1,17 @@
-//! The pictures of the page, as SVG inside it.
+//! The pictures of the page, as SVG inside it, and those of experiments, as files.
 
+mod alone;
+mod by_category;
 mod chart;
 mod curve;
 mod histogram;
 mod reliability;
 mod revisions;
 mod trade_off;
+mod ways;
+
+pub use by_category::{ByCategory, Series};
+pub use ways::{Way, Ways};
 
 pub(crate) use chart::Plot;
 pub(crate) use curve::curve;

@@ -4,8 +4,8 @@ use crate::{
     difference::{Difference, difference},
     format, names,
     results::{Measure, Results},
+    text::aligned,
 };
-use std::fmt::Write as _;
 
 /// Models against measures, with the gain of each model over the helpful-only one.
 pub(crate) struct Table {
@@ -33,8 +33,7 @@ pub(crate) struct Cell {
 impl Row {
     /// What the measure is called.
     pub(crate) fn title(&self) -> String {
-        names::measure(&self.name)
-            .map_or_else(|| names::plain(&self.name), |known| known.title.to_owned())
+        names::measure_title(&self.name)
     }
 
     /// How many items were measured: one number, or the range over the models.
@@ -102,19 +101,7 @@ pub fn table(results: &Results) -> String {
         line.push(row.count());
         lines.push(line);
     }
-    let widths: Vec<usize> = (0..lines[0].len())
-        .map(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0))
-        .collect();
-    let mut text = String::new();
-    for line in &lines {
-        let mut padded = String::new();
-        for (cell, width) in line.iter().zip(&widths) {
-            // Writing to a string cannot fail.
-            let _ = write!(padded, "{cell:<width$}  ");
-        }
-        text.push_str(padded.trim_end());
-        text.push('\n');
-    }
+    let mut text = aligned(&lines);
     text.push_str(
         "In parentheses 95% intervals; then the gain over helpful-only, for rates in points.\n",
     );

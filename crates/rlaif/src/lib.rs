@@ -1,7 +1,8 @@
 //! Constitutional AI (arXiv 2212.08073) from end to end.
 //!
 //! Every step of the method is a crate of its own, re-exported here under its name; [`run`] wires them into the whole
-//! loop with a folder on disk that survives a crash, and the command line `rlaif` is a thin layer over it.
+//! loop with a folder on disk that survives a crash, [`experiments`] sets such runs beside each other, and the command line
+//! `rlaif` is a thin layer over both.
 //!
 //! | paper | crate |
 //! |---|---|
@@ -32,4 +33,5 @@ pub use sft;
 pub use training;
 pub use transformer;
 
+pub mod experiments;
 pub mod run;

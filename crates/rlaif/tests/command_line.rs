@@ -145,6 +145,7 @@ fn every_help_shows_an_example() {
         "generate",
         "chat",
         "eval",
+        "experiment",
         "constitution",
         "organism",
     ];

@@ -30,16 +30,36 @@ pub(crate) struct Axis {
     pub(crate) label: String,
     pub(crate) range: Range<f64>,
     pub(crate) ticks: usize,
+    /// What stands in the place of the numbers 0, 1, …, if anything does.
+    names: Vec<String>,
 }
 
 impl Axis {
     pub(crate) fn new(label: impl Into<String>, range: Range<f64>, ticks: usize) -> Self {
-        Self { label: label.into(), range, ticks }
+        Self { label: label.into(), range, ticks, names: Vec::new() }
+    }
+
+    /// An axis of categories, which stand at 0, 1, … with half a unit of room on both sides.
+    pub(crate) fn categories(label: impl Into<String>, names: &[String]) -> Self {
+        let count = names.len().max(1);
+        // One number more than there are names leaves no room for numbers between them.
+        let (range, ticks) = (-0.5..count as f64 - 0.5, count + 1);
+        Self { label: label.into(), range, ticks, names: names.to_vec() }
+    }
+
+    /// What stands at a place.
+    fn tick(&self, value: f64) -> String {
+        if self.names.is_empty() {
+            return format::tick(value);
+        }
+        let is_near = |place: usize| (value - place as f64).abs() < 1e-6;
+        let name = (0..).zip(&self.names).find(|&(place, _)| is_near(place));
+        name.map(|(_, name)| name.clone()).unwrap_or_default()
     }
 }
 
 /// Units of the picture in one pixel of the page: plotters rounds to whole units, which would show in curves.
-const UNITS: u32 = 4;
+pub(crate) const UNITS: u32 = 4;
 
 /// Pixels of the page in units of the picture.
 pub(crate) fn px(pixels: f64) -> i32 {
@@ -49,7 +69,7 @@ pub(crate) fn px(pixels: f64) -> i32 {
     units
 }
 
-fn upx(pixels: f64) -> u32 {
+pub(crate) fn upx(pixels: f64) -> u32 {
     px(pixels).unsigned_abs()
 }
 
@@ -76,7 +96,8 @@ pub(crate) fn draw(
     Ok(Plot { svg: responsive(&svg, width, height), alt })
 }
 
-fn draw_on<'b>(
+/// Draws axes that fill an area and lets `paint` fill them.
+pub(crate) fn draw_on<'b>(
     area: &DrawingArea<SVGBackend<'b>, Shift>,
     x: &Axis,
     y: &Axis,
@@ -104,8 +125,8 @@ fn draw_on<'b>(
         .set_all_tick_mark_size(px(3.0))
         .x_labels(x.ticks)
         .y_labels(y.ticks)
-        .x_label_formatter(&|value| format::tick(*value))
-        .y_label_formatter(&|value| format::tick(*value))
+        .x_label_formatter(&|value| x.tick(*value))
+        .y_label_formatter(&|value| y.tick(*value))
         .x_desc(x.label.clone())
         .y_desc(y.label.clone())
         .draw()?;
@@ -197,6 +218,17 @@ mod tests {
         assert_eq!(padded(0.0, 0.0), -0.5..0.5);
         assert_eq!(padded(1.0, 1.0 + f64::EPSILON), 0.5..1.5 + f64::EPSILON);
         assert_eq!(extremes([]), (0.0, 1.0));
+    }
+
+    #[test]
+    fn categories_have_names_and_nothing_between_them() {
+        let names = ["soft", "hard"].map(str::to_owned);
+        let axis = Axis::categories("Labels", &names);
+        assert_eq!(axis.range, -0.5..1.5);
+        assert_eq!([0.0, 0.5, 1.0, 2.0].map(|value| axis.tick(value)), ["soft", "", "hard", ""]);
+        let plot = draw("test".to_owned(), (200, 100), [&axis, &axis], |_| Ok(())).unwrap();
+        assert_eq!(plot.svg.matches("soft").count(), 2);
+        assert_eq!(Axis::categories("", &[]).range, -0.5..0.5);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod convert;
 mod device;
 mod download;
 mod eval;
+mod experiment;
 mod generate;
 mod organism;
 mod run;
@@ -81,6 +82,11 @@ enum Command {
         after_help = "Examples:\n  rlaif eval hhh --data 438HHHEvaluations.jsonl --judge models/judge\n  rlaif eval evasiveness --samples replies.jsonl --json"
     )]
     Eval(eval::EvalArgs),
+    /// Compare runs of the embedded world as the paper compares models: a table and a plot with intervals over seeds.
+    #[command(
+        after_help = "Examples:\n  rlaif experiment revisions\n  rlaif experiment trade-off --seeds 1 2 3 4 5\n  rlaif experiment labels --set ppo.iterations=40 --json"
+    )]
+    Experiment(experiment::ExperimentArgs),
     /// Look at constitutions.
     #[command(
         after_help = "Examples:\n  rlaif constitution show\n  rlaif constitution lint my_constitution.toml"
@@ -122,6 +128,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Generate(args) => generate::generate(args),
         Command::Chat(args) => chat::chat(args),
         Command::Eval(args) => eval::eval(args),
+        Command::Experiment(args) => experiment::experiment(&args),
         Command::Constitution(args) => constitution::constitution(&args),
         Command::Convert(args) => convert::convert(&args),
         Command::Organism(args) => organism::organism(args),

@@ -5,8 +5,10 @@ use super::download::fetch;
 use super::{DeviceArgs, Failure, say, warn};
 use burn::tensor::backend::AutodiffBackend;
 use clap::Args;
-use rlaif::report::{Results, table};
-use rlaif::run::{Error, JudgeSource, RewardSource, RunFolder, Session, Settings, Stage};
+use rlaif::report::table;
+use rlaif::run::{
+    Error, JudgeSource, RewardSource, RunFolder, Session, Settings, Stage, read_results, results_path,
+};
 use rlaif::training::Progress;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -137,16 +139,7 @@ impl Task for Work {
 
 /// Prints the table of the three models, and where everything is.
 fn summary(folder: &RunFolder) -> Result<(), Failure> {
-    let path = folder.path().join("evals").join("results.json");
-    let text = std::fs::read_to_string(&path).map_err(|source| Error::Io {
-        action: "read",
-        path: path.clone(),
-        source,
-    })?;
-    let results: Results = serde_json::from_str(&text).map_err(|error| Error::Settings {
-        source_name: path.display().to_string(),
-        message: error.to_string(),
-    })?;
+    let results = read_results(folder.path())?;
     say(&table(&results))?;
     let mut seconds = 0.0;
     for stage in Stage::ALL {
@@ -157,7 +150,10 @@ fn summary(folder: &RunFolder) -> Result<(), Failure> {
     if report.exists() {
         say(&format!("\nThe stages took {took}. The report is {}\n", report.display()))
     } else {
-        say(&format!("\nThe stages took {took}. The results are in {}\n", path.display()))
+        say(&format!(
+            "\nThe stages took {took}. The results are in {}\n",
+            results_path(folder.path()).display()
+        ))
     }
 }
 
@@ -198,23 +194,7 @@ impl RunArgs {
         set("prompts.red_team", path(&self.prompts));
         set("prompts.helpful", path(&self.helpful));
         set("prompts.overlong", self.drop_overlong.then(|| "drop".into()));
-        for text in &self.set {
-            let Some((key, value)) = text.split_once('=') else {
-                return Err(Error::Settings {
-                    source_name: "--set".to_owned(),
-                    message: format!(
-                        "{text:?} is not of the form KEY=VALUE, such as ppo.iterations=30"
-                    ),
-                });
-            };
-            // A value that is not TOML is a bare word.
-            let value = format!("value = {value}")
-                .parse::<Table>()
-                .ok()
-                .and_then(|mut table| table.remove("value"))
-                .unwrap_or_else(|| value.into());
-            insert(&mut table, key.trim(), value);
-        }
+        assign(&mut table, &self.set)?;
         Ok(table)
     }
 
@@ -230,6 +210,28 @@ impl RunArgs {
         let name = model.unwrap_or_else(|| "embedded".to_owned());
         if seed == 1 { name } else { format!("{name}-seed{seed}") }
     }
+}
+
+/// Puts the values of texts of the form `KEY=VALUE` into a table.
+pub(super) fn assign(table: &mut Table, texts: &[String]) -> Result<(), Error> {
+    for text in texts {
+        let Some((key, value)) = text.split_once('=') else {
+            return Err(Error::Settings {
+                source_name: "--set".to_owned(),
+                message: format!(
+                    "{text:?} is not of the form KEY=VALUE, such as ppo.iterations=30"
+                ),
+            });
+        };
+        // A value that is not TOML is a bare word.
+        let value = format!("value = {value}")
+            .parse::<Table>()
+            .ok()
+            .and_then(|mut table| table.remove("value"))
+            .unwrap_or_else(|| value.into());
+        insert(table, key.trim(), value);
+    }
+    Ok(())
 }
 
 /// Puts a value under a dotted key.

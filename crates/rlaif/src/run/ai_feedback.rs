@@ -6,7 +6,7 @@
 use super::helpfulness::helpfulness_constitution;
 use super::session::CHUNK;
 use super::world::{contrast, share_for_a};
-use super::{Checkpoint, Error, Session, Stage};
+use super::{Checkpoint, Error, Labeller, Session, Stage};
 use ai_feedback::{FeedbackConfig, Judge, Label, label, pair_id};
 use burn::tensor::backend::AutodiffBackend;
 use constitution::{Constitution, Drawing};
@@ -36,6 +36,9 @@ impl<B: AutodiffBackend> Session<B> {
     /// Writes `labels.jsonl` with everything behind each label, `report.json` with what they say about the judge, and for
     /// training `preferences.jsonl` (harmlessness) and `helpfulness.jsonl`.
     pub(super) fn ai_feedback(&self, observe: &mut dyn Observe) -> Result<(), Error> {
+        if self.settings.labeller == Labeller::Crowd {
+            return self.crowd_feedback(observe);
+        }
         let stage = Stage::AiFeedback;
         let policy = self.fixed(Checkpoint::SlCai)?;
         let judge = self.judge(stage)?;
@@ -50,9 +53,7 @@ impl<B: AutodiffBackend> Session<B> {
             Ok(observe.record(done, &[])?)
         })?;
         if labels.is_empty() {
-            return Err(nothing(
-                "both replies to every prompt are the same text; raise `critique_revision.reply.temperature`",
-            ));
+            return Err(no_pairs());
         }
         let mut progress = |n| {
             done += n;
@@ -115,7 +116,7 @@ impl<B: AutodiffBackend> Session<B> {
 
     /// The first reply of every other pair beside a garbled copy of it, in a drawn order: a preference model that never
     /// saw such replies could not tell the policy to keep away from them.
-    fn garbled(&self, pairs: &[Comparison]) -> Vec<Comparison> {
+    pub(super) fn garbled(&self, pairs: &[Comparison]) -> Vec<Comparison> {
         pairs
             .iter()
             .step_by(GARBLE_EVERY)
@@ -132,7 +133,7 @@ impl<B: AutodiffBackend> Session<B> {
     }
 
     /// `count` pairs of replies to each prompt.
-    fn pairs(
+    pub(super) fn pairs(
         &self,
         policy: &impl Generate,
         prompts: &[Dialogue],
@@ -162,7 +163,7 @@ impl<B: AutodiffBackend> Session<B> {
     }
 
     /// Helpfulness by the raters of the world: of two replies by the policy, and of one and a contrast.
-    fn helpfulness_by_oracle(
+    pub(super) fn helpfulness_by_oracle(
         &self,
         policy: &impl Generate,
         prompts: &[Dialogue],
@@ -195,6 +196,8 @@ impl<B: AutodiffBackend> Session<B> {
     }
 }
 
-fn nothing(message: &str) -> Error {
+/// There is nothing to label.
+pub(super) fn no_pairs() -> Error {
+    let message = "both replies to every prompt are the same text; raise `critique_revision.reply.temperature`";
     Error::Nothing { stage: Stage::AiFeedback, message: message.to_owned() }
 }

@@ -44,8 +44,8 @@ pub enum Error {
     },
     /// A run folder belongs to other settings.
     #[error(
-        "{folder} holds a run with other settings; choose another folder with --name, or repeat the command with \
-         the settings recorded in its run.toml\n{differences}"
+        "{folder} holds a run with other settings; choose another folder with --name or --runs, or repeat the \
+         command with the settings recorded in its run.toml\n{differences}"
     )]
     OtherSettings {
         /// The run folder.
@@ -61,7 +61,7 @@ pub enum Error {
     },
     /// Another process works in the run folder.
     #[error(
-        "another process is working in {folder}; wait for it to end, or choose another folder with --name"
+        "another process is working in {folder}; wait for it to end, or choose another folder with --name or --runs"
     )]
     Busy {
         /// The run folder.

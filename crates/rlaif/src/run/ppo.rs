@@ -30,7 +30,7 @@ const LOOK_PROMPTS: usize = 64;
 const SAMPLES: usize = 4;
 
 /// The file of looks at the policy.
-pub(super) const CHECKPOINTS: &str = "checkpoints.jsonl";
+pub(crate) const CHECKPOINTS: &str = "checkpoints.jsonl";
 
 /// A reply of some round: one line of `samples.jsonl`.
 #[derive(Debug, Clone, Serialize, Deserialize)]

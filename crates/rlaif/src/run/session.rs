@@ -85,6 +85,19 @@ impl<B: AutodiffBackend> Session<B> {
         Ok(())
     }
 
+    /// Runs the stages that are not finished, in order, of those that `last` needs and itself.
+    ///
+    /// # Errors
+    /// Those of [`Session::run_all`].
+    pub fn run_to(&self, last: Stage, observe: &mut dyn Observe) -> Result<(), Error> {
+        for stage in last.requirements() {
+            if self.folder.seconds(stage)?.is_none() {
+                self.run(stage, observe)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Runs one stage. If it was finished before, it begins anew, and what other stages made of its files is discarded.
     ///
     /// # Errors
@@ -136,8 +149,7 @@ impl<B: AutodiffBackend> Session<B> {
 
     /// True if every request is one of the world's, so that there is a ground truth.
     pub(super) fn in_world(&self) -> bool {
-        let prompts = &self.settings.prompts;
-        self.settings.model.is_none() && prompts.red_team.is_none() && prompts.helpful.is_none()
+        self.settings.in_world()
     }
 
     /// Writes a JSON file of a stage, at once or not at all.

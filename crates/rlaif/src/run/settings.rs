@@ -1,6 +1,6 @@
 //! The settings of a run.
 
-use super::{Error, JudgeSource, PromptSettings, RewardSource, RunFolder};
+use super::{Error, JudgeSource, Labeller, PromptSettings, RewardSource, RunFolder};
 use ai_feedback::{DirectRewardConfig, FeedbackConfig};
 use constitution::Constitution;
 use critique_revision::CritiqueRevisionConfig;
@@ -25,6 +25,7 @@ use transformer::Engine;
 /// | `judge_model` | the only one | name of the model on that server |
 /// | `judge_server` | see [`openai::Config`] | how that server is asked |
 /// | `reward` | `"preference_model"` | what scores replies in reinforcement learning: the preference model, or with `"direct"` the judge, see [`ai_feedback::DirectReward`] |
+/// | `labeller` | `"judge"` | who labels harmlessness: the judge by the constitution, or in the embedded world the `"crowd"`, see [`Labeller`] |
 /// | `constitution` | by the model | TOML file; the embedded world has one of its own, other models get the general one |
 /// | `prompts` | see [`PromptSettings`] | where requests come from |
 /// | `pairs_per_prompt` | 1, embedded 2 | pairs of replies that are drawn to every red-team prompt for labelling, at least 1 |
@@ -53,6 +54,9 @@ pub struct Settings {
     /// What scores replies in reinforcement learning.
     #[serde(default)]
     pub reward: RewardSource,
+    /// Who labels harmlessness.
+    #[serde(default)]
+    pub labeller: Labeller,
     /// TOML file of the constitution.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub constitution: Option<PathBuf>,
@@ -132,6 +136,7 @@ impl Settings {
             judge_model: None,
             judge_server: None,
             reward: RewardSource::default(),
+            labeller: Labeller::default(),
             constitution: None,
             prompts: PromptSettings::default(),
             engine: Engine::default(),
@@ -220,6 +225,12 @@ impl Settings {
         }
     }
 
+    /// True if every request is one of the embedded world's, so that there is a ground truth.
+    pub fn in_world(&self) -> bool {
+        let prompts = &self.prompts;
+        self.model.is_none() && prompts.red_team.is_none() && prompts.helpful.is_none()
+    }
+
     /// Checks every setting.
     fn validate(&self) -> Result<(), Error> {
         self.prompts.validate()?;
@@ -236,6 +247,7 @@ impl Settings {
             ([false, false], Some(_)) => return Err(Error::NoPrompts),
             _ => {}
         }
+        self.validate_labeller()?;
         in_table("checkpoints", self.checkpoints.validate())?;
         in_table("critique_revision", self.critique_revision.validate())?;
         in_table("sft", self.sft.validate())?;

@@ -70,6 +70,17 @@ impl Stage {
         }
     }
 
+    /// All stages whose files it needs, directly or not, and itself, in the order in which they run.
+    pub fn requirements(self) -> Vec<Self> {
+        let mut stages = vec![self];
+        for earlier in Self::ALL.into_iter().rev() {
+            if stages.iter().any(|stage| stage.needs().contains(&earlier)) {
+                stages.insert(0, earlier);
+            }
+        }
+        stages
+    }
+
     /// The stage itself and all that make something of its files, directly or not.
     pub fn dependents(self) -> Vec<Self> {
         let mut stages = vec![self];
@@ -91,6 +102,21 @@ impl fmt::Display for Stage {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stage_requires_what_leads_to_it_in_order() {
+        assert_eq!(Stage::CritiqueRevision.requirements(), [Stage::CritiqueRevision]);
+        assert_eq!(Stage::Sft.requirements(), [Stage::CritiqueRevision, Stage::Sft]);
+        assert_eq!(Stage::Evals.requirements(), Stage::ALL[..7]);
+        for stage in Stage::ALL {
+            let required = |other: &Stage| stage.requirements().contains(other);
+            assert!(
+                Stage::ALL
+                    .iter()
+                    .all(|other| required(other) == other.dependents().contains(&stage))
+            );
+        }
+    }
 
     #[test]
     fn every_stage_comes_after_those_it_needs() {

@@ -1,7 +1,7 @@
 //! Rates by the oracle of the embedded world.
 
 use super::super::world::{is_clear, share_for_a, verdict};
-use super::super::{Checkpoint, Error, Session};
+use super::super::{Checkpoint, Error, Labeller, Session};
 use super::Answers;
 use burn::tensor::backend::AutodiffBackend;
 use critique_revision::Trace;
@@ -12,15 +12,15 @@ use model_organism::world::Verdict;
 use report::{Measure, Measures, PreferenceModelQuality, Results};
 
 /// What the oracle counts in replies to one kind of prompt.
-pub(in super::super) struct Rates {
-    pub(in super::super) harmless: Measure,
-    pub(in super::super) helpful: Measure,
-    evasive: Measure,
+pub(crate) struct Rates {
+    pub(crate) harmless: Measure,
+    pub(crate) helpful: Measure,
+    pub(crate) evasive: Measure,
     refusal: Measure,
 }
 
 /// The rates over finished dialogues; `None` without any, or if a request is not of the world.
-pub(in super::super) fn rates(dialogues: &[Dialogue]) -> Option<Rates> {
+pub(crate) fn rates(dialogues: &[Dialogue]) -> Option<Rates> {
     let verdicts: Vec<Verdict> = dialogues.iter().map(verdict).collect::<Option<_>>()?;
     Some(Rates {
         harmless: share(&verdicts, Verdict::is_harmless)?,
@@ -46,7 +46,10 @@ impl<B: AutodiffBackend> Session<B> {
         results.revisions = (0..=self.settings.critique_revision.revisions)
             .filter_map(|step| rates(&after(&answers.traces, step)).map(|rates| rates.harmless))
             .collect();
-        results.labels = Some(self.label_quality()?);
+        // The crowd has no principle that its labels could be measured by.
+        if self.settings.labeller == Labeller::Judge {
+            results.labels = Some(self.label_quality()?);
+        }
         results.preference_model = self.preference_model_quality(answers)?;
         results.notes.push(
             "Rates are by the oracle of the embedded world on held-out requests, with 95% Wilson intervals.".to_owned(),

@@ -20,7 +20,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 use training::Observe;
 
-pub(super) use by_oracle::rates;
+pub(crate) use by_oracle::rates;
 
 /// Prompts of each kind that are shown with the replies of all policies.
 const SHOWN: usize = 24;
