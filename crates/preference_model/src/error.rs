@@ -77,7 +77,9 @@ pub enum Error {
         identical: usize,
     },
     /// No rated dialogue is left to learn from.
-    #[error("no rated dialogues to learn from ({overlong} were dropped because they are longer than the context)")]
+    #[error(
+        "no rated dialogues to learn from ({overlong} were dropped because they are longer than the context)"
+    )]
     NoRatings {
         /// Dialogues dropped as longer than the context.
         overlong: usize,

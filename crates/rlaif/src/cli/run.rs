@@ -7,7 +7,8 @@ use burn::tensor::backend::AutodiffBackend;
 use clap::Args;
 use rlaif::report::table;
 use rlaif::run::{
-    Error, JudgeSource, RewardSource, RunFolder, Session, Settings, Stage, read_results, results_path,
+    Error, JudgeSource, RewardSource, RunFolder, Session, Settings, Stage, read_results,
+    results_path,
 };
 use rlaif::training::Progress;
 use std::path::PathBuf;
