@@ -18,11 +18,14 @@ pub fn write_atomic(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), Error> {
     replace(path, |out| out.write_all(bytes).map_err(|source| write_error(path, source)))
 }
 
-/// Replaces `path` by what `write` writes.
-pub(crate) fn replace(
+/// Replaces the content of `path` by what `write` writes, or leaves it as it was; see [`write_atomic`].
+///
+/// # Errors
+/// Those of `write`, and [`Error::Write`].
+pub fn replace<E: From<Error>>(
     path: &Path,
-    write: impl FnOnce(&mut dyn Write) -> Result<(), Error>,
-) -> Result<(), Error> {
+    write: impl FnOnce(&mut dyn Write) -> Result<(), E>,
+) -> Result<(), E> {
     let failed = |source| write_error(path, source);
     let mut temporary = temporary_beside(path).map_err(failed)?;
     let mut out = BufWriter::new(temporary.as_file_mut());
@@ -31,7 +34,7 @@ pub(crate) fn replace(
     drop(out);
     temporary.as_file().sync_all().map_err(failed)?;
     temporary.persist(path).map_err(|error| failed(error.error))?;
-    sync_folder_of(path).map_err(failed)
+    Ok(sync_folder_of(path).map_err(failed)?)
 }
 
 pub(crate) fn write_error(path: &Path, source: std::io::Error) -> Error {
@@ -45,7 +48,7 @@ pub(crate) fn sync_folder_of(path: &Path) -> IoResult<()> {
 }
 
 /// A temporary file on the same file system, readable by whom any new file is readable by.
-fn temporary_beside(path: &Path) -> IoResult<NamedTempFile> {
+pub(crate) fn temporary_beside(path: &Path) -> IoResult<NamedTempFile> {
     let mut builder = Builder::new();
     builder.prefix(".").suffix(".partial");
     #[cfg(unix)]

@@ -2,8 +2,9 @@
 //!
 //! Every file is JSON lines, one row a line; a name that ends in `.gz` means compressed. A bad row is an error that
 //! names file, line and field. What is written is either replaced at once ([`write_jsonl`], [`write_atomic`]) or
-//! appended with one durable record an item ([`Journal`]), so a killed process leaves nothing that looks whole and
-//! is not.
+//! appended with one durable record an item ([`Journal`]) or by whole lines ([`AppendOnly`]), so a killed process
+//! leaves nothing that looks whole and is not. Files longer than memory are read row by row: [`prompts`] and
+//! [`comparisons`].
 //!
 //! ```
 //! # fn main() -> Result<(), dataset::Error> {
@@ -17,20 +18,28 @@
 //! # }
 //! ```
 
+mod append_only;
 mod atomic;
+mod comparisons;
 mod conversation;
+mod difference;
 mod error;
 mod journal;
 mod jsonl;
 mod lines;
 mod preferences;
 mod prompts;
+mod rows;
 mod split;
 
-pub use atomic::write_atomic;
-pub use error::{Difference, Error};
+pub use append_only::AppendOnly;
+pub use atomic::{replace, write_atomic};
+pub use comparisons::comparisons;
+pub use difference::Difference;
+pub use error::Error;
 pub use journal::Journal;
 pub use jsonl::{read_jsonl, write_jsonl};
 pub use preferences::read_preferences;
-pub use prompts::{Prompts, read_prompts};
+pub use prompts::{Prompts, prompts, read_prompts};
+pub use rows::Rows;
 pub use split::split_by_hash;

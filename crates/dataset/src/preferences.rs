@@ -1,8 +1,7 @@
 //! Judged pairs of replies.
 
-use crate::Error;
 use crate::conversation::{Problem, dialogue, kind, lacking, prompt, whole_dialogue, wrong_type};
-use crate::prompts::read_rows;
+use crate::{Error, Rows};
 use dialogue::{Comparison, Dialogue, Preference, Role};
 use serde_json::{Map, Value};
 use std::path::Path;
@@ -26,25 +25,27 @@ const ACCEPTED: &str = concat!(
 /// [`Error::Open`], [`Error::Read`], [`Error::Json`], [`Error::Row`] for the first row of another shape, or
 /// [`Error::Empty`].
 pub fn read_preferences(path: impl AsRef<Path>) -> Result<Vec<Preference>, Error> {
-    read_rows(path.as_ref(), ACCEPTED, read_preference)
+    Rows::open(path.as_ref(), ACCEPTED, read_preference)?.collect()
 }
 
 fn read_preference(row: &Value) -> Result<Preference, Problem> {
     let Value::Object(fields) = row else {
         return Err(Problem::new("the row", format!("is {}", kind(row))));
     };
+    Ok(Preference::from_comparison(pair(fields)?, probability(fields)?))
+}
+
+/// The two replies of a row, `chosen` first.
+pub(crate) fn pair(fields: &Map<String, Value>) -> Result<Comparison, Problem> {
     let chosen = fields.get("chosen").ok_or_else(|| lacking("`chosen`", fields))?;
     let rejected = fields.get("rejected").ok_or_else(|| lacking("`rejected`", fields))?;
-    let comparison = match fields.get("prompt") {
-        Some(asked) => Comparison {
+    match fields.get("prompt") {
+        Some(asked) => Ok(Comparison {
             prompt: prompt("`prompt`", dialogue("`prompt`", asked)?)?,
             replies: [reply("`chosen`", chosen)?, reply("`rejected`", rejected)?],
-        },
-        None => {
-            split(whole_dialogue("`chosen`", chosen)?, whole_dialogue("`rejected`", rejected)?)?
-        }
-    };
-    Ok(Preference::from_comparison(comparison, probability(fields)?))
+        }),
+        None => split(whole_dialogue("`chosen`", chosen)?, whole_dialogue("`rejected`", rejected)?),
+    }
 }
 
 fn probability(fields: &Map<String, Value>) -> Result<f64, Problem> {
@@ -55,7 +56,7 @@ fn probability(fields: &Map<String, Value>) -> Result<f64, Problem> {
 }
 
 /// A reply that stands apart from its prompt.
-fn reply(field: &'static str, value: &Value) -> Result<String, Problem> {
+pub(crate) fn reply(field: &'static str, value: &Value) -> Result<String, Problem> {
     match value {
         Value::String(text) => Ok(text.trim().to_owned()),
         Value::Array(_) => match whole_dialogue(field, value)?.messages.as_slice() {

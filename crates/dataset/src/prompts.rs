@@ -1,8 +1,7 @@
 //! Prompts: what models are asked.
 
-use crate::Error;
 use crate::conversation::{Problem, dialogue, kind, lacking, prompt, whole_dialogue};
-use crate::lines::Lines;
+use crate::{Error, Rows};
 use dialogue::Dialogue;
 use serde_json::Value;
 use std::collections::HashSet;
@@ -38,47 +37,25 @@ pub struct Prompts {
 /// [`Error::Open`], [`Error::Read`], [`Error::Json`], [`Error::Row`] for the first row of another shape, or
 /// [`Error::Empty`].
 pub fn read_prompts(path: impl AsRef<Path>) -> Result<Prompts, Error> {
-    let path = path.as_ref();
-    let mut prompts = Prompts { dialogues: Vec::new(), duplicates: 0 };
+    let mut found = Prompts { dialogues: Vec::new(), duplicates: 0 };
     let mut seen = HashSet::new();
-    for prompt in read_rows(path, ACCEPTED, read_prompt)? {
+    for prompt in prompts(path)? {
+        let prompt = prompt?;
         if seen.insert(prompt.id()) {
-            prompts.dialogues.push(prompt);
+            found.dialogues.push(prompt);
         } else {
-            prompts.duplicates += 1;
+            found.duplicates += 1;
         }
     }
-    Ok(prompts)
+    Ok(found)
 }
 
-/// Reads every row of a file with `read`; no row at all is an error.
-pub(crate) fn read_rows<T>(
-    path: &Path,
-    accepted: &'static str,
-    read: impl Fn(&Value) -> Result<T, Problem>,
-) -> Result<Vec<T>, Error> {
-    let rows: Vec<T> = Lines::open(path)?
-        .map(|line| {
-            let line = line?;
-            let (path, line, text) = (|| path.to_owned(), line.number, line.text);
-            let value = serde_json::from_str(&text).map_err(|reason| Error::Json {
-                path: path(),
-                line,
-                reason,
-            })?;
-            read(&value).map_err(|Problem { field, text: problem }| Error::Row {
-                path: path(),
-                line,
-                field,
-                problem,
-                accepted,
-            })
-        })
-        .collect::<Result<_, Error>>()?;
-    if rows.is_empty() {
-        return Err(Error::Empty { path: path.to_owned(), accepted });
-    }
-    Ok(rows)
+/// Reads the prompts of a file row by row, each as often as it occurs; what is a row is told at [`read_prompts`].
+///
+/// # Errors
+/// [`Error::Open`]; an item is an error of [`read_prompts`].
+pub fn prompts(path: impl AsRef<Path>) -> Result<Rows<Dialogue>, Error> {
+    Rows::open(path.as_ref(), ACCEPTED, read_prompt)
 }
 
 fn read_prompt(row: &Value) -> Result<Dialogue, Problem> {

@@ -10,6 +10,7 @@ mod error;
 mod evals;
 mod folder;
 mod inputs;
+mod job_settings;
 mod judge;
 mod models;
 mod ppo;
@@ -24,6 +25,8 @@ mod world;
 
 pub use error::Error;
 pub use folder::RunFolder;
+pub use inputs::fingerprint;
+pub use job_settings::JobSettings;
 pub use judge::JudgeSource;
 pub use models::{Checkpoint, load_helpful_only, load_policy};
 pub use prompts::{PromptSettings, Prompts};
