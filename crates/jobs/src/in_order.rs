@@ -216,7 +216,9 @@ mod tests {
         let stopped = AtomicUsize::new(0);
         let mut sink = Kept::default();
         let work = |number: u64| if number == 7 { Err(wrong("seven")) } else { Ok(number) };
-        let stop = || drop(stopped.fetch_add(1, Ordering::SeqCst));
+        let stop = || {
+            stopped.fetch_add(1, Ordering::SeqCst);
+        };
         let error = in_order((0..100).map(Ok), &flow(3), work, stop, &mut sink).unwrap_err();
         assert!(error.to_string().contains("seven"));
         assert_eq!(sink.taken, (0..7).collect::<Vec<_>>());

@@ -33,7 +33,7 @@ pub(crate) struct Input {
 impl Input {
     /// Reads every row, so that a bad one shows before anything is asked.
     ///
-    /// This holds 8 bytes an item, and after it 8 bytes for each item that occurs twice.
+    /// Until it is read this holds some 20 bytes an item, and then 8 bytes for each item that occurs twice.
     pub(crate) fn scan<I>(
         path: &Path,
         kind: &Kind<I>,
@@ -178,13 +178,18 @@ mod tests {
     use super::*;
     use dialogue::Dialogue;
 
-    const KIND: Kind<Dialogue> = Kind { open: |path| dataset::prompts(path), id: Dialogue::id };
+    const KIND: Kind<Dialogue> = Kind { open, id: Dialogue::id };
+
+    fn open(path: &Path) -> Result<Rows<Dialogue>, dataset::Error> {
+        dataset::prompts(path)
+    }
 
     fn file(rows: &[&str]) -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("prompts.jsonl");
-        let lines: String = rows.iter().map(|row| format!("{{\"prompt\": \"{row}\"}}\n")).collect();
-        std::fs::write(&path, lines).unwrap();
+        let lines: Vec<String> =
+            rows.iter().map(|row| format!("{{\"prompt\": \"{row}\"}}\n")).collect();
+        std::fs::write(&path, lines.concat()).unwrap();
         (folder, path)
     }
 

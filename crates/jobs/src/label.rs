@@ -6,7 +6,10 @@ use crate::revise::about;
 use crate::{Done, Error, Job, Model};
 use ai_feedback::{FeedbackConfig, pair_id};
 use constitution::Constitution;
+use dataset::Rows;
+use dialogue::Comparison;
 use serde_json::json;
+use std::path::Path;
 use training::Observe;
 
 /// Labels every pair of a file by the principles of a constitution, as [`ai_feedback::label()`] does; a record is an
@@ -27,8 +30,12 @@ pub fn label(
     let work = Work {
         name: "label",
         settings: json!({ "constitution": about(constitution)?, "ai_feedback": config }),
-        kind: Kind { open: |path| dataset::comparisons(path), id: pair_id },
+        kind: Kind { open, id: pair_id },
         work: &|judge, pairs| Ok(ai_feedback::label(judge, constitution, pairs, config, job.seed)?),
     };
     work.run(job, judge, observe)
+}
+
+fn open(path: &Path) -> Result<Rows<Comparison>, dataset::Error> {
+    dataset::comparisons(path)
 }

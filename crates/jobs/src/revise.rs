@@ -5,9 +5,11 @@ use crate::job::Work;
 use crate::{Done, Error, Job, Model};
 use constitution::Constitution;
 use critique_revision::{CritiqueRevisionConfig, critique_and_revise};
+use dataset::Rows;
 use dialogue::Dialogue;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use std::path::Path;
 use training::Observe;
 
 /// Draws, criticises and revises a reply to every prompt of a file, as [`critique_and_revise`] does; a record is a
@@ -24,16 +26,22 @@ pub fn revise(
     observe: &mut dyn Observe,
 ) -> Result<Done, Error> {
     config.validate()?;
-    constitution.revisions(&config.principles)?;
+    if config.revisions > 0 {
+        constitution.revisions(&config.principles)?;
+    }
     let work = Work {
         name: "revise",
         settings: json!({ "constitution": about(constitution)?, "critique_revision": config }),
-        kind: Kind { open: |path| dataset::prompts(path), id: Dialogue::id },
+        kind: Kind { open, id: Dialogue::id },
         work: &|model, prompts| {
             Ok(critique_and_revise(model, constitution, prompts, config, job.seed)?)
         },
     };
     work.run(job, model, observe)
+}
+
+fn open(path: &Path) -> Result<Rows<Dialogue>, dataset::Error> {
+    dataset::prompts(path)
 }
 
 /// The name of a constitution and a hash of its content.

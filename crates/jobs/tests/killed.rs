@@ -37,12 +37,13 @@ fn main() -> ExitCode {
             }
         };
     }
-    for (name, test) in [
-        ("every_job_survives_being_killed", every_job_survives_being_killed as fn()),
+    let tests: [(&str, fn()); 4] = [
+        ("every_job_survives_being_killed", every_job_survives_being_killed),
         ("shards_that_are_killed_merge_to_the_whole", shards_that_are_killed_merge_to_the_whole),
         ("a_full_disk_loses_nothing", a_full_disk_loses_nothing),
         ("a_job_belongs_to_one_process", a_job_belongs_to_one_process),
-    ] {
+    ];
+    for (name, test) in tests {
         test();
         println!("test {name} ... ok");
     }
@@ -77,13 +78,13 @@ fn work(
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let numbers = || (0..ITEMS).chain((0..ITEMS).step_by(10));
-    let prompts: String =
+    let prompts: Vec<String> =
         numbers().map(|n| format!("{{\"prompt\": \"question {n}\"}}\n")).collect();
-    fs::write(folder.path().join("revise.jsonl"), prompts).unwrap();
-    let pairs: String = numbers()
+    fs::write(folder.path().join("revise.jsonl"), prompts.concat()).unwrap();
+    let pairs: Vec<String> = numbers()
         .map(|n| format!("{{\"prompt\": \"question {n}\", \"replies\": [\"yes {n}\", \"no\"]}}\n"))
         .collect();
-    fs::write(folder.path().join("label.jsonl"), pairs).unwrap();
+    fs::write(folder.path().join("label.jsonl"), pairs.concat()).unwrap();
     folder
 }
 

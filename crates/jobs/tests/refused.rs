@@ -59,8 +59,8 @@ struct Case {
 impl Case {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let prompts: String = (0..20).map(|n| format!("\"question {n}\"\n")).collect();
-        fs::write(folder.path().join("prompts.jsonl"), prompts).unwrap();
+        let prompts: Vec<String> = (0..20).map(|n| format!("\"question {n}\"\n")).collect();
+        fs::write(folder.path().join("prompts.jsonl"), prompts.concat()).unwrap();
         let mut job = Job::new(folder.path().join("prompts.jsonl"), folder.path().join("out"));
         job.flow = Flow { chunk: 2, in_flight: 1 };
         let config = CritiqueRevisionConfig { revisions: 1, ..Default::default() };
@@ -270,7 +270,7 @@ fn a_merge_names_what_does_not_fit() {
         (rows[1..].concat(), "lack the record of item"),
         (rows[..rows.len() - 1].concat(), "lack the record of item"),
         (doubled, "lack the record of item"),
-        ([&text, rows[0]].concat(), "comes twice"),
+        ([text.as_str(), rows[0]].concat(), "comes twice"),
         (text.trim_end().to_owned(), "has no end"),
         (text.replacen("\"record\"", "\"recrd\"", 1), "line 1: is damaged"),
         (fs::read_to_string(one).unwrap(), "belongs to another shard"),

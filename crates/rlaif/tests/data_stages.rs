@@ -41,14 +41,14 @@ fn refused(folder: &Path, arguments: &[&str], expected: &[&str]) {
 
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let prompts: String = (0..PROMPTS).map(|n| format!("\"question {n}\"\n")).collect();
-    fs::write(folder.path().join("prompts.jsonl"), prompts).unwrap();
-    let pairs: String = (0..PROMPTS)
+    let prompts: Vec<String> = (0..PROMPTS).map(|n| format!("\"question {n}\"\n")).collect();
+    fs::write(folder.path().join("prompts.jsonl"), prompts.concat()).unwrap();
+    let pairs: Vec<String> = (0..PROMPTS)
         .map(|n| {
             format!("{{\"prompt\": \"question {n}\", \"chosen\": \"a\", \"rejected\": \"b\"}}\n")
         })
         .collect();
-    fs::write(folder.path().join("pairs.jsonl"), pairs).unwrap();
+    fs::write(folder.path().join("pairs.jsonl"), pairs.concat()).unwrap();
     folder
 }
 

@@ -143,9 +143,9 @@ fn speak(state: &State, body: &[u8]) -> String {
             r#"{{"choices":[{{"index":0,"finish_reason":"length","message":{{"role":"assistant","content":"A"}},"logprobs":{{"content":[{{"token":"A","logprob":{a},"top_logprobs":[{{"token":"A","logprob":{a}}},{{"token":"B","logprob":{b}}}]}}]}}}}],"usage":{{"completion_tokens":1}}}}"#
         );
     }
-    let words = (0..24).map(|word| format!("word{} ", hash >> word & 0xff)).collect::<String>();
+    let words: Vec<String> = (0..24).map(|word| format!("word{}", (hash >> word) & 0xff)).collect();
     format!(
         r#"{{"choices":[{{"index":0,"finish_reason":"stop","message":{{"role":"assistant","content":"{hash:016x} {}"}}}}],"usage":{{"completion_tokens":25}}}}"#,
-        words.trim_end()
+        words.join(" ")
     )
 }
