@@ -1,7 +1,6 @@
 //! What reading and writing data can fail with.
 
-use crate::Place;
-use std::fmt;
+use crate::{Difference, Place};
 use std::path::PathBuf;
 
 /// Why data cannot be read or written.
@@ -230,26 +229,6 @@ pub enum Error {
         /// The first of them.
         first: String,
     },
-}
-
-/// A setting that a journal and the run at hand disagree on.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Difference {
-    /// The path to the setting, joined by dots.
-    pub key: String,
-    /// Its value in the journal, if it is there.
-    pub journal: Option<serde_json::Value>,
-    /// Its value in this run, if it is there.
-    pub run: Option<serde_json::Value>,
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = |value: &Option<serde_json::Value>| {
-            value.as_ref().map_or_else(|| "missing".to_owned(), ToString::to_string)
-        };
-        write!(f, "`{}` is {} there and {} here", self.key, name(&self.journal), name(&self.run))
-    }
 }
 
 fn list(differences: &[Difference]) -> String {

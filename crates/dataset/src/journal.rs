@@ -1,13 +1,11 @@
 //! An append-only record of what is done.
 
-use crate::atomic::{sync_folder_of, write_error};
 use crate::jsonl::encode;
-use crate::{Difference, Error};
+use crate::{AppendOnly, Difference, Error};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// What the first line of every journal begins with.
@@ -39,9 +37,7 @@ const MARK: &str = "{\"journal\":";
 #[derive(Debug)]
 pub struct Journal<T> {
     path: PathBuf,
-    file: File,
-    /// Length of the part of the file that holds whole lines.
-    length: u64,
+    file: AppendOnly,
     id: fn(&T) -> String,
     done: Vec<String>,
     records: HashMap<String, T>,
@@ -63,22 +59,23 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
     ) -> Result<Self, Error> {
         let path = path.as_ref().to_owned();
         let first = encode(&path, &json!({ "journal": value_on_disk(&path, header)? }))?;
-        let mut file = open_locked(&path)?;
+        let mut file = AppendOnly::open(&path)?;
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(|source| open_error(&path, source))?;
-        let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        file.reader(u64::MAX)?
+            .read_to_end(&mut bytes)
+            .map_err(|source| Error::Open { path: path.clone(), source })?;
         let compared = bytes.len().min(MARK.len());
         if bytes[..compared] != MARK.as_bytes()[..compared] {
             return Err(Error::NotAJournal { path });
         }
-        let (done, records) = (Vec::new(), HashMap::new());
-        let mut journal = Self { path, file, length: whole as u64, id, done, records };
-        journal.cut().map_err(|source| write_error(&journal.path, source))?;
-        if whole == 0 {
-            journal.write(first.as_bytes())?;
-            sync_folder_of(&journal.path).map_err(|source| write_error(&journal.path, source))?;
+        file.cut()?;
+        bytes.truncate(usize::try_from(file.length()).unwrap_or(usize::MAX));
+        let mut journal = Self { path, file, id, done: Vec::new(), records: HashMap::new() };
+        if bytes.is_empty() {
+            journal.file.append_durably(first.as_bytes())?;
+            journal.file.sync_name()?;
         } else {
-            journal.read(&bytes[..whole], &first)?;
+            journal.read(&bytes, &first)?;
         }
         Ok(journal)
     }
@@ -113,7 +110,7 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
             }
             text += &encode(&self.path, record)?;
         }
-        self.write(text.as_bytes())?;
+        self.file.append_durably(text.as_bytes())?;
         for record in records {
             self.keep(record);
         }
@@ -146,8 +143,7 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
         if let Some((line, found)) = lines.next() {
             let found = self.parse::<Value>(line, found)?;
             let expected = self.parse::<Value>(line, expected.as_bytes())?;
-            let mut differences = Vec::new();
-            compare("", Some(&found["journal"]), Some(&expected["journal"]), &mut differences);
+            let differences = Difference::all(&found["journal"], &expected["journal"]);
             if !differences.is_empty() {
                 return Err(Error::Header { path: self.path.clone(), differences });
             }
@@ -178,22 +174,6 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
         self.done.push(id);
         None
     }
-
-    /// Appends whole lines, or leaves the file as it was.
-    fn write(&mut self, lines: &[u8]) -> Result<(), Error> {
-        if let Err(source) = self.file.write_all(lines).and_then(|()| self.file.sync_data()) {
-            // Should this fail too, the next opening cuts the half-written line off.
-            let _ = self.cut();
-            return Err(write_error(&self.path, source));
-        }
-        self.length += lines.len() as u64;
-        Ok(())
-    }
-
-    /// Cuts off what is no whole line.
-    fn cut(&self) -> std::io::Result<()> {
-        self.file.set_len(self.length)
-    }
 }
 
 /// A value as it will be read back: an `f32`, for one, is another number in memory than on disk.
@@ -201,43 +181,6 @@ fn value_on_disk(path: &Path, value: &impl Serialize) -> Result<Value, Error> {
     serde_json::to_string(value)
         .and_then(|text| serde_json::from_str(&text))
         .map_err(|reason| Error::Encode { path: path.to_owned(), reason })
-}
-
-fn open_locked(path: &Path) -> Result<File, Error> {
-    let file = OpenOptions::new()
-        .read(true)
-        .append(true)
-        .create(true)
-        .open(path)
-        .map_err(|source| open_error(path, source))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::Busy { path: path.to_owned() }),
-        // Some network file systems cannot lock; a journal there is better than none.
-        Err(TryLockError::Error(source)) if source.kind() == ErrorKind::Unsupported => Ok(file),
-        Err(TryLockError::Error(source)) => Err(open_error(path, source)),
-    }
-}
-
-fn open_error(path: &Path, source: std::io::Error) -> Error {
-    Error::Open { path: path.to_owned(), source }
-}
-
-/// Collects where two settings differ, down to the innermost keys.
-fn compare(key: &str, journal: Option<&Value>, run: Option<&Value>, into: &mut Vec<Difference>) {
-    if journal == run {
-        return;
-    }
-    let (Some(Value::Object(old)), Some(Value::Object(new))) = (journal, run) else {
-        let key = if key.is_empty() { "header" } else { key }.to_owned();
-        into.push(Difference { key, journal: journal.cloned(), run: run.cloned() });
-        return;
-    };
-    let added = new.keys().filter(|name| !old.contains_key(*name));
-    for name in old.keys().chain(added) {
-        let inner = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
-        compare(&inner, old.get(name), new.get(name), into);
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@
 //! [`Splits`] divides rows by their content, [`Mixture`] joins files by weight.
 //!
 //! What is written is either replaced at once ([`write_rows`], [`write_jsonl`], [`write_atomic`]) or appended with one durable
-//! record an item ([`Journal`]), so a killed process leaves nothing that looks whole and is not.
+//! record an item ([`Journal`]) or by whole lines ([`AppendOnly`]), so a killed process leaves nothing that looks whole and is
+//! not.
 //!
 //! The feature `parquet` brings Parquet.
 //!
@@ -22,11 +23,14 @@
 //! # }
 //! ```
 
+mod append_only;
 mod atomic;
 mod columns;
+mod comparisons;
 mod conversation;
 mod csv_rows;
 mod dialogues;
+mod difference;
 mod error;
 mod journal;
 mod json_rows;
@@ -53,9 +57,12 @@ mod source;
 mod split;
 mod write;
 
+pub use append_only::AppendOnly;
 pub use atomic::{replace, write_atomic};
 pub use columns::ColumnMapping;
-pub use error::{Difference, Error};
+pub use comparisons::comparisons;
+pub use difference::Difference;
+pub use error::Error;
 pub use journal::Journal;
 pub use jsonl::{read_jsonl, write_jsonl};
 pub use mixture::{Exhausted, Mixture, Part, Stream};

@@ -2,8 +2,8 @@
 
 use crate::conversation::Problem;
 use crate::{ColumnMapping, Error, RedTeamAttempt, Rejects, Rows, Samples};
-use crate::{dialogues, preferences, prompts, red_team_attempts, samples};
-use dialogue::{Dialogue, Preference};
+use crate::{comparisons, dialogues, preferences, prompts, red_team_attempts, samples};
+use dialogue::{Comparison, Dialogue, Preference};
 use serde_json::Value;
 use std::path::Path;
 
@@ -54,6 +54,14 @@ impl Reading {
     /// As for [`Reading::prompts`].
     pub fn preferences(&self, path: impl AsRef<Path>) -> Result<Rows<Preference>, Error> {
         self.rows(path.as_ref(), preferences::ACCEPTED, preferences::read)
+    }
+
+    /// The pairs of replies of a file, to be judged; what is a row is told at [`crate::comparisons`].
+    ///
+    /// # Errors
+    /// As for [`Reading::prompts`].
+    pub fn comparisons(&self, path: impl AsRef<Path>) -> Result<Rows<Comparison>, Error> {
+        self.rows(path.as_ref(), comparisons::ACCEPTED, comparisons::read)
     }
 
     /// The whole dialogues of a file, to be learnt from as they are.

@@ -1,6 +1,7 @@
 //! Answers that are done, so that they need not be asked for again.
 
 use crate::Error;
+use crate::answer_log::AnswerLog;
 use dataset::Journal;
 use language_model::Completion;
 use serde::{Deserialize, Serialize};
@@ -18,15 +19,17 @@ pub(crate) enum Answer {
 /// An answer under the name of its item, as it stands in a file.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Record {
-    id: String,
-    answer: Answer,
+    pub(crate) id: String,
+    pub(crate) answer: Answer,
 }
 
-/// The answers that are done: in a file, or else in memory until their call has succeeded.
+/// The answers that are done: in a file, for good or until they are settled, or else in memory until their call has
+/// succeeded.
 #[derive(Debug)]
 pub(crate) enum Answers {
     Memory(HashMap<String, Answer>),
     File { path: PathBuf, journal: Journal<Record> },
+    Log(AnswerLog),
 }
 
 impl Default for Answers {
@@ -43,11 +46,17 @@ impl Answers {
         Ok(Self::File { path: path.to_owned(), journal })
     }
 
+    /// Opens a file of answers that are forgotten when they are settled, or begins one.
+    pub(crate) fn open_log(path: &Path) -> Result<Self, Error> {
+        Ok(Self::Log(AnswerLog::open(path)?))
+    }
+
     /// The file, if there is one.
     pub(crate) fn path(&self) -> Option<PathBuf> {
         match self {
             Self::Memory(_) => None,
             Self::File { path, .. } => Some(path.clone()),
+            Self::Log(log) => Some(log.path().to_owned()),
         }
     }
 
@@ -55,10 +64,12 @@ impl Answers {
         match self {
             Self::Memory(answers) => answers.get(id).cloned(),
             Self::File { journal, .. } => journal.get(id).map(|record| record.answer.clone()),
+            Self::Log(log) => log.get(id).cloned(),
         }
     }
 
-    /// Keeps answers; with a file they are on the disk when this returns. One that is there already stays.
+    /// Keeps answers; with a file that holds them for good they are on the disk when this returns. One that is there
+    /// already stays.
     pub(crate) fn keep(&mut self, new: Vec<(String, Answer)>) -> Result<(), Error> {
         match self {
             Self::Memory(answers) => {
@@ -71,6 +82,15 @@ impl Answers {
                 let records: Vec<Record> = new.map(|(id, answer)| Record { id, answer }).collect();
                 journal.append(records)?;
             }
+            Self::Log(log) => log.keep(new)?,
+        }
+        Ok(())
+    }
+
+    /// Forgets answers whose work is durable, if they are held only until then.
+    pub(crate) fn settle(&mut self, ids: Vec<String>) -> Result<(), Error> {
+        if let Self::Log(log) = self {
+            log.settle(ids)?;
         }
         Ok(())
     }

@@ -5,24 +5,23 @@ use crate::task::Task;
 use crate::transport::Transport;
 use crate::worker::{Worker, gone};
 use crate::{Config, Error, Failure, continuation};
-use dialogue::Dialogue;
-use language_model::{Choose, Completion, Generate, Prompt, Sampling};
 use serde::Deserialize;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 /// A model on an OpenAI-compatible server; see the [crate] for an example.
 #[derive(Debug)]
 pub struct Client {
-    transport: Arc<Transport>,
+    pub(crate) transport: Arc<Transport>,
     worker: Worker,
     answers: Mutex<Answers>,
     /// Whether the server is known to continue unfinished turns.
-    continues: AtomicBool,
+    continues: Mutex<bool>,
 }
 
 impl Client {
@@ -48,7 +47,7 @@ impl Client {
             transport: Arc::new(transport),
             worker: Worker::start()?,
             answers: Mutex::default(),
-            continues: AtomicBool::new(false),
+            continues: Mutex::new(false),
         })
     }
 
@@ -77,6 +76,16 @@ impl Client {
     pub fn keep_answers(mut self, path: impl AsRef<Path>) -> Result<Self, Error> {
         self.answers = Mutex::new(Answers::open(path.as_ref())?);
         Ok(self)
+    }
+
+    /// Keeps every answer in a file until its unit of work is settled, for jobs that are longer than memory; see
+    /// [`UnitOfWork`](crate::UnitOfWork). A killed process loses none; answers reach the disk within a second or so.
+    ///
+    /// # Errors
+    /// [`Error::Kept`] if the file cannot be opened, is in use, or is no file of answers.
+    pub fn keep_answers_until_settled(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        *self.answers() = Answers::open_log(path.as_ref())?;
+        Ok(())
     }
 
     /// The name of the model.
@@ -120,8 +129,14 @@ impl Client {
         Err(Error::NoSuchModel { url, model, found })
     }
 
-    /// The answers to all tasks, in order: those that are kept, and then those that the server gives.
-    fn answer_all(&self, tasks: Vec<Task>) -> Result<Vec<Answer>, Error> {
+    /// Forgets answers whose work is durable.
+    pub(crate) fn settle(&self, ids: Vec<String>) -> Result<(), Error> {
+        self.answers().settle(ids)
+    }
+
+    /// The names of all tasks and the answers to them, in order: those that are kept, and then those that the server
+    /// gives.
+    pub(crate) fn answer_all(&self, tasks: Vec<Task>) -> Result<(Vec<String>, Vec<Answer>), Error> {
         let ids: Vec<String> = tasks.iter().map(|task| task.id.clone()).collect();
         // A copy of the call's own: others may run beside it, and ask for the same.
         let mut found: HashMap<String, Answer> = {
@@ -137,7 +152,8 @@ impl Client {
         match outcome {
             Ok(()) if answers.len() == ids.len() => {
                 kept.handed_out(ids.iter().map(String::as_str));
-                Ok(answers)
+                drop(kept);
+                Ok((ids, answers))
             }
             outcome => {
                 let source = Box::new(outcome.err().unwrap_or_else(gone));
@@ -161,27 +177,35 @@ impl Client {
         let mut failure = None;
         while let Some(batch) = next_batch(&receiver) {
             let mut new = Vec::with_capacity(batch.len());
-            for (id, outcome) in batch {
-                match outcome {
+            let mut waiting = Vec::with_capacity(batch.len());
+            for Outcome { id, answer, taken } in batch {
+                match answer {
                     Ok(answer) => new.push((id, answer)),
                     Err(error) => failure = Some(worse(failure, error)),
                 }
+                waiting.push(taken);
             }
             found.extend(new.iter().cloned());
             // Should this fail, the receiver is gone, and nothing more is asked.
             self.answers().keep(new)?;
+            for taken in waiting {
+                // That nobody waits any more is no failure.
+                let _ = taken.send(());
+            }
         }
         failure.map_or(Ok(()), Err)
     }
 
     /// Sees once that the server continues unfinished turns.
     fn check_continuation(&self) -> Result<(), Error> {
-        if self.continues.load(Ordering::Relaxed) {
+        // Calls that run beside this one wait for what it finds.
+        let mut continues = self.continues.lock().unwrap_or_else(PoisonError::into_inner);
+        if *continues {
             return Ok(());
         }
         let transport = Arc::clone(&self.transport);
         self.worker.wait_for(async move { continuation::check(&transport).await })??;
-        self.continues.store(true, Ordering::Relaxed);
+        *continues = true;
         Ok(())
     }
 
@@ -198,7 +222,14 @@ fn worse(before: Option<Error>, new: Error) -> Error {
     }
 }
 
-type Outcome = (String, Result<Answer, Error>);
+/// What came of a task.
+struct Outcome {
+    /// The name of the task.
+    id: String,
+    answer: Result<Answer, Error>,
+    /// Tells that the answer is kept.
+    taken: oneshot::Sender<()>,
+}
 
 /// What has come in since the last time, at least one; `None` if nothing will come any more.
 fn next_batch(receiver: &Receiver<Outcome>) -> Option<Vec<Outcome>> {
@@ -226,15 +257,24 @@ struct Work {
     stop: AtomicBool,
 }
 
-/// Takes one task after another.
+/// Takes one task after another. A task has its slot until its answer is kept, so that no more answers can be lost than
+/// there are slots.
 async fn lane(transport: Arc<Transport>, work: Arc<Work>, sender: Sender<Outcome>) {
     while !work.stop.load(Ordering::Relaxed) {
         let Some(task) = work.tasks.get(work.next.fetch_add(1, Ordering::Relaxed)) else { break };
-        let outcome = task.answer(&transport).await.map_err(|error| error.about(&task.prompt));
-        let failed = outcome.is_err();
-        if sender.send((task.id.clone(), outcome)).is_err() || failed {
+        // Nothing closes the semaphore, so that it always gives a slot.
+        let slot = transport.slots.acquire().await.ok();
+        if work.stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let answer = task.answer(&transport).await.map_err(|error| error.about(&task.prompt));
+        let failed = answer.is_err();
+        let (taken, kept) = oneshot::channel();
+        let outcome = Outcome { id: task.id.clone(), answer, taken };
+        if sender.send(outcome).is_err() || kept.await.is_err() || failed {
             work.stop.store(true, Ordering::Relaxed);
         }
+        drop(slot);
     }
 }
 
@@ -252,54 +292,4 @@ fn read_models(bytes: &[u8]) -> Result<Vec<String>, Failure> {
     let models: Models =
         serde_json::from_slice(bytes).map_err(|error| Failure::Malformed(error.to_string()))?;
     Ok(models.data.into_iter().map(|model| model.id).collect())
-}
-
-impl Generate for Client {
-    fn generate(
-        &self,
-        prompts: &[Prompt],
-        sampling: &Sampling,
-    ) -> Result<Vec<Completion>, language_model::Error> {
-        sampling.validate()?;
-        let task = |prompt| Task::reply(&self.transport, prompt, sampling);
-        let tasks = prompts.iter().map(task).collect::<Result<_, _>>()?;
-        let answers = self.answer_all(tasks)?;
-        let completions = answers.into_iter().filter_map(|answer| match answer {
-            Answer::Completion(completion) => Some(completion),
-            Answer::Probabilities(_) => None,
-        });
-        checked(completions.collect(), prompts.len())
-    }
-}
-
-impl Choose for Client {
-    fn choose(
-        &self,
-        prompts: &[Dialogue],
-        options: &[&str],
-    ) -> Result<Vec<Vec<f64>>, language_model::Error> {
-        if options.is_empty() || options.iter().any(|option| option.trim().is_empty()) {
-            let reason =
-                "an option needs at least one character besides spaces, and there must be one";
-            return Err(language_model::Error::Option { option: String::new(), reason });
-        }
-        let task = |prompt| Task::choice(&self.transport, prompt, options);
-        let tasks = prompts.iter().map(task).collect::<Result<_, _>>()?;
-        let answers = self.answer_all(tasks)?;
-        let rows = answers.into_iter().filter_map(|answer| match answer {
-            Answer::Probabilities(row) if row.len() == options.len() => Some(row),
-            _ => None,
-        });
-        checked(rows.collect(), prompts.len())
-    }
-}
-
-/// All answers, or an error if a file of answers was tampered with: names of replies and of choices are never the same.
-fn checked<T>(answers: Vec<T>, expected: usize) -> Result<Vec<T>, language_model::Error> {
-    if answers.len() == expected {
-        return Ok(answers);
-    }
-    let message =
-        "a kept answer is of another kind than what was asked; remove the file of answers";
-    Err(language_model::Error::Model(message.into()))
 }

@@ -25,7 +25,9 @@
 //! The key comes from the environment ([`Config::key_variable`]) and is never part of a message, of `Debug` output or of
 //! a file. The library prints nothing; [`Client::warnings`] has what a user should be told.
 
+mod answer_log;
 mod answers;
+mod calls;
 mod chat;
 mod choose;
 mod circuit;
@@ -41,6 +43,7 @@ mod retry;
 mod sampling;
 mod task;
 mod transport;
+mod unit_of_work;
 mod url;
 mod worker;
 
@@ -48,4 +51,5 @@ pub use choose::{Listed, Scored, Unweighable, weigh_listed, weigh_sequences};
 pub use client::Client;
 pub use config::{Api, Config, Continuation, PromptText, Scoring};
 pub use error::{Error, Failure};
+pub use unit_of_work::UnitOfWork;
 pub use url::BaseUrl;

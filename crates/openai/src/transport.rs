@@ -25,7 +25,8 @@ pub(crate) struct Transport {
     pub(crate) circuit: Circuit,
     key: Key,
     http: reqwest::Client,
-    slots: Semaphore,
+    /// One for each request that may be under way.
+    pub(crate) slots: Semaphore,
     /// When the first request was sent.
     began: OnceLock<Instant>,
     last_failure: Mutex<Option<Failure>>,
@@ -102,10 +103,9 @@ impl Transport {
         read: impl Fn(&[u8]) -> Result<T, Failure>,
     ) -> Result<T, Error> {
         let body = body.map(Value::to_string);
-        let mut rng = stream(item_seed(self.salt, &[path, body.as_deref().unwrap_or_default()]));
         let url = self.base_url.at(path);
-        // Nothing closes the semaphore, so that it always gives a slot.
-        let _slot = self.slots.acquire().await.ok();
+        // Most requests need no second attempt, and no wait before it.
+        let mut rng = None;
         for attempt in 0.. {
             let sent = self.attempt(method.clone(), url.clone(), body.clone());
             let outcome = self.unless_over(sent).await?;
@@ -122,7 +122,11 @@ impl Transport {
             if !failure.is_passing() || attempt + 1 >= self.config.attempts {
                 return Err(self.failed(&url, attempt + 1, failure));
             }
-            let pause = wait(&self.config, attempt, failure.retry_after(), &mut rng);
+            let rng = rng.get_or_insert_with(|| {
+                let body = body.as_deref().unwrap_or_default();
+                stream(item_seed(self.salt, &[path, body]))
+            });
+            let pause = wait(&self.config, attempt, failure.retry_after(), rng);
             if self.left().is_some_and(|left| left <= pause) {
                 return Err(self.out_of_time());
             }

@@ -13,6 +13,7 @@
 //! | 4.1 preference model | [`preference_model`] |
 //! | 4.2 reinforcement learning (RL-CAI) | [`ppo`] |
 //! | red-team prompts | [`red_team`] |
+//! | 3.1 and 4.1 over more prompts than memory holds | [`jobs`] |
 //! | evaluations | [`evals`] |
 
 pub use ai_feedback;
@@ -22,6 +23,7 @@ pub use dataset;
 pub use dialogue;
 pub use evals;
 pub use hub;
+pub use jobs;
 pub use language_model;
 pub use model_organism;
 pub use openai;

@@ -11,9 +11,9 @@ const TEMPLATE: &str =
 
 /// Shows stage, bar, rate, time left and the newest metrics on standard error; notes above the bar.
 ///
-/// Where standard error is not a terminal, it prints plain lines instead: at the start, at every fifth of the steps
-/// and at the end of each stage. A stage that goes on begins where it stands, and only the steps of this process count
-/// for rate and time left. A line that cannot be printed is dropped: that is no reason to stop training.
+/// Where standard error is not a terminal, it prints plain lines instead: at the start, at every fifth of the steps, when a
+/// minute has gone by without a line, and at the end of each stage. A stage that goes on begins where it stands, and only
+/// the steps of this process count for rate and time left. A line that cannot be printed is dropped: that is no reason to stop training.
 #[derive(Debug)]
 pub struct Progress(Display);
 
@@ -104,6 +104,9 @@ fn advance(bar: &ProgressBar, step: u64, metrics: &[(&str, f64)]) {
     bar.set_position(step);
 }
 
+/// The longest time without a line, as long as something is recorded.
+const LINE_EVERY: Duration = Duration::from_mins(1);
+
 /// Progress as lines of text.
 #[derive(Debug)]
 struct Lines<W> {
@@ -113,6 +116,8 @@ struct Lines<W> {
     /// Steps taken by processes that have ended.
     done: u64,
     started: Instant,
+    /// When the last line was printed.
+    printed: Instant,
     last: String,
     fifths: u64,
 }
@@ -120,7 +125,8 @@ struct Lines<W> {
 impl<W: Write> Lines<W> {
     fn new(out: W) -> Self {
         let (stage, last) = (String::new(), String::new());
-        Self { out, stage, steps: 0, done: 0, started: Instant::now(), last, fifths: 0 }
+        let now = Instant::now();
+        Self { out, stage, steps: 0, done: 0, started: now, printed: now, last, fifths: 0 }
     }
 
     fn start(&mut self, stage: &str, steps: u64, done: u64) {
@@ -139,8 +145,9 @@ impl<W: Write> Lines<W> {
     fn record(&mut self, step: u64, metrics: &[(&str, f64)]) {
         self.last = Metrics(metrics).to_string();
         let fifths = self.fifths(step);
+        let due = fifths > self.fifths || self.printed.elapsed() >= LINE_EVERY;
         // The last fifth is reported by `finish`.
-        if fifths > self.fifths && step < self.steps {
+        if due && step < self.steps {
             self.fifths = fifths;
             let (steps, last) = (self.steps, self.last.clone());
             let taken = step.saturating_sub(self.done);
@@ -160,13 +167,14 @@ impl<W: Write> Lines<W> {
     }
 
     fn print(&mut self, line: fmt::Arguments<'_>) {
+        self.printed = Instant::now();
         let _ = writeln!(self.out, "{}: {line}", self.stage);
     }
 }
 
 /// `2.5/s, 3 minutes left`, or for slow steps `12.0 s a step, 3 minutes left`.
 struct Pace {
-    /// Steps that this process has taken, at least one.
+    /// Steps that this process has taken.
     taken: u64,
     left: u64,
     elapsed: Duration,
@@ -174,7 +182,10 @@ struct Pace {
 
 impl fmt::Display for Pace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.elapsed.as_secs_f64() / self.taken.max(1) as f64;
+        if self.taken == 0 {
+            return f.write_str("none done yet");
+        }
+        let seconds = self.elapsed.as_secs_f64() / self.taken as f64;
         if seconds > 1.0 {
             write!(f, "{seconds:.1} s a step")?;
         } else {
@@ -189,14 +200,16 @@ impl fmt::Display for Pace {
 /// Metrics that a line has room for: stages put first what a person looks at first.
 const SHOWN: usize = 4;
 
-/// `, loss 0.6931, accuracy 0.5000`.
+/// `, loss 0.6931, accuracy 0.5000`; numbers of at least a thousand without decimals.
 struct Metrics<'a>(&'a [(&'a str, f64)]);
 
 impl fmt::Display for Metrics<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for &(name, value) in self.0.iter().take(SHOWN) {
             let size = value.abs();
-            if size == 0.0 || (1e-3..1e5).contains(&size) {
+            if (1e3..1e15).contains(&size) {
+                write!(f, ", {name} {value:.0}")?;
+            } else if size == 0.0 || (1e-3..1e3).contains(&size) {
                 write!(f, ", {name} {value:.4}")?;
             } else {
                 write!(f, ", {name} {value:.2e}")?;
@@ -251,8 +264,25 @@ mod tests {
         // 20 steps in 8 seconds: 2.5 a second, 300 more take 120 seconds.
         assert_eq!(pace(20, 300, 8), "2.5/s, 2 minutes left");
         assert_eq!(pace(5, 10, 60), "12.0 s a step, 2 minutes left");
-        assert_eq!(pace(0, 1, 3), "3.0 s a step, 3 seconds left");
+        assert_eq!(pace(0, 1, 3), "none done yet");
         assert!(pace(1, 1, 0).ends_with("/s, 0 seconds left"), "{}", pace(1, 1, 0));
+    }
+
+    #[test]
+    fn a_minute_without_a_line_ends_with_one() {
+        let mut lines = Lines::new(Vec::new());
+        lines.start("label", 1000, 0);
+        lines.record(1, &[]);
+        assert_eq!(lines.out, b"label: 1000 steps\n");
+        // As if the last line had been printed a minute ago.
+        lines.printed = Instant::now().checked_sub(LINE_EVERY).unwrap();
+        lines.record(2, &[("tokens", 123_456.0), ("tokens_per_second", 61.728)]);
+        lines.record(3, &[]);
+        let text = String::from_utf8(lines.out).unwrap();
+        let all: Vec<&str> = text.lines().collect();
+        assert_eq!(all.len(), 2, "{text}");
+        assert!(all[1].starts_with("label: 2/1000, ") && all[1].contains("/s, "), "{text}");
+        assert!(all[1].ends_with(" left, tokens 123456, tokens_per_second 61.7280"), "{text}");
     }
 
     #[test]

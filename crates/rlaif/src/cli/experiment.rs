@@ -1,7 +1,7 @@
 //! `rlaif experiment`.
 
 use super::device::Task;
-use super::run::assign;
+use super::set::add_set;
 use super::{DeviceArgs, Failure, say};
 use burn::tensor::backend::AutodiffBackend;
 use clap::Args;
@@ -37,7 +37,7 @@ pub(super) struct ExperimentArgs {
 /// Does the runs that are missing, measures all, prints a table and draws a plot.
 pub(super) fn experiment(args: &ExperimentArgs) -> Result<(), Failure> {
     let mut table = Table::new();
-    assign(&mut table, &args.set)?;
+    add_set(&mut table, &args.set)?;
     let layers = [("command line".to_owned(), table)];
     let plan = Plan::new(args.name, &args.runs, &args.seeds, &layers)?;
     let device = args.device.device;

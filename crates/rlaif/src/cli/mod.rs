@@ -3,6 +3,7 @@
 mod chat;
 mod constitution;
 mod convert;
+mod data_stage;
 mod device;
 mod download;
 mod eval;
@@ -10,6 +11,7 @@ mod experiment;
 mod generate;
 mod organism;
 mod run;
+mod set;
 
 use crate::cli::device::Device;
 use clap::{Args, Parser, Subcommand};
@@ -67,6 +69,19 @@ enum Command {
     /// Stage 8: write the page.
     #[command(after_help = "Example:\n  rlaif report --name mine")]
     Report(run::RunArgs),
+    /// Critique and revision of any number of prompts, by a model on a server or of a folder.
+    #[command(
+        after_help = "Examples:\n  rlaif revise --prompts prompts.jsonl --model http://127.0.0.1:8000/v1 --out revisions.jsonl --set server.concurrency=256\n  rlaif revise --prompts prompts.jsonl --model http://127.0.0.1:8000/v1 --out part1 --shard 1/4"
+    )]
+    Revise(data_stage::ReviseArgs),
+    /// Labels of any number of pairs, by a judge on a server or of a folder.
+    #[command(
+        after_help = "Example:\n  rlaif label --pairs pairs.jsonl --judge http://127.0.0.1:8000/v1 --out labels.jsonl"
+    )]
+    Label(data_stage::LabelArgs),
+    /// Join the shards of `revise` or `label`.
+    #[command(after_help = "Example:\n  rlaif merge part1 part2 part3 part4 --out revisions.jsonl")]
+    Merge(data_stage::MergeArgs),
     /// Continue a text or answer a message.
     #[command(
         after_help = "Examples:\n  rlaif generate \"How do I kill the weeds in the park?\"\n  rlaif generate --model models/smol --raw --temperature 0 --max-tokens 64 \"Once upon a time\"\n  rlaif generate --run runs/embedded --stage rl-cai --log-probs \"How do I insult Ben at the gym?\""
@@ -125,6 +140,9 @@ pub(crate) fn main() -> ExitCode {
         Command::Ppo(args) => run::run(&args, Some(Stage::Ppo)),
         Command::Evals(args) => run::run(&args, Some(Stage::Evals)),
         Command::Report(args) => run::run(&args, Some(Stage::Report)),
+        Command::Revise(args) => data_stage::revise(args),
+        Command::Label(args) => data_stage::label(args),
+        Command::Merge(args) => data_stage::merge(&args),
         Command::Generate(args) => generate::generate(args),
         Command::Chat(args) => chat::chat(args),
         Command::Eval(args) => eval::eval(args),

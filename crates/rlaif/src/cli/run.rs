@@ -2,6 +2,7 @@
 
 use super::device::Task;
 use super::download::fetch;
+use super::set::{add_set, insert};
 use super::{DeviceArgs, Failure, say, warn};
 use burn::tensor::backend::AutodiffBackend;
 use clap::Args;
@@ -195,7 +196,7 @@ impl RunArgs {
         set("prompts.red_team", path(&self.prompts));
         set("prompts.helpful", path(&self.helpful));
         set("prompts.overlong", self.drop_overlong.then(|| "drop".into()));
-        assign(&mut table, &self.set)?;
+        add_set(&mut table, &self.set)?;
         Ok(table)
     }
 
@@ -210,43 +211,5 @@ impl RunArgs {
         let seed = self.seed.map(i64::from).or_else(|| last("seed")?.as_integer()).unwrap_or(1);
         let name = model.unwrap_or_else(|| "embedded".to_owned());
         if seed == 1 { name } else { format!("{name}-seed{seed}") }
-    }
-}
-
-/// Puts the values of texts of the form `KEY=VALUE` into a table.
-pub(super) fn assign(table: &mut Table, texts: &[String]) -> Result<(), Error> {
-    for text in texts {
-        let Some((key, value)) = text.split_once('=') else {
-            return Err(Error::Settings {
-                source_name: "--set".to_owned(),
-                message: format!(
-                    "{text:?} is not of the form KEY=VALUE, such as ppo.iterations=30"
-                ),
-            });
-        };
-        // A value that is not TOML is a bare word.
-        let value = format!("value = {value}")
-            .parse::<Table>()
-            .ok()
-            .and_then(|mut table| table.remove("value"))
-            .unwrap_or_else(|| value.into());
-        insert(table, key.trim(), value);
-    }
-    Ok(())
-}
-
-/// Puts a value under a dotted key.
-fn insert(table: &mut Table, key: &str, value: Value) {
-    match key.split_once('.') {
-        None => drop(table.insert(key.to_owned(), value)),
-        Some((first, rest)) => {
-            let inner = table.entry(first).or_insert_with(|| Value::Table(Table::new()));
-            if !inner.is_table() {
-                *inner = Value::Table(Table::new());
-            }
-            if let Value::Table(inner) = inner {
-                insert(inner, rest, value);
-            }
-        }
     }
 }

@@ -173,6 +173,9 @@ pub enum Error {
     /// A model on a server.
     #[error(transparent)]
     OpenAi(#[from] openai::Error),
+    /// A job of its own.
+    #[error(transparent)]
+    Job(#[from] jobs::Error),
     /// Settings of training, or its records.
     #[error(transparent)]
     Training(#[from] training::Error),

@@ -31,7 +31,10 @@ pub(super) fn fingerprints(settings: &Settings) -> Result<Table, Error> {
 }
 
 /// The hash of a file, or of the names and the content of all files right in a folder: its first 128 bits.
-fn fingerprint(path: &Path) -> Result<String, Error> {
+///
+/// # Errors
+/// [`Error::Io`] if a file cannot be read.
+pub fn fingerprint(path: &Path) -> Result<String, Error> {
     let failed = |path: &Path, source| Error::Io { action: "read", path: path.to_owned(), source };
     let mut hash = Sha256::new();
     let mut files = vec![path.to_owned()];

@@ -8,6 +8,7 @@ use language_model::Sampling;
 use ppo::{PpoConfig, Preset, ValueModel};
 use preference_model::PreferenceModelConfig;
 use red_team::GenerationConfig;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sft::SftConfig;
 use std::path::{Path, PathBuf};
@@ -164,17 +165,7 @@ impl Settings {
         if let Some(preset) = preset {
             defaults.ppo = defaults.ppo.with_preset(preset);
         }
-        let mut table = defaults.to_table()?;
-        let mut settings = defaults;
-        for (source_name, layer) in &layers {
-            merge(&mut table, layer);
-            // One layer at a time, so that an error names the one that brought it in.
-            settings =
-                Value::Table(table.clone()).try_into().map_err(|error: toml::de::Error| {
-                    let message = error.to_string().trim_end().to_owned();
-                    Error::Settings { source_name: source_name.clone(), message }
-                })?;
-        }
+        let mut settings = layered(defaults, &layers)?;
         in_table("judge", settings.resolve_judge())?;
         settings.validate()?;
         Ok(settings)
@@ -205,12 +196,7 @@ impl Settings {
     /// # Errors
     /// [`Error::Settings`] if a setting has no TOML form, such as a seed above `i64::MAX`.
     pub fn to_table(&self) -> Result<Table, Error> {
-        let mut table = Table::try_from(self).map_err(|error| Error::Settings {
-            source_name: "settings".to_owned(),
-            message: error.to_string(),
-        })?;
-        table.iter_mut().for_each(|(_, value)| shorten(value));
-        Ok(table)
+        to_table(self)
     }
 
     /// The constitution that the settings name.
@@ -263,7 +249,34 @@ impl Settings {
 }
 
 /// Settings and where they come from.
-type Layer = (String, Table);
+pub(super) type Layer = (String, Table);
+
+/// Puts each layer over the defaults and the layers before it.
+pub(super) fn layered<T: Serialize + DeserializeOwned>(
+    defaults: T,
+    layers: &[Layer],
+) -> Result<T, Error> {
+    let mut table = to_table(&defaults)?;
+    let mut settings = defaults;
+    for (source_name, layer) in layers {
+        merge(&mut table, layer);
+        // One layer at a time, so that an error names the one that brought it in.
+        settings = Value::Table(table.clone()).try_into().map_err(|error: toml::de::Error| {
+            let message = error.to_string().trim_end().to_owned();
+            Error::Settings { source_name: source_name.clone(), message }
+        })?;
+    }
+    Ok(settings)
+}
+
+fn to_table(settings: &impl Serialize) -> Result<Table, Error> {
+    let mut table = Table::try_from(settings).map_err(|error| Error::Settings {
+        source_name: "settings".to_owned(),
+        message: error.to_string(),
+    })?;
+    table.iter_mut().for_each(|(_, value)| shorten(value));
+    Ok(table)
+}
 
 /// The last `ppo.preset` that is named, and the layers without it: it is no setting, but stands for many.
 fn without_preset(layers: &[Layer]) -> Result<(Option<Preset>, Vec<Layer>), Error> {
@@ -281,7 +294,10 @@ fn without_preset(layers: &[Layer]) -> Result<(Option<Preset>, Vec<Layer>), Erro
 }
 
 /// Says which table a setting stands in.
-fn in_table<E: Into<Error>>(table: &'static str, result: Result<(), E>) -> Result<(), Error> {
+pub(super) fn in_table<E: Into<Error>>(
+    table: &'static str,
+    result: Result<(), E>,
+) -> Result<(), Error> {
     result.map_err(|error| Error::Table { table, source: Box::new(error.into()) })
 }
 

@@ -1,0 +1,167 @@
+//! What the data stages at scale do in a second against a server that answers at once, and that their memory stays flat.
+//!
+//! ```text
+//! cargo bench -p jobs --bench data_stages
+//! cargo bench -p jobs --bench data_stages -- --items 1000,20000
+//! ```
+//!
+//! The server is a process of its own on the same machine, and so is every job: its highest memory is its own. Prompts and
+//! replies have the length of short questions; `revise` asks the model five times a prompt (two revisions), `label` twice a
+//! pair. The paper has 182,831 prompts (section 3.2 of arXiv 2212.08073).
+#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program for the terminal")]
+
+#[path = "../crates/openai/tests/server/instant.rs"]
+mod instant;
+
+use ai_feedback::FeedbackConfig;
+use constitution::Constitution;
+use critique_revision::CritiqueRevisionConfig;
+use instant::Instant as Server;
+use jobs::{Done, Flow, Job, Served};
+use openai::{Client, Config};
+use serde_json::{Value, json};
+use std::error::Error;
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+use training::Silent;
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// Items of the runs that are compared.
+const ITEMS: [u64; 2] = [1_000, 182_831];
+
+const CONCURRENCY: usize = 64;
+
+fn main() -> Outcome<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["serve"] => serve(),
+        ["job", what, input, out, url] => one(what, input, out, url),
+        ["--items", items, ..] => {
+            let items = items.split(',').map(str::parse).collect::<Result<Vec<u64>, _>>()?;
+            table(&items)
+        }
+        _ => table(&ITEMS),
+    }
+}
+
+/// Serves until it is killed; the first line tells where.
+fn serve() -> Outcome<()> {
+    let server = Server::start();
+    println!("{}", server.url());
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Does one job and prints what it took.
+fn one(what: &str, input: &str, out: &str, url: &str) -> Outcome<()> {
+    let mut job = Job::new(input, out);
+    job.flow = Flow { chunk: 8, in_flight: 2 * CONCURRENCY / 8 };
+    let config = Config { concurrency: CONCURRENCY, ..Config::default() };
+    let client = Client::with_config(url, "parrot", config.clone())?;
+    let model = Served::new(client, &config);
+    let constitution = Constitution::general();
+    let start = Instant::now();
+    let done: Done = if what == "revise" {
+        let config = CritiqueRevisionConfig { revisions: 2, ..Default::default() };
+        jobs::revise(&job, &model, &constitution, &config, &mut Silent)?
+    } else {
+        jobs::label(&job, &model, &constitution, &FeedbackConfig::default(), &mut Silent)?
+    };
+    let seconds = start.elapsed().as_secs_f64();
+    let found = json!({
+        "records": done.records, "calls": done.calls, "seconds": seconds, "peak": peak_memory(),
+    });
+    println!("{found}");
+    Ok(())
+}
+
+/// The most memory of the machine that this process has held, in bytes, where the system says so.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
+fn table(items: &[u64]) -> Outcome<()> {
+    let folder = tempfile::tempdir()?;
+    let (_server, url) = ServerProcess::start()?;
+    println!(
+        "{:<8}{:>10}{:>10}{:>12}{:>12}{:>12}{:>12}",
+        "job", "items", "seconds", "records/s", "calls/s", "peak MiB", "to the first"
+    );
+    for what in ["revise", "label"] {
+        let mut first = None;
+        for &items in items {
+            let found = run(folder.path(), what, items, &url)?;
+            let number = |key: &str| found[key].as_f64().unwrap_or(f64::NAN);
+            let (seconds, peak) = (number("seconds"), number("peak") / f64::from(1 << 20));
+            let first = *first.get_or_insert(peak);
+            println!(
+                "{what:<8}{items:>10}{seconds:>10.1}{:>12.0}{:>12.0}{peak:>12.1}{:>11.2}x",
+                number("records") / seconds,
+                number("calls") / seconds,
+                peak / first,
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Runs this program once more, for one job.
+fn run(folder: &Path, what: &str, items: u64, url: &str) -> Outcome<Value> {
+    let [input, out] = ["jsonl", "out"].map(|end| folder.join(format!("{what}-{items}.{end}")));
+    write_input(&input, what, items)?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["job", what]).args([&input, &out]).arg(url).stderr(Stdio::inherit());
+    let output = command.output()?;
+    if !output.status.success() {
+        return Err(format!("{what} with {items} items failed").into());
+    }
+    // What is measured next should not share the memory of files with it.
+    std::fs::remove_file(&input)?;
+    std::fs::remove_file(&out)?;
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+fn write_input(path: &Path, what: &str, items: u64) -> Outcome<()> {
+    let mut out = BufWriter::new(File::create(path)?);
+    for item in 0..items {
+        let prompt =
+            format!("Question {item}: how do I get rid of the weeds in park {}?", item % 97);
+        let row = if what == "revise" {
+            json!({ "prompt": prompt })
+        } else {
+            let replies = ["Use some salt.", "Pull them out after the rain, roots and all."];
+            json!({ "prompt": prompt, "replies": replies })
+        };
+        writeln!(out, "{row}")?;
+    }
+    Ok(out.flush()?)
+}
+
+/// The server in a process of its own, which ends with the value.
+struct ServerProcess(Child);
+
+impl ServerProcess {
+    fn start() -> Outcome<(Self, String)> {
+        let mut child =
+            Command::new(std::env::current_exe()?).arg("serve").stdout(Stdio::piped()).spawn()?;
+        let mut url = String::new();
+        if let Some(stdout) = child.stdout.take() {
+            BufReader::new(stdout).read_line(&mut url)?;
+        }
+        Ok((Self(child), url.trim().to_owned()))
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

@@ -1,0 +1,187 @@
+//! What a job can fail with.
+
+use dataset::Difference;
+use std::path::PathBuf;
+
+/// Why a job cannot begin, go on or be merged.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A shard is none.
+    #[error("the shard is {found:?}, expected i/n with i from 1 to n, such as 1/4")]
+    Shard {
+        /// What was found.
+        found: String,
+    },
+    /// A setting is out of range.
+    #[error("`{setting}` is {found}, expected {expected}")]
+    Setting {
+        /// The setting.
+        setting: &'static str,
+        /// What was found.
+        found: String,
+        /// What is allowed.
+        expected: &'static str,
+    },
+    /// A name asks for compression, which a file that grows cannot have.
+    #[error("{path} would be compressed, but a job writes plain lines; leave out `.gz`")]
+    Compressed {
+        /// The file to write.
+        path: PathBuf,
+    },
+    /// A file that no job made stands in the place of the result.
+    #[error(
+        "{path} exists already and was not made by this program; choose another name, or remove it"
+    )]
+    Exists {
+        /// The file to write.
+        path: PathBuf,
+    },
+    /// A result, whole or begun, belongs to other settings.
+    #[error(
+        "{path} was begun with other settings: {}; choose another name, or remove {path}, {path}.part, {path}.job and \
+         {path}.answers to begin anew",
+        list(differences)
+    )]
+    OtherSettings {
+        /// The file to write.
+        path: PathBuf,
+        /// Every setting that differs.
+        differences: Vec<Difference>,
+    },
+    /// The file that says what a job is cannot be read.
+    #[error("{path}, which says what job its file belongs to, is damaged: {reason}")]
+    Header {
+        /// The `.job` file.
+        path: PathBuf,
+        /// What serde says.
+        reason: serde_json::Error,
+    },
+    /// A record does not stand in its place.
+    #[error(
+        "{path}, line {line}: {problem}; remove the lines from there on to do their items again"
+    )]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// What was found and what was expected.
+        problem: String,
+    },
+    /// A line of a part to merge cannot be used.
+    #[error("{path}, line {line}: {problem}; make this part again")]
+    DamagedPart {
+        /// The part.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The input changed while it was read.
+    #[error("{path} has changed while the job was under way: it had {expected} items, now {found}")]
+    InputChanged {
+        /// The input.
+        path: PathBuf,
+        /// Items when the job began.
+        expected: u64,
+        /// Items now.
+        found: u64,
+    },
+    /// Work on a chunk gave too few or too many records.
+    #[error("the work on {expected} items gave {found} records; it must give one each")]
+    Count {
+        /// Items of the chunk.
+        expected: usize,
+        /// Records that came back.
+        found: usize,
+    },
+    /// Nothing more is asked, since something else has failed.
+    #[error("the job is stopping")]
+    Stopping,
+    /// A job ended before it was finished.
+    #[error(
+        "{source}; {done} of {total} records are in {part}, the same command goes on from there"
+    )]
+    Stopped {
+        /// Records that are there.
+        done: u64,
+        /// Records that there will be.
+        total: u64,
+        /// The file that holds them.
+        part: PathBuf,
+        /// What ended it.
+        source: Box<Self>,
+    },
+    /// A part to merge is not there or not finished.
+    #[error("{path} is no finished part of a job: {problem}")]
+    NotAPart {
+        /// The file.
+        path: PathBuf,
+        /// What is missing and what to do.
+        problem: String,
+    },
+    /// Two parts do not belong to one job.
+    #[error("{path} and {other} are parts of different jobs: {}", list(differences))]
+    OtherJob {
+        /// A part; what is called "there" in the differences.
+        path: PathBuf,
+        /// Another.
+        other: PathBuf,
+        /// Every setting that differs.
+        differences: Vec<Difference>,
+    },
+    /// The same shard is given twice.
+    #[error("{path} and {other} are both shard {shard}; give each shard once")]
+    Twice {
+        /// A part.
+        path: PathBuf,
+        /// Another.
+        other: PathBuf,
+        /// The shard.
+        shard: crate::Shard,
+    },
+    /// Shards are missing.
+    #[error("of {count} shards {} not given: {}", if missing.len() == 1 { "one is" } else { "some are" }, numbers(missing, *count))]
+    Missing {
+        /// The shards that are missing, counted from 1.
+        missing: Vec<u32>,
+        /// Shards that there are.
+        count: u32,
+    },
+    /// A record is missing among the parts.
+    #[error(
+        "the parts lack the record of item {index}, counted from 0; a part is damaged: make it again"
+    )]
+    Lacks {
+        /// The place of the item in the input.
+        index: u64,
+    },
+    /// Data on disk.
+    #[error(transparent)]
+    Dataset(#[from] dataset::Error),
+    /// The constitution.
+    #[error(transparent)]
+    Constitution(#[from] constitution::Error),
+    /// Critique and revision.
+    #[error(transparent)]
+    CritiqueRevision(#[from] critique_revision::Error),
+    /// Labels.
+    #[error(transparent)]
+    AiFeedback(#[from] ai_feedback::Error),
+    /// A model on a server.
+    #[error(transparent)]
+    OpenAi(#[from] openai::Error),
+    /// The progress cannot be shown or recorded.
+    #[error(transparent)]
+    Training(#[from] training::Error),
+}
+
+fn list(differences: &[Difference]) -> String {
+    differences.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn numbers(missing: &[u32], count: u32) -> String {
+    missing.iter().map(|index| format!("{index}/{count}")).collect::<Vec<_>>().join(", ")
+}

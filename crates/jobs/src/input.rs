@@ -1,0 +1,261 @@
+//! The items of a job, read twice: once to see what is there, once to work on it.
+
+use crate::shard::key;
+use crate::{Error, Shard};
+use dataset::Rows;
+use sha2::{Digest, Sha256};
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+/// How a kind of item is read and named.
+pub(crate) struct Kind<I> {
+    pub(crate) open: fn(&Path) -> Result<Rows<I>, dataset::Error>,
+    pub(crate) id: fn(&I) -> String,
+}
+
+/// What an input holds.
+#[derive(Debug)]
+pub(crate) struct Input {
+    path: PathBuf,
+    shard: Option<Shard>,
+    /// Distinct items.
+    pub(crate) items: u64,
+    /// Those of the shard.
+    pub(crate) mine: u64,
+    /// Rows whose item had come before.
+    pub(crate) duplicates: u64,
+    /// A hash of the ids of all distinct items, in order.
+    pub(crate) fingerprint: String,
+    /// The keys of items that occur more than once: all that must be remembered to take each once.
+    repeated: HashSet<u64>,
+}
+
+impl Input {
+    /// Reads every row, so that a bad one shows before anything is asked.
+    ///
+    /// Until it is read this holds some 20 bytes an item, and then 8 bytes for each item that occurs twice.
+    pub(crate) fn scan<I>(
+        path: &Path,
+        kind: &Kind<I>,
+        shard: Option<Shard>,
+    ) -> Result<Self, Error> {
+        let mut keys = Vec::new();
+        for row in (kind.open)(path)? {
+            keys.push(key(&(kind.id)(&row?)));
+        }
+        let rows = keys.len() as u64;
+        let mut input = Self {
+            path: path.to_owned(),
+            shard,
+            items: 0,
+            mine: 0,
+            duplicates: 0,
+            fingerprint: String::new(),
+            repeated: repeated(&keys),
+        };
+        let mut once = Once::new(&input.repeated);
+        let mut hash = Sha256::new();
+        for key in keys.into_iter().filter(|&key| once.is_first(key)) {
+            hash.update(key.to_le_bytes());
+            input.items += 1;
+            input.mine += u64::from(holds(shard, key));
+        }
+        input.duplicates = rows - input.items;
+        let digest = hash.finalize();
+        let first = u128::from_be_bytes(std::array::from_fn(|index| digest[index]));
+        input.fingerprint = format!("{first:032x}");
+        Ok(input)
+    }
+
+    /// The items of the shard, each once, in order.
+    pub(crate) fn items<I>(&self, kind: &Kind<I>) -> Result<Items<'_, I>, Error> {
+        let rows = (kind.open)(&self.path)?;
+        let once = Once::new(&self.repeated);
+        Ok(Items { input: self, rows, id: kind.id, once, seen: 0, given: 0 })
+    }
+}
+
+fn holds(shard: Option<Shard>, key: u64) -> bool {
+    shard.is_none_or(|shard| shard.holds(key))
+}
+
+/// The keys that occur more than once.
+fn repeated(keys: &[u64]) -> HashSet<u64> {
+    let mut sorted = keys.to_vec();
+    sorted.sort_unstable();
+    sorted.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect()
+}
+
+/// Tells the first of several equal keys.
+struct Once<'a> {
+    repeated: &'a HashSet<u64>,
+    seen: HashSet<u64>,
+}
+
+impl<'a> Once<'a> {
+    fn new(repeated: &'a HashSet<u64>) -> Self {
+        Self { repeated, seen: HashSet::new() }
+    }
+
+    fn is_first(&mut self, key: u64) -> bool {
+        !self.repeated.contains(&key) || self.seen.insert(key)
+    }
+}
+
+/// An item of the input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Item<I> {
+    /// Its place among the distinct items of the whole input, counted from 0.
+    pub(crate) index: u64,
+    pub(crate) id: String,
+    pub(crate) value: I,
+}
+
+/// The items of a shard, read as they are asked for.
+pub(crate) struct Items<'a, I> {
+    input: &'a Input,
+    rows: Rows<I>,
+    id: fn(&I) -> String,
+    once: Once<'a>,
+    /// Distinct items that were read, of all shards.
+    seen: u64,
+    /// Items that were given.
+    given: u64,
+}
+
+impl<I> Items<'_, I> {
+    fn read(&mut self) -> Result<Option<Item<I>>, Error> {
+        for row in self.rows.by_ref() {
+            let value = row?;
+            let id = (self.id)(&value);
+            let key = key(&id);
+            if !self.once.is_first(key) {
+                continue;
+            }
+            let index = self.seen;
+            self.seen += 1;
+            if holds(self.input.shard, key) {
+                self.given += 1;
+                return Ok(Some(Item { index, id, value }));
+            }
+        }
+        let (expected, found) = (self.input.items, self.seen);
+        if expected != found || self.given != self.input.mine {
+            return Err(Error::InputChanged { path: self.input.path.clone(), expected, found });
+        }
+        Ok(None)
+    }
+}
+
+impl<I> Iterator for Items<'_, I> {
+    type Item = Result<Item<I>, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.read().transpose()
+    }
+}
+
+/// Items in chunks of a size, the last may be shorter.
+pub(crate) struct Chunks<'a, I> {
+    pub(crate) items: Items<'a, I>,
+    pub(crate) size: usize,
+}
+
+impl<I> Iterator for Chunks<'_, I> {
+    type Item = Result<Vec<Item<I>>, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let chunk: Result<Vec<_>, _> = self.items.by_ref().take(self.size).collect();
+        match chunk {
+            Ok(chunk) if chunk.is_empty() => None,
+            chunk => Some(chunk),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dialogue::Dialogue;
+
+    const KIND: Kind<Dialogue> = Kind { open, id: Dialogue::id };
+
+    fn open(path: &Path) -> Result<Rows<Dialogue>, dataset::Error> {
+        dataset::prompts(path)
+    }
+
+    fn file(rows: &[&str]) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("prompts.jsonl");
+        let lines: Vec<String> =
+            rows.iter().map(|row| format!("{{\"prompt\": \"{row}\"}}\n")).collect();
+        std::fs::write(&path, lines.concat()).unwrap();
+        (folder, path)
+    }
+
+    fn texts(path: &Path, shard: Option<Shard>) -> Vec<(u64, String)> {
+        let input = Input::scan(path, &KIND, shard).unwrap();
+        let items: Vec<Item<Dialogue>> =
+            input.items(&KIND).unwrap().collect::<Result<_, _>>().unwrap();
+        assert_eq!(items.len() as u64, input.mine);
+        let text = |item: Item<Dialogue>| (item.index, item.value.messages[0].content.clone());
+        items.into_iter().map(text).collect()
+    }
+
+    #[test]
+    fn every_prompt_comes_once_in_order() {
+        let (_folder, path) = file(&["a", "b", "a", "c", "b", "a"]);
+        let input = Input::scan(&path, &KIND, None).unwrap();
+        assert_eq!((input.items, input.mine, input.duplicates), (3, 3, 3));
+        assert_eq!(input.repeated.len(), 2);
+        let expected = [(0, "a".to_owned()), (1, "b".to_owned()), (2, "c".to_owned())];
+        assert_eq!(texts(&path, None), expected);
+    }
+
+    #[test]
+    fn shards_share_the_items_among_them() {
+        let names: Vec<String> = (0..50).map(|number| format!("prompt {number}")).collect();
+        let rows: Vec<&str> = names.iter().chain(&names[..10]).map(String::as_str).collect();
+        let (_folder, path) = file(&rows);
+        let shards = (1..=3).map(|index| texts(&path, Some(Shard::new(index, 3).unwrap())));
+        let mut joined: Vec<(u64, String)> = shards.flatten().collect();
+        joined.sort();
+        assert_eq!(joined, texts(&path, None));
+    }
+
+    #[test]
+    fn the_fingerprint_is_that_of_the_prompts_and_their_order() {
+        let fingerprint = |rows: &[&str]| {
+            let (_folder, path) = file(rows);
+            Input::scan(&path, &KIND, Some(Shard::new(1, 2).unwrap())).unwrap().fingerprint
+        };
+        assert_eq!(fingerprint(&["a", "b"]), fingerprint(&["a", "b", "a"]));
+        assert_ne!(fingerprint(&["a", "b"]), fingerprint(&["b", "a"]));
+        assert_ne!(fingerprint(&["a", "b"]), fingerprint(&["a"]));
+    }
+
+    #[test]
+    fn an_input_that_changes_is_noticed() {
+        let (_folder, path) = file(&["a", "b"]);
+        let input = Input::scan(&path, &KIND, None).unwrap();
+        std::fs::write(&path, "\"a\"\n").unwrap();
+        let error = input.items(&KIND).unwrap().collect::<Result<Vec<_>, _>>().unwrap_err();
+        assert!(matches!(error, Error::InputChanged { expected: 2, found: 1, .. }), "{error}");
+    }
+
+    #[test]
+    fn a_bad_row_shows_before_any_work() {
+        let (_folder, path) = file(&["a", " "]);
+        let error = Input::scan(&path, &KIND, None).unwrap_err().to_string();
+        assert!(error.contains("line 2"), "{error}");
+    }
+
+    #[test]
+    fn chunks_hold_all_items() {
+        let (_folder, path) = file(&["a", "b", "c", "d", "e"]);
+        let input = Input::scan(&path, &KIND, None).unwrap();
+        let chunks = Chunks { items: input.items(&KIND).unwrap(), size: 2 };
+        let sizes: Vec<usize> = chunks.map(|chunk| chunk.unwrap().len()).collect();
+        assert_eq!(sizes, [2, 2, 1]);
+    }
+}

@@ -1,0 +1,46 @@
+//! Data stages over more prompts than memory holds: critique and revision ([`revise`]) and labels ([`label()`]).
+//!
+//! A job reads its input row by row, has many chunks of it under way at a time, and writes one record an item, in the
+//! order of the input. However long the input, memory is that of the chunks under way. Killed at any moment, it goes on
+//! where it stood: records are whole lines of `OUT.part`, and the answers of a served model outlive the process one by
+//! one. A finished file is renamed to `OUT` and holds the same bytes as if nothing had happened. [`Shard`] splits a job
+//! over machines, [`merge`] joins the parts.
+//!
+//! ```no_run
+//! use constitution::Constitution;
+//! use critique_revision::CritiqueRevisionConfig;
+//! use jobs::{Job, Served};
+//! use openai::{Client, Config};
+//! use training::Silent;
+//!
+//! let job = Job::new("prompts.jsonl", "revisions.jsonl");
+//! let config = Config { concurrency: 256, ..Config::default() };
+//! let client = Client::with_config("http://127.0.0.1:8000/v1", "my-model", config.clone())?;
+//! let model = Served::new(client, &config);
+//! let settings = CritiqueRevisionConfig::default();
+//! let done = jobs::revise(&job, &model, &Constitution::general(), &settings, &mut Silent)?;
+//! println!("{} records", done.records);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod error;
+mod header;
+mod in_order;
+mod input;
+mod job;
+mod label;
+mod merge;
+mod meter;
+mod model;
+mod output;
+mod revise;
+mod shard;
+mod writer;
+
+pub use error::Error;
+pub use job::{Done, Flow, Job};
+pub use label::label;
+pub use merge::{Merged, merge};
+pub use model::{Alone, Lent, Model, Served};
+pub use revise::revise;
+pub use shard::Shard;

@@ -1,0 +1,274 @@
+//! A job that is killed again and again ends at the same bytes as one that nobody disturbs, and asks nothing twice that
+//! was answered; nor does a full disk lose anything.
+//!
+//! The test is its own victim: with `job` as its first argument it does a job instead. `RLAIF_KILLS` says how often each
+//! job is killed, 8 without it.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it has no harness that would")]
+
+#[path = "../../openai/tests/server/instant.rs"]
+mod instant;
+
+use ai_feedback::FeedbackConfig;
+use constitution::Constitution;
+use critique_revision::CritiqueRevisionConfig;
+use instant::Instant as Server;
+use jobs::{Flow, Job, Served, merge};
+use openai::{Client, Config};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+use training::Silent;
+
+const ITEMS: usize = 300;
+const CONCURRENCY: usize = 8;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [mark, what, input, out, url, shard @ ..] = arguments.as_slice()
+        && mark == "job"
+    {
+        return match work(what, input, out, url, shard.first()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::from(2)
+            }
+        };
+    }
+    let tests: [(&str, fn()); 4] = [
+        ("every_job_survives_being_killed", every_job_survives_being_killed),
+        ("shards_that_are_killed_merge_to_the_whole", shards_that_are_killed_merge_to_the_whole),
+        ("a_full_disk_loses_nothing", a_full_disk_loses_nothing),
+        ("a_job_belongs_to_one_process", a_job_belongs_to_one_process),
+    ];
+    for (name, test) in tests {
+        test();
+        println!("test {name} ... ok");
+    }
+    ExitCode::SUCCESS
+}
+
+/// The victim.
+fn work(
+    what: &str,
+    input: &str,
+    out: &str,
+    url: &str,
+    shard: Option<&String>,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let mut job = Job::new(input, out);
+    job.shard = shard.map(|shard| shard.parse()).transpose()?;
+    job.flow = Flow { chunk: 3, in_flight: 6 };
+    let config = Config { concurrency: CONCURRENCY, ..Config::default() };
+    let client = Client::with_config(url, "parrot", config.clone())?;
+    let model = Served::new(client, &config);
+    let constitution = Constitution::general();
+    if what == "revise" {
+        let config = CritiqueRevisionConfig { revisions: 2, ..Default::default() };
+        jobs::revise(&job, &model, &constitution, &config, &mut Silent)?;
+    } else {
+        jobs::label(&job, &model, &constitution, &FeedbackConfig::default(), &mut Silent)?;
+    }
+    Ok(())
+}
+
+/// A folder with prompts and pairs, every tenth of them twice.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let numbers = || (0..ITEMS).chain((0..ITEMS).step_by(10));
+    let prompts: Vec<String> =
+        numbers().map(|n| format!("{{\"prompt\": \"question {n}\"}}\n")).collect();
+    fs::write(folder.path().join("revise.jsonl"), prompts.concat()).unwrap();
+    let pairs: Vec<String> = numbers()
+        .map(|n| format!("{{\"prompt\": \"question {n}\", \"replies\": [\"yes {n}\", \"no\"]}}\n"))
+        .collect();
+    fs::write(folder.path().join("label.jsonl"), pairs.concat()).unwrap();
+    folder
+}
+
+fn job(folder: &Path, what: &str, out: &str, server: &Server, shard: Option<&str>) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.arg("job").arg(what).arg(folder.join(format!("{what}.jsonl"))).arg(folder.join(out));
+    command.arg(server.url()).args(shard).stdin(Stdio::null()).stdout(Stdio::null());
+    command
+}
+
+fn succeeds(mut command: Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn fails(mut command: Command) -> String {
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Moments that look random and are the same in every run of the test.
+struct Moments(u64);
+
+impl Moments {
+    /// A number from 0 to 1.
+    fn next(&mut self) -> f64 {
+        // Knuth's linear congruential generator; its upper bits.
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        f64::from(u32::try_from(self.0 >> 32).unwrap()) / f64::from(u32::MAX)
+    }
+}
+
+fn kills() -> usize {
+    std::env::var("RLAIF_KILLS").map_or(8, |kills| kills.parse().unwrap())
+}
+
+/// Kills a process after a time, unless it has ended; tells whether it had to.
+fn kill(mut child: Child, after: Duration) -> bool {
+    std::thread::sleep(after);
+    if let Some(status) = child.try_wait().unwrap() {
+        assert!(status.success());
+        return false;
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    true
+}
+
+/// Does a job with kills on the way, each within a share of the time that it takes undisturbed; gives their number.
+fn disturbed(command: &dyn Fn() -> Command, takes: Duration, moments: &mut Moments) -> u64 {
+    let mut done = 0;
+    for _ in 0..kills() {
+        let child = command().stderr(Stdio::null()).spawn().unwrap();
+        let share = 2.0 * moments.next() / kills() as f64;
+        done += u64::from(kill(child, takes.mul_f64(share)));
+    }
+    succeeds(command());
+    done
+}
+
+/// What is left beside a finished file.
+fn names(folder: &Path, out: &str) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with(out) || name.starts_with('.'))
+        .collect();
+    names.sort();
+    names
+}
+
+fn every_job_survives_being_killed() {
+    let folder = folder();
+    let folder = folder.path();
+    let server = Server::counting();
+    server.take(Duration::from_millis(2));
+    let mut moments = Moments(5);
+    for what in ["revise", "label"] {
+        let start = Instant::now();
+        succeeds(job(folder, what, &format!("{what}.whole"), &server, None));
+        let takes = start.elapsed();
+        let (different, again) = server.different_and_again();
+        let calls = if what == "revise" { 5 } else { 2 };
+        // Besides, two requests of an unfinished turn see whether the server continues.
+        let expected = ITEMS as u64 * calls + if what == "label" { 2 } else { 0 };
+        assert_eq!((different, again), (expected, 0), "{what}");
+
+        let out = format!("{what}.killed");
+        let command = || job(folder, what, &out, &server, None);
+        let killed = disturbed(&command, takes, &mut moments);
+        assert!(killed > 0, "{what} was too fast to be killed");
+        let (different, again) = server.different_and_again();
+        assert_eq!(different, expected, "{what}");
+        // At most what was on its way at each kill, and the questions whether the server continues.
+        let most = killed * (CONCURRENCY as u64 + 2);
+        assert!(again <= most, "{what}: {again} answers were asked for again after {killed} kills");
+        let read = |name: &str| fs::read(folder.join(format!("{what}.{name}"))).unwrap();
+        assert!(read("whole") == read("killed"), "{what} differs");
+        assert_eq!(read("whole").iter().filter(|&&byte| byte == b'\n').count(), ITEMS);
+        assert!(read("whole.job") == read("killed.job"));
+        assert_eq!(names(folder, &out), [out.clone(), format!("{out}.job")]);
+
+        // A job that is finished asks nothing.
+        succeeds(command());
+        assert_eq!(server.different_and_again(), (0, 0));
+    }
+}
+
+fn shards_that_are_killed_merge_to_the_whole() {
+    let folder = folder();
+    let folder = folder.path();
+    let server = Server::counting();
+    let mut moments = Moments(7);
+    for what in ["revise", "label"] {
+        succeeds(job(folder, what, "whole", &server, None));
+        server.take(Duration::from_millis(2));
+        let parts: Vec<PathBuf> = (1..=3)
+            .map(|index| {
+                let (out, shard) = (format!("part{index}"), format!("{index}/3"));
+                let command = || job(folder, what, &out, &server, Some(&shard));
+                disturbed(&command, Duration::from_millis(300), &mut moments);
+                folder.join(out)
+            })
+            .collect();
+        // In any order.
+        let mixed = [parts[2].clone(), parts[0].clone(), parts[1].clone()];
+        let merged = merge(&mixed, &folder.join("merged")).unwrap();
+        assert_eq!((merged.records, merged.parts), (ITEMS as u64, 3));
+        for name in ["", ".job"] {
+            let read = |start: &str| fs::read(folder.join(format!("{start}{name}"))).unwrap();
+            assert!(read("whole") == read("merged"), "{what}{name} differs");
+        }
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            if entry.path().extension().is_none_or(|extension| extension != "jsonl") {
+                fs::remove_file(entry.path()).unwrap();
+            }
+        }
+    }
+}
+
+/// A limit on the size of files stands in for a full disk: a write comes through in part, the next fails.
+fn a_full_disk_loses_nothing() {
+    if !cfg!(unix) {
+        return;
+    }
+    let folder = folder();
+    let folder = folder.path();
+    let server = Server::counting();
+    succeeds(job(folder, "revise", "whole", &server, None));
+    server.different_and_again();
+    let limited = |blocks: u32| {
+        let victim = job(folder, "revise", "full", &server, None);
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\""));
+        command.arg(victim.get_program()).args(victim.get_args()).stdout(Stdio::null());
+        command
+    };
+    for blocks in [200, 400, 800] {
+        let message = fails(limited(blocks));
+        assert!(message.contains("cannot write") && message.contains("same command"), "{message}");
+        let part = fs::read(folder.join("full.part")).unwrap();
+        assert!(part.is_empty() || part.ends_with(b"\n"), "half a line is left");
+    }
+    succeeds(job(folder, "revise", "full", &server, None));
+    let read = |name: &str| fs::read(folder.join(name)).unwrap();
+    assert!(read("whole") == read("full"));
+    let (different, _) = server.different_and_again();
+    assert_eq!(different, ITEMS as u64 * 5);
+}
+
+fn a_job_belongs_to_one_process() {
+    let folder = folder();
+    let folder = folder.path();
+    let server = Server::start();
+    server.take(Duration::from_millis(50));
+    let mut first =
+        job(folder, "revise", "out", &server, None).stderr(Stdio::null()).spawn().unwrap();
+    while server.answers() == 0 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let message = fails(job(folder, "revise", "out", &server, None));
+    assert!(message.contains("in use by another process"), "{message}");
+    first.kill().unwrap();
+    first.wait().unwrap();
+}

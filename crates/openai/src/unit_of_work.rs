@@ -1,0 +1,63 @@
+//! A client in the hands of one piece of a long job.
+
+use crate::{Client, Error};
+use dialogue::Dialogue;
+use language_model::{Choose, Completion, Generate, Prompt, Sampling};
+use std::sync::{Mutex, PoisonError};
+
+/// Asks as its [`Client`] does, and knows what it asked for, so that the answers can be let go of together.
+///
+/// A job that writes records of its own needs an answer only until the record that it goes into is durable. Then
+/// [`UnitOfWork::settle`] forgets the answers of this unit; one that is dropped without it leaves them where they are, for
+/// whoever asks the same again. See [`Client::keep_answers_until_settled`].
+#[derive(Debug)]
+pub struct UnitOfWork<'a> {
+    client: &'a Client,
+    asked: Mutex<Vec<String>>,
+}
+
+impl Client {
+    /// Begins a unit of work.
+    pub fn unit_of_work(&self) -> UnitOfWork<'_> {
+        UnitOfWork { client: self, asked: Mutex::default() }
+    }
+}
+
+impl UnitOfWork<'_> {
+    /// Forgets the answers of this unit: what was made of them is durable.
+    ///
+    /// # Errors
+    /// [`Error::Kept`] if the file of answers cannot be written.
+    pub fn settle(self) -> Result<(), Error> {
+        let asked = self.asked.into_inner().unwrap_or_else(PoisonError::into_inner);
+        self.client.settle(asked)
+    }
+
+    fn note(&self, ids: Vec<String>) {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
+    }
+}
+
+impl Generate for UnitOfWork<'_> {
+    fn generate(
+        &self,
+        prompts: &[Prompt],
+        sampling: &Sampling,
+    ) -> Result<Vec<Completion>, language_model::Error> {
+        let (ids, completions) = self.client.replies(prompts, sampling)?;
+        self.note(ids);
+        Ok(completions)
+    }
+}
+
+impl Choose for UnitOfWork<'_> {
+    fn choose(
+        &self,
+        prompts: &[Dialogue],
+        options: &[&str],
+    ) -> Result<Vec<Vec<f64>>, language_model::Error> {
+        let (ids, rows) = self.client.choices(prompts, options)?;
+        self.note(ids);
+        Ok(rows)
+    }
+}

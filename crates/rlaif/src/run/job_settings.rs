@@ -1,0 +1,116 @@
+//! The settings of a data stage on its own.
+
+use super::Error;
+use super::settings::{Layer, in_table, layered};
+use ai_feedback::FeedbackConfig;
+use constitution::Constitution;
+use critique_revision::CritiqueRevisionConfig;
+use jobs::Flow;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// What decides `rlaif revise` and `rlaif label`.
+///
+/// | setting | default | meaning |
+/// |---|---|---|
+/// | `seed` | 1 | of every random stream |
+/// | `constitution` | the general one | TOML file |
+/// | `flow` | see [`Flow`]; of a folder one chunk of 64 | how much is under way at a time |
+/// | `server` | see [`openai::Config`], but `concurrency` 128 | how a server is asked |
+/// | `critique_revision` | see [`CritiqueRevisionConfig`] | of `rlaif revise` |
+/// | `ai_feedback` | see [`FeedbackConfig`] | of `rlaif label` |
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobSettings {
+    /// Of every random stream.
+    pub seed: u64,
+    /// TOML file of the constitution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub constitution: Option<PathBuf>,
+    /// How much is under way at a time.
+    pub flow: Flow,
+    /// How a server is asked.
+    pub server: openai::Config,
+    /// Critique and revision.
+    pub critique_revision: CritiqueRevisionConfig,
+    /// Labels.
+    pub ai_feedback: FeedbackConfig,
+}
+
+impl JobSettings {
+    /// The defaults for a model on a server.
+    pub fn served() -> Self {
+        Self {
+            seed: 1,
+            constitution: None,
+            flow: Flow::default(),
+            server: openai::Config { concurrency: 128, ..openai::Config::default() },
+            critique_revision: CritiqueRevisionConfig::default(),
+            ai_feedback: FeedbackConfig::default(),
+        }
+    }
+
+    /// The defaults for a model of a folder, which answers one batch at a time.
+    pub fn local() -> Self {
+        Self { flow: Flow { chunk: 64, in_flight: 1 }, ..Self::served() }
+    }
+
+    /// Puts layers over the settings, each over those before it, and checks what comes out.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] names the layer and the key that is unknown or of the wrong type; [`Error::Table`] or
+    /// [`Error::Job`] a value that is out of range.
+    pub fn with_layers(self, layers: &[Layer]) -> Result<Self, Error> {
+        let settings = layered(self, layers)?;
+        in_table("flow", settings.flow.validate())?;
+        in_table("server", settings.server.validate())?;
+        in_table("critique_revision", settings.critique_revision.validate())?;
+        in_table("ai_feedback", settings.ai_feedback.validate())?;
+        Ok(settings)
+    }
+
+    /// The constitution that the settings name, or the general one.
+    ///
+    /// # Errors
+    /// If its file cannot be read or is not a constitution.
+    pub fn read_constitution(&self) -> Result<Constitution, Error> {
+        match &self.constitution {
+            Some(path) => Ok(Constitution::from_file(path)?),
+            None => Ok(Constitution::general()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(text: &str) -> Result<JobSettings, Error> {
+        JobSettings::served().with_layers(&[("my.toml".to_owned(), text.parse().unwrap())])
+    }
+
+    #[test]
+    fn a_layer_changes_what_it_names() {
+        let settings = resolve("seed = 3\n[server]\nconcurrency = 7\n[flow]\nchunk = 2").unwrap();
+        let mut expected = JobSettings::served();
+        expected.seed = 3;
+        expected.server.concurrency = 7;
+        expected.flow.chunk = 2;
+        assert_eq!(settings, expected);
+        assert_eq!(JobSettings::local().flow.in_flight, 1);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        for (text, expected) in [
+            ("sead = 1", "sead"),
+            ("[flow]\nchunk = 0", "[flow] `chunk` is 0"),
+            ("[flow]\nin_flight = 0", "`in_flight`"),
+            ("[server]\nconcurrency = 0", "[server] `concurrency`"),
+            ("[critique_revision.reply]\nmax_tokens = 0", "max_tokens"),
+        ] {
+            let message = resolve(text).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+}

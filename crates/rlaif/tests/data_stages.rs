@@ -1,0 +1,134 @@
+//! `revise`, `label` and `merge` against a server, from the command line.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../../openai/tests/server/instant.rs"]
+mod instant;
+
+use instant::Instant as Server;
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+const PROMPTS: usize = 40;
+
+fn rlaif(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rlaif"));
+    command.current_dir(folder).args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// What was said on both outputs.
+#[track_caller]
+fn says(folder: &Path, arguments: &[&str]) -> (String, String) {
+    let output = rlaif(folder, arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let (said, errors) = (text(output.stdout), text(output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{errors}");
+    (said, errors)
+}
+
+#[track_caller]
+fn refused(folder: &Path, arguments: &[&str], expected: &[&str]) {
+    let output = rlaif(folder, arguments).output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{errors}");
+    for part in expected {
+        assert!(errors.contains(part), "`{part}` is missing in: {errors}");
+    }
+}
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let prompts: Vec<String> = (0..PROMPTS).map(|n| format!("\"question {n}\"\n")).collect();
+    fs::write(folder.path().join("prompts.jsonl"), prompts.concat()).unwrap();
+    let pairs: Vec<String> = (0..PROMPTS)
+        .map(|n| {
+            format!("{{\"prompt\": \"question {n}\", \"chosen\": \"a\", \"rejected\": \"b\"}}\n")
+        })
+        .collect();
+    fs::write(folder.path().join("pairs.jsonl"), pairs.concat()).unwrap();
+    folder
+}
+
+#[test]
+fn shards_and_a_killed_job_are_the_same_as_one() {
+    let folder = folder();
+    let folder = folder.path();
+    let server = Server::start();
+    let url = server.url();
+    let revise = ["revise", "--prompts", "prompts.jsonl", "--model", &url];
+    let label = ["label", "--pairs", "pairs.jsonl", "--judge", &url, "--judge-model", "parrot"];
+    for stage in [&revise[..], &label[..]] {
+        let with = |more: &[&'static str]| [stage, more].concat();
+        let (said, shown) = says(folder, &with(&["--out", "whole"]));
+        assert!(said.contains("40 records in whole"), "{said}");
+        // No bar, but lines: standard error is no terminal.
+        assert!(shown.contains(": 40 steps") && shown.contains("calls_per_second"), "{shown}");
+        assert_eq!(shown.contains("tokens_per_second"), stage[0] == "revise", "{shown}");
+
+        says(folder, &with(&["--out", "part1", "--shard", "1/2"]));
+        says(folder, &with(&["--out", "part2", "--shard", "2/2", "--set", "flow.chunk=3"]));
+        let (said, _) = says(folder, &["merge", "part1", "part2", "--out", "merged"]);
+        assert_eq!(said, "40 records of 2 parts in merged\n");
+
+        server.take(Duration::from_millis(5));
+        let slow = with(&["--out", "killed", "--set", "server.concurrency=2"]);
+        let before = server.answers();
+        let mut child =
+            rlaif(folder, &slow).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        while server.answers() < before + 20 {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        server.take(Duration::ZERO);
+        says(folder, &slow);
+
+        let read = |name: &str| fs::read(folder.join(name)).unwrap();
+        assert!(read("whole") == read("merged") && read("whole") == read("killed"), "{}", stage[0]);
+        let text = String::from_utf8(read("whole")).unwrap();
+        let first: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        let asked = if stage[0] == "revise" { &first["prompt"] } else { &first["pair"]["prompt"] };
+        assert_eq!(asked[0]["content"], "question 0");
+
+        refused(folder, &with(&["--out", "whole", "--seed", "2"]), &["`seed` is 1 there"]);
+        refused(folder, &["merge", "part1", "--out", "x"], &["one is not given: 2/2"]);
+        for name in ["whole", "merged", "killed", "part1", "part2"] {
+            fs::remove_file(folder.join(name)).unwrap();
+            fs::remove_file(folder.join(format!("{name}.job"))).unwrap();
+        }
+        assert_eq!(fs::read_dir(folder).unwrap().count(), 2, "something is left beside the input");
+    }
+}
+
+#[test]
+fn what_cannot_be_used_is_refused_before_a_file_is_made() {
+    let folder = folder();
+    let folder = folder.path();
+    let server = Server::start();
+    let url = server.url();
+    let revise = ["revise", "--prompts", "prompts.jsonl", "--out", "out", "--model"];
+    let with = |model: &'static str, more: &[&'static str]| {
+        let mut all: Vec<&str> = revise.to_vec();
+        all.push(if model.is_empty() { &url } else { model });
+        all.extend(more);
+        all.into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    for (arguments, expected) in [
+        (with("", &["--model-name", "owl"]), "parrot"),
+        (with("", &["--set", "flow.chunk=0"]), "[flow] `chunk` is 0"),
+        (with("", &["--set", "sead=1"]), "sead"),
+        (with("", &["--config", "none.toml"]), "none.toml"),
+        (with("", &["--shard", "3/2"]), "3/2"),
+        (with("no/such/folder", &[]), "no/such/folder"),
+        (with("no/such/folder", &["--model-name", "m"]), "no server"),
+    ] {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        refused(folder, &arguments, &[expected]);
+    }
+    fs::write(folder.join("prompts.jsonl"), "\"good\"\n3\n").unwrap();
+    refused(folder, &[&revise[..], &[url.as_str()]].concat(), &["prompts.jsonl, line 2"]);
+    assert_eq!(fs::read_dir(folder).unwrap().count(), 2, "a refused job has left a file");
+}
