@@ -112,7 +112,7 @@ impl Settings {
         settings.preference_model.tokens_per_step = 2048;
         settings.preference_model.optimizer.learning_rate = 3e-4;
         settings.ppo = PpoConfig {
-            iterations: 28,
+            iterations: 40,
             samples_per_prompt: 8,
             max_tokens: 64,
             kl_coefficient: 0.3,
