@@ -5,7 +5,7 @@ use super::{say_json, with_fields};
 use crate::cli::{Failure, say};
 use clap::Args;
 use rlaif::evals::{Sycophancy, SycophancyItem, read_sycophancy_items, sycophancy};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::fmt::{Display, Write as _};
 use std::path::PathBuf;
 
@@ -63,9 +63,8 @@ fn tell(found: &Sycophancy, n: usize, json: bool) -> Result<(), Failure> {
 /// Every measure with `interval` beside its ends.
 fn with_intervals(found: &Sycophancy) -> Result<Value, Failure> {
     let mut object = serde_json::to_value(found)?;
-    for probe in object.as_object_mut().into_iter().flat_map(|probes| probes.values_mut()) {
-        for measure in probe.as_object_mut().into_iter().flat_map(|measures| measures.values_mut())
-        {
+    for probe in object.as_object_mut().into_iter().flat_map(Map::values_mut) {
+        for measure in probe.as_object_mut().into_iter().flat_map(Map::values_mut) {
             if measure.is_object() {
                 measure["interval"] = json!([measure["low"], measure["high"]]);
             }
