@@ -73,7 +73,7 @@ mod tests {
             r#"{"prompt": "q", "chosen": "yes", "rejected": "no", "probability": 0.1}"#,
             r#"{"chosen": "\n\nHuman: q\n\nAssistant: yes", "rejected": "\n\nHuman: q\n\nAssistant: no"}"#,
         ] {
-            assert_eq!(read(row).unwrap(), [expected.clone()], "{row}");
+            assert_eq!(read(row).unwrap(), std::slice::from_ref(&expected), "{row}");
         }
     }
 

@@ -99,14 +99,16 @@ pub struct Done {
     pub tokens: u64,
 }
 
+/// Gives one record an item, by the model that is lent to the chunk.
+type Records<'a, I, T> = dyn Fn(&dyn Judge, &[I]) -> Result<Vec<T>, Error> + Sync + 'a;
+
 /// What is done with a kind of item.
 pub(crate) struct Work<'a, I, T> {
     pub(crate) name: &'static str,
     /// The settings that decide the records.
     pub(crate) settings: Value,
     pub(crate) kind: Kind<I>,
-    /// One record an item.
-    pub(crate) work: &'a (dyn Fn(&dyn Judge, &[I]) -> Result<Vec<T>, Error> + Sync),
+    pub(crate) records: &'a Records<'a, I, T>,
 }
 
 impl<I: Send, T: Serialize> Work<'_, I, T> {
@@ -179,7 +181,7 @@ impl<I: Send, T: Serialize> Work<'_, I, T> {
             .into_iter()
             .map(|Item { index, id, value }| (Item { index, id, value: () }, value))
             .unzip();
-        let records = (self.work)(&Metered { model: &*lent, meter }, &values)?;
+        let records = (self.records)(&Metered { model: &*lent, meter }, &values)?;
         if records.len() != values.len() {
             return Err(Error::Count { expected: values.len(), found: records.len() });
         }

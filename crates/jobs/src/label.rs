@@ -31,7 +31,9 @@ pub fn label(
         name: "label",
         settings: json!({ "constitution": about(constitution)?, "ai_feedback": config }),
         kind: Kind { open, id: pair_id },
-        work: &|judge, pairs| Ok(ai_feedback::label(judge, constitution, pairs, config, job.seed)?),
+        records: &|judge, pairs| {
+            Ok(ai_feedback::label(judge, constitution, pairs, config, job.seed)?)
+        },
     };
     work.run(job, judge, observe)
 }

@@ -33,7 +33,7 @@ pub fn revise(
         name: "revise",
         settings: json!({ "constitution": about(constitution)?, "critique_revision": config }),
         kind: Kind { open, id: Dialogue::id },
-        work: &|model, prompts| {
+        records: &|model, prompts| {
             Ok(critique_and_revise(model, constitution, prompts, config, job.seed)?)
         },
     };

@@ -185,7 +185,7 @@ fn every_job_survives_being_killed() {
         assert!(again <= most, "{what}: {again} answers were asked for again after {killed} kills");
         let read = |name: &str| fs::read(folder.join(format!("{what}.{name}"))).unwrap();
         assert!(read("whole") == read("killed"), "{what} differs");
-        assert_eq!(read("whole").iter().filter(|&&byte| byte == b'\n').count(), ITEMS);
+        assert_eq!(String::from_utf8(read("whole")).unwrap().lines().count(), ITEMS);
         assert!(read("whole.job") == read("killed.job"));
         assert_eq!(names(folder, &out), [out.clone(), format!("{out}.job")]);
 
