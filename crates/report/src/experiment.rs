@@ -59,12 +59,18 @@ pub struct Aggregate {
     pub measures: Measures,
 }
 
+/// An arm, and how far along it.
+type Place<'a> = (&'a str, Option<u64>);
+
+/// The shares of all seeds, by their names.
+type Shares<'a> = IndexMap<&'a str, Vec<f64>>;
+
 /// Means over the seeds with Student's intervals at 95%, of every arm and place in the order of their first observation.
 ///
 /// Intervals are cut to the numbers from 0 to 1 that a share can be. A share that fewer than two seeds have has no interval and
 /// is left out.
 pub fn aggregate(observations: &[Observation]) -> Vec<Aggregate> {
-    let mut gathered: IndexMap<(&str, Option<u64>), IndexMap<&str, Vec<f64>>> = IndexMap::new();
+    let mut gathered: IndexMap<Place<'_>, Shares<'_>> = IndexMap::new();
     for Observation { arm, at, values, .. } in observations {
         let place = gathered.entry((arm, *at)).or_default();
         for (name, &value) in values {
@@ -76,8 +82,8 @@ pub fn aggregate(observations: &[Observation]) -> Vec<Aggregate> {
         let [value, low, high] = [value, low, high].map(|share| share.clamp(0.0, 1.0));
         Some((name.to_owned(), Measure::rate(value, low, high, n)))
     };
-    let aggregate = |((arm, at), values): ((&str, Option<u64>), IndexMap<&str, Vec<f64>>)| {
-        let measures = values.into_iter().filter_map(measure).collect();
+    let aggregate = |((arm, at), shares): (Place<'_>, Shares<'_>)| {
+        let measures = shares.into_iter().filter_map(measure).collect();
         Aggregate { arm: arm.to_owned(), at, measures }
     };
     gathered.into_iter().map(aggregate).collect()

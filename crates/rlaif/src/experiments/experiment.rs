@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn names_are_read_back_and_others_refused() {
         for experiment in Experiment::ALL {
-            assert_eq!(experiment.to_string().parse(), Ok(experiment));
+            assert_eq!(experiment.to_string().parse::<Experiment>(), Ok(experiment));
         }
         let message = "labels2".parse::<Experiment>().unwrap_err().to_string();
         assert!(
