@@ -130,7 +130,7 @@ impl Plan {
         for (run, number) in self.runs.iter().zip(1..) {
             observe.note(&format!("{}: run {number} of {}", run.name(), self.runs.len()));
             self.write_constitution(run)?;
-            Session::<B>::check(&run.settings, device)?;
+            Session::<B>::check(&run.settings, &run.path, device)?;
             let folder = RunFolder::open(&run.path, &run.settings, device_name)?;
             let session = Session::<B>::new(run.settings.clone(), folder, device.clone())?;
             session.run_to(last, observe)?;
