@@ -104,8 +104,8 @@ fn gelu(x: f32) -> At {
 #[inline(always)]
 fn erf(x: f32) -> f32 {
     let t = 1.0 / (1.0 + 0.327_591_1 * x.abs());
-    let mut sum = 1.061_405_429_f32;
-    for coefficient in [-1.453_152_027, 1.421_413_741, -0.284_496_736, 0.254_829_592] {
+    let mut sum = 1.061_405_4_f32;
+    for coefficient in [-1.453_152, 1.421_413_7, -0.284_496_74, 0.254_829_6] {
         sum = sum * t + coefficient;
     }
     (1.0 - sum * t * exp(-x * x)).copysign(x)

@@ -182,7 +182,7 @@ impl Attention {
         let blocks = self.rows().flat_map(|(row, length)| self.blocks_of(row, length));
         let jobs: Vec<_> = blocks
             .map(|block| {
-                let out = take_first(&mut rest, block.queries.len() * width);
+                let out = rest.split_off_mut(..block.queries.len() * width).unwrap_or_default();
                 (block, out)
             })
             .collect();
@@ -237,13 +237,6 @@ fn softmax(scores: &mut [f32], seen: Range<usize>) {
     }
 }
 
-/// Cuts the first `count` numbers off.
-fn take_first<'a>(numbers: &mut &'a mut [f32], count: usize) -> &'a mut [f32] {
-    let (first, rest) = std::mem::take(numbers).split_at_mut(count);
-    *numbers = rest;
-    first
-}
-
 /// `[heads, tokens, head_dim]` into the columns of `out` from `first` on, `[tokens, width]`.
 fn together(apart: &[f32], tokens: usize, head_dim: usize, out: &mut [f32], first: usize) {
     let width = out.len() / tokens;
@@ -292,7 +285,9 @@ impl Rule<3> for Kept {
             .rows()
             .filter(|&(_, length)| length > 0)
             .map(|(row, length)| {
-                let mut next = |index: usize| take_first(&mut rest[index], length * widths[index]);
+                let mut next = |index: usize| {
+                    rest[index].split_off_mut(..length * widths[index]).unwrap_or_default()
+                };
                 (row, length, [next(0), next(1), next(2)])
             })
             .collect();

@@ -64,9 +64,13 @@ fn normed(mut x: FlexTensor, weight: &FlexTensor, bias: &FlexTensor, epsilon: f3
 fn standardise(row: &mut [f32], epsilon: f32) -> f32 {
     let count = row.len() as f32;
     let mean = sum(row) / count;
-    row.iter_mut().for_each(|x| *x -= mean);
+    for x in row.iter_mut() {
+        *x -= mean;
+    }
     let scale = (sum_of_products(row, row) / count + epsilon).sqrt().recip();
-    row.iter_mut().for_each(|x| *x *= scale);
+    for x in row.iter_mut() {
+        *x *= scale;
+    }
     scale
 }
 

@@ -130,7 +130,7 @@ fn questions_are_asked_in_every_way() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let question = |index: usize, whole: &str| {
-        let (right, wrong) = if index % 2 == 0 { ("A", "B") } else { ("B", "A") };
+        let (right, wrong) = if index.is_multiple_of(2) { ("A", "B") } else { ("B", "A") };
         format!(
             r#"{{"prompt": "{index}?\n (A) x\n (B) y\n\nThe answer is:", "corrects": [" ({right})"], "incorrects": [" ({wrong})"]{whole}}}"#
         )

@@ -25,21 +25,29 @@ impl<B: Backend> FeedForward<B> {
         let inner = match &self.gate {
             Some(gate) => {
                 let up = self.up.forward(x.clone());
-                let gate = gate.forward(x);
-                match fused(self.activation) {
-                    Some(activation) => gated(activation, gate, up),
-                    None => activation::relu(gate) * up,
-                }
+                multiply(self.activation, gate.forward(x), up)
             }
-            None => {
-                let up = self.up.forward(x);
-                match fused(self.activation) {
-                    Some(activation) => activate(activation, up),
-                    None => activation::relu(up),
-                }
-            }
+            None => apply(self.activation, self.up.forward(x)),
         };
         self.down.forward(inner)
+    }
+}
+
+fn multiply<B: Backend>(
+    function: Activation,
+    gate: Tensor<B, 2>,
+    up: Tensor<B, 2>,
+) -> Tensor<B, 2> {
+    match fused(function) {
+        Some(function) => gated(function, gate, up),
+        None => activation::relu(gate) * up,
+    }
+}
+
+fn apply<B: Backend>(function: Activation, x: Tensor<B, 2>) -> Tensor<B, 2> {
+    match fused(function) {
+        Some(function) => activate(function, x),
+        None => activation::relu(x),
     }
 }
 

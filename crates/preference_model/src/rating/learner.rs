@@ -14,6 +14,9 @@ use language_model::{item_seed, stream};
 use training::{State, batches, finite};
 use transformer::{Optimizer, ScalarHead};
 
+/// What is measured of a step.
+type Metrics = Vec<(&'static str, f64)>;
+
 /// A model and its optimiser.
 pub(super) struct Learner<'a, B: AutodiffBackend> {
     config: &'a RatingConfig,
@@ -60,7 +63,7 @@ impl<'a, B: AutodiffBackend> Learner<'a, B> {
         batch: &[&Item],
         step: u64,
         steps: u64,
-    ) -> Result<(Self, Vec<(&'static str, f64)>), Error> {
+    ) -> Result<(Self, Metrics), Error> {
         let (loss, gradients, padded) = self.gradients(batch, step);
         let rate = self.config.schedule.rate(step - 1, steps);
         let learning_rate = self.config.optimizer.learning_rate * rate;

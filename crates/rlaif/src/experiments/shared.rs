@@ -1,6 +1,6 @@
 //! What the settings of all runs of an experiment may be.
 
-use crate::run::{Error, Labeller, Settings};
+use crate::run::{Error, Labeller, RewardSource, Settings};
 use preference_model::Labels;
 
 /// Checks what all runs share: the oracle can measure them, and arms can be told apart.
@@ -18,6 +18,7 @@ pub(super) fn check_shared(settings: &Settings) -> Result<(), Error> {
     let set = [
         ("critique_revision.direct", settings.critique_revision.direct),
         ("labeller", settings.labeller != Labeller::Judge),
+        ("reward", settings.reward != RewardSource::PreferenceModel),
         ("ai_feedback.chain_of_thought", settings.ai_feedback.chain_of_thought.is_some()),
         ("preference_model.labels", settings.preference_model.labels != Labels::Soft),
         ("preference_model.weights", !settings.preference_model.weights.is_empty()),
@@ -43,6 +44,7 @@ mod tests {
         for setting in [
             "critique_revision.direct = true",
             "labeller = 'crowd'",
+            "reward = 'direct'",
             "ai_feedback.chain_of_thought.sampling.top_k = 3",
             "preference_model.labels = 'hard'",
             "preference_model.weights.helpfulness = 2.0",
