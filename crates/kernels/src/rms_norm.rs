@@ -133,7 +133,7 @@ fn mean_square<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 2> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tracked::tests::{Fused, Primitives, distance, numbers, wave};
+    use crate::tracked::tests::{Fused, Primitives, close, numbers, wave};
     use burn::tensor::{Tolerance, backend::AutodiffBackend};
     use burn_flex::{Flex, FlexDevice};
     use proptest::prelude::*;
@@ -174,9 +174,9 @@ mod tests {
             let found = learned_numbers::<Fused>([rows, width]);
             let expected = learned_numbers::<Primitives>([rows, width]);
             for (found, expected) in found.iter().zip(&expected) {
-                // Of a single number, the parts of its gradient cancel.
-                let allowed = if width == 1 { 1.0 } else { 2e-5 };
-                prop_assert!(distance(found, expected) < allowed);
+                // Of a few numbers, the parts of the gradient nearly cancel.
+                let allowed = if width < 8 { 1e-3 } else { 2e-5 };
+                prop_assert!(close(found, expected, allowed, 1.0));
             }
         }
     }

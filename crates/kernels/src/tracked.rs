@@ -133,6 +133,14 @@ pub(crate) mod tests {
         x.into_data().iter().collect()
     }
 
+    /// Whether all numbers are finite and differ from those expected by at most `allowed` times the greatest of them, or
+    /// times `floor`: where the parts of a sum cancel, nothing is left but rounding.
+    pub(crate) fn close(found: &[f32], expected: &[f32], allowed: f32, floor: f32) -> bool {
+        let largest = expected.iter().fold(floor, |most, x| most.max(x.abs()));
+        let near = |(found, expected): (&f32, &f32)| (found - expected).abs() <= allowed * largest;
+        found.len() == expected.len() && found.iter().zip(expected).all(near)
+    }
+
     /// The greatest difference in units of the greatest number expected.
     pub(crate) fn distance(found: &[f32], expected: &[f32]) -> f32 {
         assert_eq!(found.len(), expected.len());

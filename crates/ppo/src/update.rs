@@ -267,7 +267,7 @@ impl<'a> Minibatch<'a> {
             weights.iter_mut().zip(corrections).for_each(|(weight, by)| *weight *= by);
         }
         let hidden = at_temperature(hidden, config.temperature);
-        // The entropy takes another gradient of the size of all logits: only where it is wanted.
+        // The entropy takes another pass over all logits: only where it is wanted.
         let (new, entropies) = if config.entropy_coefficient > 0.0 {
             let (new, entropies) = token_log_probs_and_entropy(decoder, hidden, &batch.targets);
             (new, Some(entropies))

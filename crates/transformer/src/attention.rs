@@ -16,7 +16,7 @@ use kernels::{
 /// computed.
 const QUERIES_AT_ONCE: usize = 128;
 
-/// Scores that are held at the same time on the processor, few enough to stay near it.
+/// Scores behind a past that are held at the same time on the processor, few enough to stay near it.
 const SCORES_AT_ONCE: usize = 1 << 20;
 
 /// One attention block.

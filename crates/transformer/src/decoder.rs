@@ -116,9 +116,9 @@ impl<B: Backend> Decoder<B> {
     /// As [`Decoder::hidden`], of rows of unequal length that lie one behind the other, without padding.
     ///
     /// Positions start anew at every row and attention stays within it, so that a state depends on nothing but its own
-    /// row. Attention is computed row by row, those of equal length that follow each other at once; everything else is
-    /// computed for all tokens together. So nothing is computed that a mask would have to hide but for what causal order
-    /// hides within a row, and memory for scores grows by the squares of the lengths of the rows, not of their sum.
+    /// row. Everything but attention is computed for all tokens together, and nothing that a mask would have to hide but for
+    /// what causal order hides within a row. On the CPU memory for scores grows with the longest row; elsewhere rows of equal
+    /// length that follow each other are computed at once, and it grows with the sum of the squares of the lengths.
     ///
     /// # Shapes
     /// To `[1, tokens, model]`, the states of the rows one behind the other.

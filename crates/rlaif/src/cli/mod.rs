@@ -99,7 +99,7 @@ enum Command {
     Eval(eval::EvalArgs),
     /// Compare runs of the embedded world as the paper compares models: a table and a plot with intervals over seeds.
     #[command(
-        after_help = "Examples:\n  rlaif experiment revisions\n  rlaif experiment trade-off --seeds 1 2 3 4 5\n  rlaif experiment labels --set ppo.iterations=40 --json"
+        after_help = "Examples:\n  rlaif experiment revisions\n  rlaif experiment trade-off --seeds 1 2 3 4 5\n  rlaif experiment labels --set ppo.iterations=60 --json"
     )]
     Experiment(experiment::ExperimentArgs),
     /// Look at constitutions.
