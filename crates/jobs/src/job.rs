@@ -17,7 +17,7 @@ use training::Observe;
 /// What is done to which file, and where the records go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
-    /// JSONL or `.jsonl.gz`; a row that occurs twice is one item. It is read twice, so it must be a file.
+    /// A file of any format that `dataset` reads; a row that occurs twice is one item. It is read twice, so it must be a file.
     pub input: PathBuf,
     /// The file of records. While the job is under way `OUT.part` holds them; `OUT.job` says what they belong to.
     pub out: PathBuf,

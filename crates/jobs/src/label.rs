@@ -13,7 +13,7 @@ use std::path::Path;
 use training::Observe;
 
 /// Labels every pair of a file by the principles of a constitution, as [`ai_feedback::label()`] does; a record is an
-/// [`ai_feedback::Label`]. The rows are those of [`dataset::comparisons`].
+/// [`ai_feedback::Label`]. The rows are those of [`dataset::comparisons`]. Nothing is probed.
 ///
 /// # Errors
 /// If the pairs, the constitution or the settings cannot be used, the file of records belongs to something else, the
@@ -27,6 +27,8 @@ pub fn label(
 ) -> Result<Done, Error> {
     config.validate()?;
     constitution.comparisons(&config.principles)?;
+    // What is asked for a report alone decides no record.
+    let config = &FeedbackConfig { probe: 0, ..config.clone() };
     let work = Work {
         name: "label",
         settings: json!({ "constitution": about(constitution)?, "ai_feedback": config }),

@@ -43,7 +43,7 @@ struct StageArgs {
 /// `rlaif revise`.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ReviseArgs {
-    /// Prompts: JSONL or hh-rlhf `.jsonl.gz`.
+    /// Prompts: JSON lines (also `.jsonl.gz`), `.csv` or `.parquet`.
     #[arg(long, value_name = "FILE")]
     prompts: PathBuf,
     /// The address of an OpenAI-compatible server, a Hugging Face folder, or its name on the hub, OWNER/NAME.
@@ -59,7 +59,7 @@ pub(super) struct ReviseArgs {
 /// `rlaif label`.
 #[derive(Debug, Clone, Args)]
 pub(super) struct LabelArgs {
-    /// Pairs of replies: JSONL with `prompt` and `replies`, or `chosen` and `rejected`; or hh-rlhf `.jsonl.gz`.
+    /// Pairs of replies: JSON lines, CSV or Parquet with `prompt` and `replies`, or `chosen` and `rejected`; or hh-rlhf.
     #[arg(long, value_name = "FILE")]
     pairs: PathBuf,
     /// The address of an OpenAI-compatible server, a Hugging Face folder, or its name on the hub, OWNER/NAME.

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 /// Prompts, who replies, and what scores the replies.
 #[derive(Debug, Clone, Args)]
 pub(super) struct HarmfulnessArgs {
-    /// Prompts: JSONL or hh-rlhf `.jsonl.gz`.
+    /// Prompts: JSON lines (also `.jsonl.gz`), `.csv` or `.parquet`.
     #[arg(long, value_name = "FILE")]
     prompts: PathBuf,
     #[command(flatten)]
