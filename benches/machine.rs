@@ -11,6 +11,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
 
+/// Makes the main thread one of those that compute, as the program `rlaif` does.
+pub(crate) fn compute_here() -> Outcome<()> {
+    Ok(rayon::ThreadPoolBuilder::new().use_current_thread().build_global()?)
+}
+
 /// The devices that this program was built for.
 pub(crate) fn devices() -> Vec<&'static str> {
     let mut devices = Vec::new();

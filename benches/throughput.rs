@@ -17,7 +17,9 @@ use burn::backend::Autodiff;
 use burn::optim::GradientsParams;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use clap::Parser;
-use machine::{Outcome, PEAK, RESIDENT, devices, in_own_process, known, mebibytes, memory};
+use machine::{
+    Outcome, PEAK, RESIDENT, compute_here, devices, in_own_process, known, mebibytes, memory,
+};
 use rlaif::training::OptimizerConfig;
 use rlaif::transformer::{
     Decoder, Engine, ModelConfig, Next, Optimizer, Targets, continuation_log_probs, generate,
@@ -76,6 +78,7 @@ struct Arguments {
 }
 
 fn main() -> Outcome<()> {
+    compute_here()?;
     let arguments = Arguments::parse();
     let chosen = |wanted: &Option<String>, name: &str| wanted.as_ref().is_none_or(|w| w == name);
     if let (Some(workload), Some(device)) = (&arguments.only, &arguments.device) {

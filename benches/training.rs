@@ -19,7 +19,9 @@ use burn::backend::Autodiff;
 use burn::module::Module;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use clap::Parser;
-use machine::{Outcome, PEAK, RESIDENT, devices, in_own_process, known, mebibytes, memory};
+use machine::{
+    Outcome, PEAK, RESIDENT, compute_here, devices, in_own_process, known, mebibytes, memory,
+};
 use rand::Rng;
 use rlaif::dialogue::{Dialogue, Preference};
 use rlaif::language_model::stream;
@@ -131,6 +133,7 @@ impl Arguments {
 }
 
 fn main() -> Outcome<()> {
+    compute_here()?;
     let arguments = Arguments::parse();
     if let (Some(workload), Some(device)) = (&arguments.only, &arguments.device) {
         let measured = measure_on(device, workload, &arguments)?;

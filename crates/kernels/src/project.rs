@@ -1,4 +1,4 @@
-//! Products of a few rows with a matrix.
+//! Products of one row or a few with a matrix.
 //!
 //! A general product first brings its operands into an order of its own, which costs more than the product if there are
 //! only a few rows: drawing reads all weights for a handful of tokens. Here the weights are read once, as they are.
@@ -10,9 +10,11 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use std::ops::RangeInclusive;
 
-/// With more rows a general product is faster; a single one takes as long as the weights take to come from memory, and the
-/// general product knows how to have them come.
-const FEW_ROWS: RangeInclusive<usize> = 2..=32;
+/// With more rows a general product is faster.
+const FEW_ROWS: RangeInclusive<usize> = 1..=32;
+
+/// Inputs of a single row whose weights are read side by side, as many streams as processors fetch ahead.
+const STREAMS: usize = 8;
 
 /// Rows that share what is loaded of a transposed matrix.
 const BLOCK: usize = 4;
@@ -110,6 +112,10 @@ fn by_stretches(sizes: Sizes, stretch: impl Fn(usize, &mut [f32]) + Sync) -> Fle
         return out;
     }
     let stretch = |(index, out): (usize, &mut [f32])| stretch(index * width, out);
+    if rows == 1 {
+        numbers.par_chunks_mut(width).enumerate().for_each(stretch);
+        return out;
+    }
     let mut stretches = vec![0.0_f32; rows * outer];
     stretches.par_chunks_mut(rows * width).enumerate().for_each(stretch);
     for (index, stretch) in stretches.chunks(rows * width).enumerate() {
@@ -135,6 +141,9 @@ impl WithSimd for Plain<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
+        if self.sizes.rows == 1 {
+            return self.single_row(simd);
+        }
         // As many sums as there are registers for, beside the weights and a factor.
         if S::REGISTER_COUNT >= 32 {
             self.by_tiles::<S, 3, 8>(simd);
@@ -145,6 +154,24 @@ impl WithSimd for Plain<'_> {
 }
 
 impl Plain<'_> {
+    /// Takes as long as the weights take to come from memory, so they are read as they lie; the outputs, which are sums
+    /// so far, stay in the nearest cache. The order of additions is that of more rows.
+    #[inline(always)]
+    fn single_row<S: Simd>(self, simd: S) {
+        let Self { x, weight, sizes: Sizes { outer, .. }, first, out } = self;
+        let own = first..first + out.len();
+        let inputs = x.chunks_exact(STREAMS);
+        let lines = weight.chunks_exact(STREAMS * outer);
+        let (inputs_rest, lines_rest) = (inputs.remainder(), lines.remainder());
+        for (x, lines) in inputs.zip(lines) {
+            let lines = std::array::from_fn(|index| &lines[index * outer..][own.clone()]);
+            add_lines::<S, STREAMS>(simd, out, x, lines);
+        }
+        for (index, x) in inputs_rest.chunks_exact(1).enumerate() {
+            add_lines::<S, 1>(simd, out, x, [&lines_rest[index * outer..][own.clone()]]);
+        }
+    }
+
     /// Tiles of `V` vectors of outputs of `ROWS` rows; what is left over in vectors of one row, then in single numbers.
     #[inline(always)]
     fn by_tiles<S: Simd, const V: usize, const ROWS: usize>(mut self, simd: S) {
@@ -195,6 +222,25 @@ impl Plain<'_> {
             let column = self.weight[self.first + place..].iter().step_by(outer);
             let sum = factors.zip(column).fold(0.0, |sum, (x, w)| x.mul_add(*w, sum));
             self.out[row * width + place] = sum;
+        }
+    }
+}
+
+/// Adds the products of `N` inputs with their weights, one input after the other.
+#[inline(always)]
+fn add_lines<S: Simd, const N: usize>(simd: S, out: &mut [f32], x: &[f32], lines: [&[f32]; N]) {
+    let factors: [S::f32s; N] = std::array::from_fn(|index| simd.splat_f32s(x[index]));
+    let (sums, rest) = S::as_mut_simd_f32s(out);
+    let weights = lines.map(|line| &S::as_simd_f32s(line).0[..sums.len()]);
+    for (place, sum) in sums.iter_mut().enumerate() {
+        for (factor, weights) in factors.iter().zip(&weights) {
+            *sum = simd.mul_add_f32s(*factor, weights[place], *sum);
+        }
+    }
+    let whole = sums.len() * S::F32_LANES;
+    for (place, sum) in rest.iter_mut().enumerate() {
+        for (x, line) in x.iter().zip(&lines) {
+            *sum = x.mul_add(line[whole + place], *sum);
         }
     }
 }
@@ -327,9 +373,10 @@ mod tests {
         let (x, weight) = (numbers([23, 129], 0.37), numbers([129, 997], 0.61));
         let together = project(x.clone(), weight.clone());
         let transposed = project_transposed(x.clone(), weight.clone().transpose());
-        for row in [0, 7, 21] {
-            let alone = x.clone().slice([row..row + 2, 0..129]);
-            let own = |all: &Tensor<Flex, 2>| all.clone().slice([row..row + 2, 0..997]).into_data();
+        for (row, count) in [(0, 2), (7, 1), (21, 2)] {
+            let rows = row..row + count;
+            let alone = x.clone().slice([rows.clone(), 0..129]);
+            let own = |all: &Tensor<Flex, 2>| all.clone().slice([rows.clone(), 0..997]).into_data();
             assert_eq!(project(alone.clone(), weight.clone()).into_data(), own(&together));
             let found = project_transposed(alone, weight.clone().transpose()).into_data();
             assert_eq!(found, own(&transposed));

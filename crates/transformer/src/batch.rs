@@ -1,6 +1,7 @@
 //! Rows of tokens to tensors.
 
 use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
+use kernels::select_rows;
 
 /// Rows as one tensor, padded on the right with token 0.
 ///
@@ -24,7 +25,7 @@ pub fn pad_right<B: Backend>(rows: &[impl AsRef<[u32]>], device: &B::Device) -> 
 /// `hidden` `[rows, time, model]`, `positions` flat as `row * time + t`, to `[positions, model]`.
 pub fn select_positions<B: Backend>(hidden: Tensor<B, 3>, positions: &[usize]) -> Tensor<B, 2> {
     let indices = indices(positions, &hidden.device());
-    hidden.flatten::<2>(0, 1).select(0, indices)
+    select_rows(hidden.flatten(0, 1), indices)
 }
 
 /// Indices on the device.

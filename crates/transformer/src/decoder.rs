@@ -10,7 +10,7 @@ use crate::packed::stretches;
 use crate::rotary::Rotary;
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Int, Tensor, backend::Backend};
-use kernels::{Place, project_transposed};
+use kernels::{Place, project_transposed, select_rows};
 
 /// One layer: attention and feed-forward block, each behind a norm and added to the stream.
 #[derive(Module, Debug)]
@@ -301,7 +301,7 @@ impl<B: Backend> Decoder<B> {
     fn embed(&self, tokens: Tensor<B, 1, Int>, positions: &[usize]) -> Tensor<B, 2> {
         let device = tokens.device();
         let [count] = tokens.dims();
-        let mut x = self.embedding.val().select(0, tokens);
+        let mut x = select_rows(self.embedding.val(), tokens);
         if self.config.norms_outputs() {
             // Gemma scales what it embeds, not what it projects.
             x = x * (self.config.hidden_size as f64).sqrt();
@@ -312,7 +312,7 @@ impl<B: Backend> Decoder<B> {
         // Padding may stand beyond the last place; what is there means nothing.
         let places: Vec<usize> = positions.iter().map(|&position| position.min(last)).collect();
         let places = crate::batch::indices(&places.repeat(rows), &device);
-        x + table.val().select(0, places)
+        x + select_rows(table.val(), places)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Drawing the next token from its logits.
 
 use crate::Error;
+use kernels::{largest_logit, weigh_logits};
 use language_model::Sampling;
 use rand::Rng;
 use std::collections::HashSet;
@@ -78,14 +79,14 @@ pub fn sample(
     let Some(penalty) = sampling.repetition_penalty else {
         return Ok(draw_from(logits, highest, sampling, rng));
     };
-    let raw = logits.to_vec();
+    let mut raw = logits.to_vec();
     seen.penalise(logits, penalty);
     let likeliest = finite_argmax(logits)?;
     let mut sampled = draw_from(logits, likeliest, sampling, rng);
     let temperature = if sampling.temperature > 0.0 { sampling.temperature } else { 1.0 };
-    let exponent = |logit: f32| (logit - raw[highest]) / temperature;
-    let sum: f64 = raw.iter().map(|&logit| f64::from(exponent(logit).exp())).sum();
-    let drawn = f64::from(exponent(raw[sampled.token as usize]));
+    let largest = raw[highest];
+    let drawn = f64::from((raw[sampled.token as usize] - largest) / temperature);
+    let sum = weigh_logits(&mut raw, largest, temperature);
     sampled.untruncated_log_prob = narrow(drawn - sum.ln());
     Ok(sampled)
 }
@@ -99,7 +100,7 @@ fn draw_from(
 ) -> Sampled {
     let max = logits[highest];
     if sampling.temperature <= 0.0 {
-        let sum: f64 = logits.iter().map(|logit| f64::from((logit - max).exp())).sum();
+        let sum = weigh_logits(logits, max, 1.0);
         return Sampled {
             token: token(highest),
             log_prob: 0.0,
@@ -107,11 +108,7 @@ fn draw_from(
         };
     }
     // Weights: probabilities times a constant. The most likely token weighs 1.
-    let mut sum = 0.0_f64;
-    for logit in &mut *logits {
-        *logit = ((*logit - max) / sampling.temperature).exp();
-        sum += f64::from(*logit);
-    }
+    let sum = weigh_logits(logits, max, sampling.temperature);
     let weights = logits;
     let u: f64 = rng.random();
     let top_k = sampling.top_k.filter(|&k| k < weights.len());
@@ -143,20 +140,10 @@ fn total(candidates: impl Iterator<Item = (usize, f32)>) -> f64 {
 
 /// The place of the greatest logit, the first of equals.
 fn finite_argmax(logits: &[f32]) -> Result<usize, Error> {
-    // The bits of a float without its sign order like its magnitude, and whole numbers compare in vector registers.
-    let magnitude = logits.iter().fold(0, |most: u32, logit| most.max(logit.to_bits() << 1));
-    if logits.is_empty() || magnitude >= f32::INFINITY.to_bits() << 1 {
-        let wrong = logits.iter().position(|logit| !logit.is_finite()).unwrap_or(0);
-        let value = logits.get(wrong).copied().unwrap_or(f32::NAN);
-        return Err(Error::NotFiniteLogit { token: wrong, value });
-    }
-    let mut best = 0;
-    for (index, &logit) in logits.iter().enumerate() {
-        if logit > logits[best] {
-            best = index;
-        }
-    }
-    Ok(best)
+    largest_logit(logits).map_err(|token| {
+        let value = logits.get(token).copied().unwrap_or(f32::NAN);
+        Error::NotFiniteLogit { token, value }
+    })
 }
 
 /// The first candidate at which the running sum of weights exceeds `threshold`; the last one with any weight if

@@ -130,6 +130,7 @@ struct DeviceArgs {
 /// Parses the arguments, does what they say and tells what went wrong.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
+    compute_here(&cli.command);
     let result = match cli.command {
         Command::Run(args) => run::run(&args, None),
         Command::CritiqueRevision(args) => run::run(&args, Some(Stage::CritiqueRevision)),
@@ -157,6 +158,15 @@ pub(crate) fn main() -> ExitCode {
             tell(error.as_ref());
             ExitCode::from(FAILURE)
         }
+    }
+}
+
+/// Makes this thread one of those that compute: to hand work over and wait for it takes longer than much of the work of a
+/// small model. Not where this thread waits for others that have work to hand over.
+fn compute_here(command: &Command) {
+    if !matches!(command, Command::Revise(_) | Command::Label(_)) {
+        // Fails if there is a pool already, and then that pool serves.
+        let _ = rayon::ThreadPoolBuilder::new().use_current_thread().build_global();
     }
 }
 
