@@ -1,20 +1,9 @@
 //! What the benches that print tables share: devices, processes and memory.
 
+use crate::program::Outcome;
 use serde_json::Value;
-use std::error::Error;
 use std::ffi::OsString;
 use std::process::Command;
-
-/// That of the program `rlaif`.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
-
-/// Makes the main thread one of those that compute, as the program `rlaif` does.
-pub(crate) fn compute_here() -> Outcome<()> {
-    Ok(rayon::ThreadPoolBuilder::new().use_current_thread().build_global()?)
-}
 
 /// The devices that this program was built for.
 pub(crate) fn devices() -> Vec<&'static str> {

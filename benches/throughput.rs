@@ -12,14 +12,14 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 mod machine;
+mod program;
 
 use burn::backend::Autodiff;
 use burn::optim::GradientsParams;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use clap::Parser;
-use machine::{
-    Outcome, PEAK, RESIDENT, compute_here, devices, in_own_process, known, mebibytes, memory,
-};
+use machine::{PEAK, RESIDENT, devices, in_own_process, known, mebibytes, memory};
+use program::{Outcome, compute_here};
 use rlaif::training::OptimizerConfig;
 use rlaif::transformer::{
     Decoder, Engine, ModelConfig, Next, Optimizer, Targets, continuation_log_probs, generate,

@@ -14,14 +14,14 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 mod machine;
+mod program;
 
 use burn::backend::Autodiff;
 use burn::module::Module;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use clap::Parser;
-use machine::{
-    Outcome, PEAK, RESIDENT, compute_here, devices, in_own_process, known, mebibytes, memory,
-};
+use machine::{PEAK, RESIDENT, devices, in_own_process, known, mebibytes, memory};
+use program::{Outcome, compute_here};
 use rand::Rng;
 use rlaif::dialogue::{Dialogue, Preference};
 use rlaif::language_model::stream;

@@ -2,16 +2,18 @@
 
     python benches/peers/run.py --rounds 5
     python benches/peers/run.py --training --rounds 5
+    python benches/peers/run.py --operations --rounds 5
 
 Builds the benches once, makes the models where they are missing, and then runs every workload of
 every arm, one process each, round by round, so that what else the machine does falls on all arms
-alike. Figures are medians over the rounds. README.md tells what to install.
+alike; of operations, which take milliseconds, each arm runs all in one process. Figures are medians over the rounds. README.md tells what to install.
 """
 
 import argparse
 import importlib.metadata
 import importlib.util
 import json
+import math
 import os
 import platform
 import statistics
@@ -20,13 +22,16 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import operations
 from workloads import ROWS, SHAPES, TRAINING_WORKLOADS, WORKLOADS, unit_and_amount
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 OURS, TRANSFORMERS, LLAMA_CPP, TRL = "rlaif", "transformers", "llama_cpp", "trl"
+PRIMITIVES, TORCH = "primitives", "torch"
 SERVING_ARMS, TRAINING_ARMS = [OURS, TRANSFORMERS, LLAMA_CPP], [OURS, TRL]
-ARMS = [*SERVING_ARMS, TRL]
+OPERATION_ARMS = [OURS, PRIMITIVES, TORCH]
+ARMS = [*SERVING_ARMS, TRL, PRIMITIVES, TORCH]
 PACKAGES = ["torch", "transformers", "llama-cpp-python", "trl", "peft"]
 
 # What an arm cannot do, and what stands for it in ratios.
@@ -65,11 +70,17 @@ def name_of(workload, size):
 
 def main():
     arguments = parse_arguments()
+    if arguments.operations:
+        compare_operations(arguments)
+    else:
+        compare_workloads(arguments)
+
+
+def compare_workloads(arguments):
     serving, training = serving_jobs(arguments), training_jobs(arguments)
     print_machine(arguments)
     measured = measure([*serving, *training], arguments)
-    if arguments.output:
-        arguments.output.write_text(json.dumps(measured, indent=2) + "\n")
+    write_output(measured, arguments)
     if serving:
         figures = medians(measured, "per_second")
         print_table(serving_rows(figures, arguments))
@@ -78,12 +89,19 @@ def main():
         print_table(training_rows(measured, training, arguments))
 
 
+def write_output(measured, arguments):
+    if arguments.output:
+        arguments.output.write_text(json.dumps(measured, indent=2) + "\n")
+
+
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--training", action="store_true", help="the training workloads instead")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--training", action="store_true", help="the training workloads instead")
+    instead.add_argument("--operations", action="store_true", help="single operations instead")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
-    parser.add_argument("--only", nargs="+", choices=[*WORKLOADS, *TRAINING_WORKLOADS])
+    parser.add_argument("--only", nargs="+", default=[], help="names; of operations, beginnings")
     parser.add_argument("--threads", type=int, default=2, help="threads of every arm")
     parser.add_argument(
         "--model",
@@ -99,9 +117,18 @@ def parse_arguments():
     if arguments.rounds < 1:
         parser.error("--rounds must be at least 1")
     arguments.model = arguments.model.resolve()
-    if not arguments.only:
+    check_names(parser, arguments)
+    if not arguments.only and not arguments.operations:
         arguments.only = TRAINING_WORKLOADS if arguments.training else WORKLOADS
     return arguments
+
+
+def check_names(parser, arguments):
+    names = operations.WORK if arguments.operations else [*WORKLOADS, *TRAINING_WORKLOADS]
+    for wanted in arguments.only:
+        known = operations.chosen([wanted]) if arguments.operations else wanted in names
+        if not known:
+            parser.error(f"there is no {wanted!r}, only {', '.join(names)}")
 
 
 def target_folder():
@@ -152,11 +179,14 @@ def arm_commands(arguments, arms, bench, more):
             # `cargo bench` hands over --bench too.
             commands[arm] = [build_bench(bench), *more, "--json", "--bench", "--device", "flex"]
         else:
-            if importlib.util.find_spec(arm) is None:
-                sys.exit(f"{arm} is not installed; install it or choose others with --arms")
-            script = str(HERE / f"{arm}_arm.py")
-            commands[arm] = [sys.executable, script, *more, "--threads", str(arguments.threads)]
+            commands[arm] = [*python_arm(arm, arguments), *more]
     return commands
+
+
+def python_arm(arm, arguments):
+    if importlib.util.find_spec(arm) is None:
+        sys.exit(f"{arm} is not installed; install it or choose others with --arms")
+    return [sys.executable, str(HERE / f"{arm}_arm.py"), "--threads", str(arguments.threads)]
 
 
 def build_bench(name):
@@ -192,6 +222,14 @@ def measure(jobs, arguments):
 
 
 def run_arm(command, workload, threads):
+    for report in run(command, threads):
+        if report.get("workload") == workload:
+            return report
+    sys.exit(f"{' '.join(command)} reported no {workload}")
+
+
+def run(command, threads):
+    """What the command reports."""
     environment = os.environ | dict(
         RAYON_NUM_THREADS=str(threads),
         OMP_NUM_THREADS=str(threads),
@@ -202,10 +240,7 @@ def run_arm(command, workload, threads):
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{done.stderr}\n{' '.join(command)} exited with {done.returncode}")
-    for report in messages(done.stdout):
-        if report.get("workload") == workload:
-            return report
-    sys.exit(f"{' '.join(command)} reported no {workload}")
+    return messages(done.stdout)
 
 
 def medians(measured, key):
@@ -216,6 +251,92 @@ def medians(measured, key):
         for name, reports in jobs.items()
         if all(report.get(key) is not None for report in reports)
     }
+
+
+def compare_operations(arguments):
+    commands = operation_commands(arguments)
+    print_machine(arguments)
+    measured = measure_operations(commands, arguments)
+    write_output(measured, arguments)
+    check_work(measured)
+    print_markdown(operation_rows(measured))
+    print_ceilings(measured)
+
+
+def operation_commands(arguments):
+    """The command of each arm, for all operations that are asked for."""
+    commands = {}
+    rust_arms = {OURS: "ours", PRIMITIVES: "primitives"}
+    chosen = [arm for arm in OPERATION_ARMS if arm in arguments.arms]
+    program = build_bench("operations") if any(arm in rust_arms for arm in chosen) else None
+    for arm in chosen:
+        if arm in rust_arms:
+            commands[arm] = [program, "--bench", "--json", "--arm", rust_arms[arm]]
+        else:
+            commands[arm] = python_arm(arm, arguments)
+    only = ["--only", *arguments.only] if arguments.only else []
+    return {arm: [*command, *only] for arm, command in commands.items()}
+
+
+def measure_operations(commands, arguments):
+    """By arm and operation: what each round reported."""
+    measured = {}
+    for round_number in range(1, arguments.rounds + 1):
+        for arm, command in commands.items():
+            print(f"round {round_number}: {arm}", file=sys.stderr)
+            for report in run(command, arguments.threads):
+                measured.setdefault(arm, {}).setdefault(report["operation"], []).append(report)
+    return measured
+
+
+def check_work(measured):
+    """Rates of arms that count the same operation differently could not be compared."""
+    for arm, reports in measured.items():
+        for name, (report, *_) in reports.items():
+            _, amount = (operations.WORK | operations.CEILINGS)[name]
+            if not math.isclose(report["rate"] * report["seconds"] * 1e9, amount, rel_tol=1e-6):
+                sys.exit(f"{arm} does not count the work of {name} as operations.py does")
+
+
+def operation_rows(measured):
+    """Milliseconds of each arm, and what they come to.
+
+    Ratios are above 1 where this project is faster.
+    """
+    seconds, rates = medians(measured, "seconds"), medians(measured, "rate")
+    shares = medians(measured, "share")
+    titles = ["ours (ms)", "primitives (ms)", "PyTorch (ms)", "ours, a second", "share of ceiling"]
+    rows = [["operation", *titles, "to primitives", "to PyTorch"]]
+    for name in operations.WORK:
+        keys = [(arm, name) for arm in OPERATION_ARMS]
+        if not any(key in seconds for key in keys):
+            continue
+        unit, _ = operations.WORK[name]
+        ours = keys[0]
+        row = [f"`{name}`", *(milliseconds(seconds.get(key)) for key in keys)]
+        row.append(f"{figure(rates[ours])} {unit}" if ours in rates else "")
+        row.append(f"{shares[ours]:.0%}" if ours in shares else "")
+        row += [ratio(seconds, key, ours).strip("-") for key in keys[1:]]
+        rows.append(row)
+    return rows
+
+
+def print_markdown(rows):
+    for row in [rows[0], ["---"] * len(rows[0]), *rows[1:]]:
+        print(f"| {' | '.join(row)} |")
+
+
+def print_ceilings(measured):
+    rates = medians(measured, "rate")
+    print()
+    for name, (unit, _) in operations.CEILINGS.items():
+        arms = [arm for arm in OPERATION_ARMS if (arm, name) in rates]
+        found = ", ".join(f"{figure(rates[arm, name])} {unit} ({arm})" for arm in arms)
+        print(f"{name}: {found}")
+
+
+def milliseconds(value):
+    return "" if value is None else f"{value * 1e3:.3f}"
 
 
 def print_machine(arguments):
