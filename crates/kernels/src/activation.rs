@@ -1,7 +1,7 @@
 //! The functions inside feed-forward blocks, with and without a gate.
 
 use crate::exp::exp;
-use crate::flex::{for_each_chunk, for_each_row, in_order, ordered, to_tensor};
+use crate::flex::{copied, for_each_chunk, for_each_row, in_order, ordered, to_tensor};
 use crate::tracked::{Rule, both_tracked, learned, record, tracked};
 use burn::tensor::{Tensor, activation, backend::Backend};
 use burn_flex::FlexTensor;
@@ -30,7 +30,7 @@ pub fn gated<B: Backend>(
     let (gate, up) = match both_tracked(gate, up) {
         Ok([gate, up]) => {
             let held = [&gate, &up].map(|operand| ordered(operand.primitive.clone()));
-            let result = multiply(activation, held[0].clone(), &held[1]);
+            let result = multiply(activation, copied(&held[0]), &held[1]);
             let [gate_held, up_held] = held;
             let rule = Gated { activation, gate: gate_held, up: up_held };
             return learned(record([&gate, &up], result, |_| rule));
@@ -55,7 +55,7 @@ pub fn activate<B: Backend>(activation: Activation, x: Tensor<B, 2>) -> Tensor<B
     let x = match tracked(x) {
         Ok(x) => {
             let held = ordered(x.primitive.clone());
-            let result = apply(activation, held.clone());
+            let result = apply(activation, copied(&held));
             return learned(record([&x], result, |_| Activated { activation, x: held }));
         }
         Err(x) => x,

@@ -1,10 +1,10 @@
 //! Attention of one new token a row to what its row of a cache holds.
 
 use crate::exp::exp;
-use crate::flex::{in_order, to_tensor};
+use crate::flex::{from_numbers, in_order, to_tensor};
 use crate::lanes::{maximum, sum};
 use crate::masked_softmax::Visibility;
-use burn::tensor::{DType, Tensor, backend::Backend};
+use burn::tensor::{Tensor, backend::Backend};
 use burn_flex::FlexTensor;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
@@ -40,9 +40,9 @@ pub fn attend_step<B: Backend>(
     };
     let sizes = Sizes { slots, key_value_heads, group, head_dim };
     let seen: Vec<Range<usize>> = (0..rows).map(|row| visible.of_row(row, slots)).collect();
-    let mut out = FlexTensor::empty(shape.into(), DType::F32);
+    let mut out = vec![0.0_f32; shape.iter().product()];
     attend(sizes, &seen, &query, &keys, &values, &mut out);
-    Ok(to_tensor(out))
+    Ok(to_tensor(from_numbers(out, shape)))
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -59,7 +59,7 @@ fn attend(
     query: &FlexTensor,
     keys: &FlexTensor,
     values: &FlexTensor,
-    out: &mut FlexTensor,
+    out: &mut [f32],
 ) {
     let width = sizes.key_value_heads * sizes.group * sizes.head_dim;
     let (query, keys, values): (&[f32], &[f32], &[f32]) =
@@ -79,11 +79,10 @@ fn attend(
         });
     };
     let total: usize = seen.iter().map(Range::len).sum();
-    let numbers: &mut [f32] = out.storage_mut();
     if total * width < WORTH_A_THREAD {
-        numbers.chunks_exact_mut(width).enumerate().for_each(work);
+        out.chunks_exact_mut(width).enumerate().for_each(work);
     } else {
-        numbers.par_chunks_exact_mut(width).enumerate().for_each(work);
+        out.par_chunks_exact_mut(width).enumerate().for_each(work);
     }
 }
 

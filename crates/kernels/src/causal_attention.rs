@@ -1,23 +1,21 @@
 //! Causal attention of rows of unequal length to themselves, as training and reading need it.
 //!
-//! Heads are read where they lie, scores exist for a block of queries of a few heads at a time, and what causal order hides
-//! beyond the block is not computed: memory grows with tokens, not with their square.
+//! Heads are read and written where they lie, scores exist for a block of queries of one head at a time, and what causal
+//! order hides beyond the block is not computed: memory grows with tokens, not with their square.
 
 use crate::exp::exp;
-use crate::flex::{in_order, ordered, to_tensor, vectorised};
+use crate::flex::{from_numbers, in_order, ordered, to_tensor, vectorised};
+use crate::gemm::{Matrix, multiply_into};
 use crate::lanes::{maximum, sum, sum_of_products};
 use crate::tracked::{Rule, Tracked, learned, record, tracked};
-use burn::tensor::{DType, Tensor, backend::Backend, ops::FloatTensorOps};
-use burn_flex::{Flex, FlexTensor};
+use burn::tensor::{Tensor, backend::Backend};
+use burn_flex::FlexTensor;
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
 
 /// Queries of a head whose scores exist at the same time.
 const BLOCK: usize = 64;
-
-/// Scores of so many heads exist at the same time in a thread as hold at most so many numbers, or those of one.
-const SCORES: usize = 1 << 18;
 
 /// How the heads of a token lie next to each other: every head of keys and values serves a group of query heads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,26 +112,34 @@ impl Block {
     }
 }
 
-/// The heads of a token apart, nothing moved.
-struct Views {
-    /// `[key_value_heads, group, tokens, head_dim]`.
-    query: FlexTensor,
-    /// `[key_value_heads, 1, tokens, head_dim]`.
-    key: FlexTensor,
-    /// `[key_value_heads, 1, tokens, head_dim]`.
-    value: FlexTensor,
-}
-
 impl Heads {
     fn queries(self) -> usize {
         self.key_value_heads * self.group
     }
+}
 
-    /// `[tokens, heads * head_dim]` to `[key_value_heads, heads of each, tokens, head_dim]`.
-    fn apart(self, x: &FlexTensor, group: usize) -> FlexTensor {
-        let tokens = x.layout().shape()[0];
-        x.reshape([tokens, self.key_value_heads, group, self.head_dim].into())
-            .permute(&[1, 2, 0, 3])
+/// The heads of all tokens, `[tokens, heads * head_dim]`.
+#[derive(Debug, Clone, Copy)]
+struct Side<'a> {
+    numbers: &'a [f32],
+    heads: usize,
+    head_dim: usize,
+}
+
+impl<'a> Side<'a> {
+    fn new(tensor: &'a FlexTensor, heads: usize, head_dim: usize) -> Self {
+        Self { numbers: tensor.storage(), heads, head_dim }
+    }
+
+    /// Numbers of a token.
+    fn width(self) -> usize {
+        self.heads * self.head_dim
+    }
+
+    /// One head of some tokens, `[tokens, head_dim]`.
+    fn head(self, head: usize, first: usize, tokens: usize) -> Matrix<'a> {
+        let numbers = &self.numbers[first * self.width() + head * self.head_dim..];
+        Matrix::strided(numbers, [tokens, self.head_dim], [self.width(), 1])
     }
 }
 
@@ -167,21 +173,21 @@ impl Attention {
         })
     }
 
-    fn views(&self, [query, key, value]: &[FlexTensor; 3]) -> Views {
-        let heads = self.heads;
-        Views {
-            query: heads.apart(query, heads.group),
-            key: heads.apart(key, 1),
-            value: heads.apart(value, 1),
-        }
+    fn sides<'a>(&self, [query, key, value]: &'a [FlexTensor; 3]) -> [Side<'a>; 3] {
+        let Heads { key_value_heads, head_dim, .. } = self.heads;
+        [
+            Side::new(query, self.heads.queries(), head_dim),
+            Side::new(key, key_value_heads, head_dim),
+            Side::new(value, key_value_heads, head_dim),
+        ]
     }
 
     fn forward(&self, operands: &[FlexTensor; 3]) -> FlexTensor {
         let width = self.heads.queries() * self.heads.head_dim;
         let tokens = operands[0].layout().shape()[0];
-        let views = self.views(operands);
-        let mut out = FlexTensor::empty([tokens, width].into(), DType::F32);
-        let mut rest: &mut [f32] = out.storage_mut();
+        let sides = self.sides(operands);
+        let mut out = vec![0.0_f32; tokens * width];
+        let mut rest = &mut out[..];
         let blocks = self.rows().flat_map(|(row, length)| self.blocks_of(row, length));
         let jobs: Vec<_> = blocks
             .map(|block| {
@@ -189,34 +195,31 @@ impl Attention {
                 (block, out)
             })
             .collect();
-        jobs.into_par_iter().for_each(|(block, out)| self.attend(&views, &block, out));
-        out
+        jobs.into_par_iter().for_each(|(block, out)| self.attend(sides, &block, out));
+        from_numbers(out, [tokens, width])
     }
 
     /// Fills `[queries, heads * head_dim]` of one block.
-    fn attend(&self, views: &Views, block: &Block, out: &mut [f32]) {
-        let Heads { key_value_heads, group, head_dim } = self.heads;
+    fn attend(&self, [query, key, value]: [Side<'_>; 3], block: &Block, out: &mut [f32]) {
         let (queries, slots) = (block.queries.len(), block.slots.len());
-        let at_once = (SCORES / (group * queries * slots).max(1)).max(1);
-        for head in (0..key_value_heads).step_by(at_once) {
-            let heads = at_once.min(key_value_heads - head);
-            let of =
-                |x: &FlexTensor, first, count| x.narrow(0, head, heads).narrow(2, first, count);
-            let query = of(&views.query, block.first_query(), queries);
-            let key = of(&views.key, block.first_slot(), slots);
-            let value = of(&views.value, block.first_slot(), slots);
-            let mut scores = Flex::float_matmul(query, key.transpose(2, 3));
-            let numbers: &mut [f32] = scores.storage_mut();
+        let mut scores = vec![0.0_f32; queries * slots];
+        for head in 0..query.heads {
+            let own = head / self.heads.group;
+            let keys = key.head(own, block.first_slot(), slots);
+            let values = value.head(own, block.first_slot(), slots);
+            let queried = query.head(head, block.first_query(), queries);
+            multiply_into(queried, keys.transposed(), &mut scores, slots, false);
             vectorised(
                 #[inline(always)]
                 || {
-                    for (line, scores) in numbers.chunks_exact_mut(slots).enumerate() {
-                        softmax(scores, block.visible(line % queries, self.window));
+                    for (line, scores) in scores.chunks_exact_mut(slots).enumerate() {
+                        softmax(scores, block.visible(line, self.window));
                     }
                 },
             );
-            let attended = Flex::float_matmul(scores, value);
-            together(attended.storage(), queries, head_dim, out, head * group * head_dim);
+            let weights = Matrix::new(&scores, queries, slots);
+            let out = &mut out[head * query.head_dim..];
+            multiply_into(weights, values, out, query.width(), false);
         }
     }
 
@@ -279,17 +282,11 @@ impl Rule<3> for Kept {
     /// `dS = P (G V^T - D)`, `dQ = dS K`, `dK = dS^T Q` (arXiv 2205.14135, appendix B.4).
     fn gradients(self, gradient: FlexTensor, _: [bool; 3]) -> [Option<FlexTensor>; 3] {
         let heads = self.attention.heads;
-        let mut found = self
-            .operands
-            .each_ref()
-            .map(|x| FlexTensor::empty(x.layout().shape().clone(), DType::F32));
-        let views = self.attention.views(&self.operands);
-        let gradients = heads.apart(&gradient, heads.group);
-        let [query, key, value] = &mut found;
-        let mut rest: [&mut [f32]; 3] =
-            [query.storage_mut(), key.storage_mut(), value.storage_mut()];
+        let tokens = gradient.layout().shape()[0];
         let widths = [heads.queries(), heads.key_value_heads, heads.key_value_heads]
             .map(|count| count * heads.head_dim);
+        let mut found = widths.map(|width| vec![0.0_f32; tokens * width]);
+        let mut rest = found.each_mut().map(|numbers| &mut numbers[..]);
         let jobs: Vec<_> = self
             .attention
             .rows()
@@ -304,7 +301,7 @@ impl Rule<3> for Kept {
         jobs.into_par_iter().for_each(|(row, length, [query, key, value])| {
             let of_heads: Vec<OfHead> = (0..heads.key_value_heads)
                 .into_par_iter()
-                .map(|head| self.of_head(&views, &gradients, &gradient, head, row, length))
+                .map(|head| self.of_head(&gradient, head, row, length))
                 .collect();
             let head_dim = heads.head_dim;
             for (head, found) in of_heads.iter().enumerate() {
@@ -313,80 +310,87 @@ impl Rule<3> for Kept {
                 together(&found.value, length, head_dim, value, head * head_dim);
             }
         });
-        found.map(Some)
+        let [query, key, value] = found;
+        [(query, widths[0]), (key, widths[1]), (value, widths[2])]
+            .map(|(numbers, width)| Some(from_numbers(numbers, [tokens, width])))
     }
 }
 
 impl Kept {
-    fn of_head(
-        &self,
-        views: &Views,
-        gradients: &FlexTensor,
-        gradient: &FlexTensor,
-        head: usize,
-        row: usize,
-        length: usize,
-    ) -> OfHead {
+    /// Of the head `own` of keys and values.
+    fn of_head(&self, gradient: &FlexTensor, own: usize, row: usize, length: usize) -> OfHead {
         let Heads { group, head_dim, .. } = self.attention.heads;
+        let [query, key, value] = self.attention.sides(&self.operands);
+        let [gradient, out] = [gradient, &self.out].map(|x| Side::new(x, query.heads, head_dim));
         let mut found = OfHead {
             query: vec![0.0; group * length * head_dim],
             key: vec![0.0; length * head_dim],
             value: vec![0.0; length * head_dim],
         };
-        let of = |x: &FlexTensor, first, count| x.narrow(0, head, 1).narrow(2, first, count);
+        let mut scores = Scores::default();
         for block in self.attention.blocks_of(row, length) {
-            let Block { queries, slots, .. } = &block;
-            let query = of(&views.query, block.first_query(), queries.len());
-            let gradients = of(gradients, block.first_query(), queries.len());
-            let key = of(&views.key, block.first_slot(), slots.len());
-            let value = of(&views.value, block.first_slot(), slots.len());
-            let mut weights = Flex::float_matmul(query.clone(), key.transpose(2, 3));
-            let mut of_weights = Flex::float_matmul(gradients.clone(), value.transpose(2, 3));
-            self.of_scores(&block, head, gradient, weights.storage_mut(), of_weights.storage_mut());
-            let of_scores = of_weights;
-            let of_query = Flex::float_matmul(of_scores.clone(), key);
-            for (found, new) in found
-                .query
-                .chunks_exact_mut(length * head_dim)
-                .zip(of_query.storage::<f32>().chunks_exact(queries.len() * head_dim))
-            {
-                found[queries.start * head_dim..][..new.len()].copy_from_slice(new);
+            let (queries, slots) = (block.queries.len(), block.slots.len());
+            let keys = key.head(own, block.first_slot(), slots);
+            let values = value.head(own, block.first_slot(), slots);
+            let places = block.slots.start * head_dim..block.slots.end * head_dim;
+            for member in 0..group {
+                let head = own * group + member;
+                let queried = query.head(head, block.first_query(), queries);
+                let of_result = gradient.head(head, block.first_query(), queries);
+                scores.resize(queries * slots);
+                multiply_into(queried, keys.transposed(), &mut scores.weights, slots, false);
+                multiply_into(of_result, values.transposed(), &mut scores.gradients, slots, false);
+                scores.of_scores(&block, self.attention.window, [gradient, out], head);
+                let of_scores = Matrix::new(&scores.gradients, queries, slots);
+                let weights = Matrix::new(&scores.weights, queries, slots);
+                let first = (member * length + block.queries.start) * head_dim;
+                multiply_into(of_scores, keys, &mut found.query[first..], head_dim, false);
+                let of_key = &mut found.key[places.clone()];
+                multiply_into(of_scores.transposed(), queried, of_key, head_dim, true);
+                let of_value = &mut found.value[places.clone()];
+                multiply_into(weights.transposed(), of_result, of_value, head_dim, true);
             }
-            let places = slots.start * head_dim..slots.end * head_dim;
-            add(
-                &mut found.key[places.clone()],
-                &Flex::float_matmul(of_scores.transpose(2, 3), query),
-            );
-            add(&mut found.value[places], &Flex::float_matmul(weights.transpose(2, 3), gradients));
         }
         found
     }
+}
 
-    /// Turns scores into weights and the gradients of weights into those of scores, `[group, queries, slots]` both.
+/// Of one head of a block, `[queries, slots]` both.
+#[derive(Debug, Default)]
+struct Scores {
+    /// First scores, then weights.
+    weights: Vec<f32>,
+    /// First of weights, then of scores.
+    gradients: Vec<f32>,
+}
+
+impl Scores {
+    fn resize(&mut self, count: usize) {
+        self.weights.resize(count, 0.0);
+        self.gradients.resize(count, 0.0);
+    }
+
+    /// Turns scores into weights and the gradients of weights into those of scores.
     fn of_scores(
-        &self,
+        &mut self,
         block: &Block,
+        window: Option<usize>,
+        [gradient, out]: [Side<'_>; 2],
         head: usize,
-        gradient: &FlexTensor,
-        scores: &mut [f32],
-        of_weights: &mut [f32],
     ) {
-        let heads = self.attention.heads;
-        let (width, count) = (block.slots.len(), block.queries.len());
-        let (out, gradient): (&[f32], &[f32]) = (self.out.storage(), gradient.storage());
+        let slots = block.slots.len();
         let lines =
-            scores.chunks_exact_mut(width).zip(of_weights.chunks_exact_mut(width)).enumerate();
+            self.weights.chunks_exact_mut(slots).zip(self.gradients.chunks_exact_mut(slots));
         vectorised(
             #[inline(always)]
             || {
-                for (line, (scores, of_weights)) in lines {
-                    let (member, query) = (line / count, line % count);
-                    let place = (block.first_query() + query) * heads.queries()
-                        + head * heads.group
-                        + member;
-                    let of_head = place * heads.head_dim..(place + 1) * heads.head_dim;
-                    let mean = sum_of_products(&gradient[of_head.clone()], &out[of_head]);
-                    softmax(scores, block.visible(query, self.attention.window));
+                for (query, (scores, of_weights)) in lines.enumerate() {
+                    let place = (block.first_query() + query) * out.width() + head * out.head_dim;
+                    let of_head = place..place + out.head_dim;
+                    let (gradient, out) =
+                        (&gradient.numbers[of_head.clone()], &out.numbers[of_head]);
+                    let mean = sum_of_products(gradient, out);
+                    softmax(scores, block.visible(query, window));
                     for (of_weight, weight) in of_weights.iter_mut().zip(&*scores) {
                         *of_weight = weight * (*of_weight - mean);
                     }
@@ -396,22 +400,13 @@ impl Kept {
     }
 }
 
-/// Adds the heads of a group, `[group, slots, head_dim]`.
-fn add(sum: &mut [f32], parts: &FlexTensor) {
-    for part in parts.storage::<f32>().chunks_exact(sum.len()) {
-        for (sum, x) in sum.iter_mut().zip(part) {
-            *sum += x;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::tracked::tests::{Fused, Primitives, close, numbers, wave};
     use crate::{Stretch, Visibility, masked_softmax};
     use burn::tensor::backend::AutodiffBackend;
-    use burn_flex::FlexDevice;
+    use burn_flex::{Flex, FlexDevice};
     use proptest::prelude::*;
 
     #[derive(Debug, Clone)]

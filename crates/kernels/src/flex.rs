@@ -1,6 +1,6 @@
 //! Tensors as flex holds them.
 
-use burn::tensor::{DType, Tensor, TensorPrimitive, backend::Backend};
+use burn::tensor::{DType, Tensor, TensorData, TensorPrimitive, backend::Backend};
 use burn_flex::{Flex, FlexDevice, FlexTensor};
 use rayon::prelude::*;
 use std::any::{Any, TypeId};
@@ -23,11 +23,18 @@ pub(crate) fn on_flex<B: Backend>() -> bool {
 pub(crate) fn in_order<B: Backend, const D: usize>(
     tensor: Tensor<B, D>,
 ) -> Result<FlexTensor, Tensor<B, D>> {
+    held(tensor).map(ordered)
+}
+
+/// As [`in_order`], laid out as it is.
+pub(crate) fn held<B: Backend, const D: usize>(
+    tensor: Tensor<B, D>,
+) -> Result<FlexTensor, Tensor<B, D>> {
     if !is_flex::<B>() || tensor.dtype() != DType::F32 {
         return Err(tensor);
     }
     match cast(tensor.into_primitive().tensor()) {
-        Some(flex) => Ok(ordered(flex)),
+        Some(flex) => Ok(flex),
         None => unreachable!("flex holds its tensors as flex tensors"),
     }
 }
@@ -47,6 +54,18 @@ pub(crate) fn cast<T: 'static, U: 'static>(value: T) -> Option<U> {
 fn is_whole(tensor: &FlexTensor) -> bool {
     let layout = tensor.layout();
     layout.start_offset() == 0 && tensor.bytes().len() == layout.num_elements() * size_of::<f32>()
+}
+
+/// Numbers as a tensor, not copied: what burn makes empty it fills with zeros, and copies once.
+pub(crate) fn from_numbers<const D: usize>(numbers: Vec<f32>, shape: [usize; D]) -> FlexTensor {
+    FlexTensor::from_data(TensorData::new(numbers, shape))
+}
+
+/// A copy of a tensor that lies in order, made by all cores.
+pub(crate) fn copied(tensor: &FlexTensor) -> FlexTensor {
+    let numbers: &[f32] = tensor.storage();
+    let numbers: Vec<f32> = numbers.par_iter().with_min_len(CHUNK).copied().collect();
+    FlexTensor::from_data(TensorData::new(numbers, tensor.layout().shape().clone()))
 }
 
 /// The inverse of [`in_order`].

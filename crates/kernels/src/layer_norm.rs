@@ -1,6 +1,6 @@
 //! Layer normalisation (arXiv 1607.06450).
 
-use crate::flex::{for_each_row, in_order, ordered, to_tensor, vectorised};
+use crate::flex::{copied, for_each_row, in_order, ordered, to_tensor, vectorised};
 use crate::lanes::{sum, sum_of_products};
 use crate::rms_norm::rms_norm;
 use crate::tracked::{Rule, Tracked, learned, record, tracked};
@@ -39,7 +39,7 @@ pub fn layer_norm<B: Backend>(
 
 fn recorded(x: &Tracked, weight: &Tracked, bias: &Tracked, epsilon: f32) -> Tracked {
     let [held, weights, biases] = [x, weight, bias].map(|x| ordered(x.primitive.clone()));
-    let result = normed(held.clone(), &weights, &biases, epsilon);
+    let result = normed(copied(&held), &weights, &biases, epsilon);
     record([x, weight, bias], result, |_| LayerNorm { x: held, weight: weights, epsilon })
 }
 

@@ -6,6 +6,7 @@
 //! products are right everywhere. On flex, a product is the faster of the two once the backward pass is counted.
 
 use crate::flex::on_flex;
+use crate::project::project;
 use burn::tensor::{Tensor, backend::Backend};
 
 /// `x w`, also where `w` has one column, or one row: the backward pass of such a product is one with one column.
@@ -14,7 +15,7 @@ use burn::tensor::{Tensor, backend::Backend};
 /// `x` `[rows, in]`, `w` `[in, out]`, to `[rows, out]`.
 pub fn product<B: Backend>(x: Tensor<B, 2>, w: Tensor<B, 2>) -> Tensor<B, 2> {
     match w.dims() {
-        _ if on_flex::<B>() => x.matmul(w),
+        _ if on_flex::<B>() => project(x, w),
         [_, 1] => weighted_sum(x, w),
         [1, _] => x * w,
         _ => x.matmul(w),

@@ -1,10 +1,12 @@
-//! Products of one row or a few with a matrix.
+//! Products with a matrix, of one row, of a few, or of many.
 //!
 //! A general product first brings its operands into an order of its own, which costs more than the product if there are
 //! only a few rows: drawing reads all weights for a handful of tokens. Here the weights are read once, as they are.
 
-use crate::flex::{in_order, to_tensor};
-use burn::tensor::{DType, Tensor, backend::Backend};
+use crate::flex::{from_numbers, held, ordered, to_tensor};
+use crate::gemm::{Matrix, multiply};
+use crate::tracked::{Rule, Tracked, both_tracked, learned, learns, record};
+use burn::tensor::{Tensor, backend::Backend};
 use burn_flex::FlexTensor;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
@@ -33,8 +35,13 @@ const ROWS_OF_A_READ: usize = 8;
 /// # Shapes
 /// `x` `[rows, in]`, `weight` `[in, out]`, to `[rows, out]`.
 pub fn project<B: Backend>(x: Tensor<B, 2>, weight: Tensor<B, 2>) -> Tensor<B, 2> {
-    match few_rows(x, weight) {
-        Ok((x, weight)) => to_tensor(multiply(&x, &weight)),
+    let (x, weight) = match both_tracked(x, weight) {
+        Ok([x, weight]) => return learned(recorded(&x, &weight)),
+        Err(operands) => operands,
+    };
+    match both_held(x, weight) {
+        Ok((x, weight)) if few_rows(&x) => to_tensor(multiply_few(&ordered(x), &ordered(weight))),
+        Ok((x, weight)) => to_tensor(general(&x, &weight, Orientation::AsItIs)),
         Err((x, weight)) => x.matmul(weight),
     }
 }
@@ -44,32 +51,86 @@ pub fn project<B: Backend>(x: Tensor<B, 2>, weight: Tensor<B, 2>) -> Tensor<B, 2
 /// # Shapes
 /// `x` `[rows, in]`, `weight` `[out, in]`, to `[rows, out]`.
 pub fn project_transposed<B: Backend>(x: Tensor<B, 2>, weight: Tensor<B, 2>) -> Tensor<B, 2> {
-    match few_rows(x, weight) {
-        Ok((x, weight)) => to_tensor(multiply_transposed(&x, &weight)),
+    match both_held(x, weight) {
+        Ok((x, weight)) if few_rows(&x) => {
+            to_tensor(multiply_transposed(&ordered(x), &ordered(weight)))
+        }
+        Ok((x, weight)) => to_tensor(general(&x, &weight, Orientation::Transposed)),
         Err((x, weight)) => x.matmul(weight.transpose()),
     }
 }
 
 type Pair<T> = (T, T);
 
-/// Both as flex holds them, if there are few rows and the processor multiplies and adds at once: without that the
-/// general product is faster.
-fn few_rows<B: Backend>(
+/// Both as flex holds them.
+fn both_held<B: Backend>(
     x: Tensor<B, 2>,
     weight: Tensor<B, 2>,
 ) -> Result<Pair<FlexTensor>, Pair<Tensor<B, 2>>> {
-    let [rows, inner] = x.dims();
-    let fits = FEW_ROWS.contains(&rows) && inner > 0 && weight.dtype() == DType::F32;
-    if !fits || matches!(pulp::Arch::new(), pulp::Arch::Scalar) {
+    if x.dtype() != weight.dtype() {
         return Err((x, weight));
     }
-    let x = match in_order(x) {
-        Ok(x) => x,
-        Err(x) => return Err((x, weight)),
+    match (held(x), held(weight)) {
+        (Ok(x), Ok(weight)) => Ok((x, weight)),
+        (Err(x), Err(weight)) => Err((x, weight)),
+        _ => unreachable!("a backend holds all tensors of a type alike"),
+    }
+}
+
+/// Whether there are so few rows that [`Plain`] and [`Transposed`] are faster than a general product, and the processor
+/// multiplies and adds at once, without which they are not.
+fn few_rows(x: &FlexTensor) -> bool {
+    let shape = x.layout().shape();
+    FEW_ROWS.contains(&shape[0]) && shape[1] > 0 && !matches!(pulp::Arch::new(), pulp::Arch::Scalar)
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Orientation {
+    AsItIs,
+    Transposed,
+}
+
+fn general(x: &FlexTensor, weight: &FlexTensor, orientation: Orientation) -> FlexTensor {
+    of_matrices(x, weight, |x, weight| match orientation {
+        Orientation::AsItIs => (x, weight),
+        Orientation::Transposed => (x, weight.transposed()),
+    })
+}
+
+/// The product of what `turn` makes of two matrices.
+fn of_matrices(
+    a: &FlexTensor,
+    b: &FlexTensor,
+    turn: impl for<'a> Fn(Matrix<'a>, Matrix<'a>) -> (Matrix<'a>, Matrix<'a>),
+) -> FlexTensor {
+    let (Some(left), Some(right)) = (Matrix::of(a), Matrix::of(b)) else {
+        return of_matrices(&ordered(a.clone()), &ordered(b.clone()), turn);
     };
-    match in_order(weight) {
-        Ok(weight) => Ok((x, weight)),
-        Err(weight) => Err((to_tensor(x), weight)),
+    let (left, right) = turn(left, right);
+    from_numbers(multiply(left, right), [left.rows(), right.columns()])
+}
+
+fn recorded(x: &Tracked, weight: &Tracked) -> Tracked {
+    let result = general(&x.primitive, &weight.primitive, Orientation::AsItIs);
+    record([x, weight], result, |_| Product {
+        x: learns(weight).then(|| x.primitive.clone()),
+        weight: learns(x).then(|| weight.primitive.clone()),
+    })
+}
+
+/// Each is kept for the gradient of the other.
+#[derive(Debug, Clone)]
+struct Product {
+    x: Option<FlexTensor>,
+    weight: Option<FlexTensor>,
+}
+
+impl Rule<2> for Product {
+    /// `g W^T` and `x^T g`.
+    fn gradients(self, gradient: FlexTensor, _: [bool; 2]) -> [Option<FlexTensor>; 2] {
+        let of_x = |weight| of_matrices(&gradient, weight, |g, weight| (g, weight.transposed()));
+        let of_weight = |x| of_matrices(x, &gradient, |x, g| (x.transposed(), g));
+        [self.weight.as_ref().map(of_x), self.x.as_ref().map(of_weight)]
     }
 }
 
@@ -80,7 +141,7 @@ struct Sizes {
     outer: usize,
 }
 
-fn multiply(x: &FlexTensor, weight: &FlexTensor) -> FlexTensor {
+fn multiply_few(x: &FlexTensor, weight: &FlexTensor) -> FlexTensor {
     let (x_shape, shape) = (x.layout().shape(), weight.layout().shape());
     let sizes = Sizes { rows: x_shape[0], inner: x_shape[1], outer: shape[1] };
     let (x, weight) = (x.storage(), weight.storage());
@@ -105,26 +166,25 @@ fn by_stretches(sizes: Sizes, stretch: impl Fn(usize, &mut [f32]) + Sync) -> Fle
     let work = inner * outer * rows.max(ROWS_OF_A_READ);
     let threads = rayon::current_num_threads().min(work / WORTH_A_THREAD).max(1);
     let width = outer.div_ceil(threads).next_multiple_of(TILE);
-    let mut out = FlexTensor::zeros([rows, outer].into(), DType::F32);
-    let numbers: &mut [f32] = out.storage_mut();
+    let mut out = vec![0.0_f32; rows * outer];
     if width >= outer {
-        stretch(0, numbers);
-        return out;
+        stretch(0, &mut out);
+        return from_numbers(out, [rows, outer]);
     }
     let stretch = |(index, out): (usize, &mut [f32])| stretch(index * width, out);
     if rows == 1 {
-        numbers.par_chunks_mut(width).enumerate().for_each(stretch);
-        return out;
+        out.par_chunks_mut(width).enumerate().for_each(stretch);
+        return from_numbers(out, [rows, outer]);
     }
     let mut stretches = vec![0.0_f32; rows * outer];
     stretches.par_chunks_mut(rows * width).enumerate().for_each(stretch);
     for (index, stretch) in stretches.chunks(rows * width).enumerate() {
         let wide = stretch.len() / rows;
         for (row, part) in stretch.chunks_exact(wide).enumerate() {
-            numbers[row * outer + index * width..][..wide].copy_from_slice(part);
+            out[row * outer + index * width..][..wide].copy_from_slice(part);
         }
     }
-    out
+    from_numbers(out, [rows, outer])
 }
 
 /// Computes `x W` for the outputs from `first` on.

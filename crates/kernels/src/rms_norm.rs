@@ -1,6 +1,6 @@
 //! Root mean square normalisation (arXiv 1910.07467).
 
-use crate::flex::{for_each_row, in_order, ordered, to_tensor, vectorised};
+use crate::flex::{copied, for_each_row, in_order, ordered, to_tensor, vectorised};
 use crate::lanes::sum_of_products;
 use crate::one_column::row_sums;
 use crate::tracked::{Rule, both_tracked, learned, record};
@@ -25,7 +25,7 @@ pub fn rms_norm<B: Backend>(x: Tensor<B, 2>, weight: Tensor<B, 1>, epsilon: f64)
                 weight: ordered(weight.primitive.clone()),
                 epsilon: small,
             };
-            let result = normed(rule.x.clone(), &rule.weight, small);
+            let result = normed(copied(&rule.x), &rule.weight, small);
             return learned(record([&x, &weight], result, |_| rule));
         }
         Err(operands) => operands,

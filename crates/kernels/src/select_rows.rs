@@ -1,8 +1,8 @@
 //! Rows of a matrix by their places: embedding, and the states that a loss is taken of.
 
-use crate::flex::{cast, ordered, vectorised};
+use crate::flex::{cast, from_numbers, ordered, vectorised};
 use crate::tracked::{Rule, Tracked, learned, record, tracked};
-use burn::tensor::{DType, Int, Tensor, backend::Backend, ops::FloatTensorOps};
+use burn::tensor::{Int, Tensor, backend::Backend, ops::FloatTensorOps};
 use burn_flex::{Flex, FlexTensor};
 use rayon::prelude::*;
 
@@ -54,15 +54,14 @@ impl Rule<1> for Scatter {
         let gradient = ordered(gradient);
         let width = gradient.layout().shape()[1];
         let gradients: &[f32] = gradient.storage();
-        let mut sums = FlexTensor::zeros([rows, width].into(), DType::F32);
+        let mut sums = vec![0.0_f32; rows * width];
         if width == 0 {
-            return [Some(sums)];
+            return [Some(from_numbers(sums, [rows, width]))];
         }
         let mut copies: Vec<usize> = (0..places.len()).collect();
         copies.sort_by_key(|&copy| places[copy]);
         let rows_at_once = (CHUNK / width).max(1);
-        let numbers: &mut [f32] = sums.storage_mut();
-        numbers.par_chunks_mut(rows_at_once * width).enumerate().for_each(|(chunk, sums)| {
+        sums.par_chunks_mut(rows_at_once * width).enumerate().for_each(|(chunk, sums)| {
             let first = chunk * rows_at_once;
             let before = |row| copies.partition_point(|&copy| places[copy] < row);
             let own = &copies[before(first)..before(first + rows_at_once)];
@@ -77,7 +76,7 @@ impl Rule<1> for Scatter {
                 },
             );
         });
-        [Some(sums)]
+        [Some(from_numbers(sums, [rows, width]))]
     }
 }
 

@@ -1,11 +1,12 @@
 //! Log-probabilities of tokens straight from hidden states, so that the logits of all positions never exist together.
 
 use crate::exp::exp;
-use crate::flex::{in_order, ordered, to_tensor, vectorised};
+use crate::flex::{from_numbers, in_order, ordered, to_tensor, vectorised};
+use crate::gemm::{Matrix, multiply_into};
 use crate::lanes::maximum;
 use crate::project::project_transposed;
 use crate::tracked::{Rule, both_tracked, learned, record};
-use burn::tensor::{DType, Tensor, TensorData, backend::Backend, ops::FloatTensorOps};
+use burn::tensor::{Tensor, backend::Backend};
 use burn_flex::{Flex, FlexTensor};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -148,8 +149,7 @@ impl Asked {
                 }
             }
         }
-        let result = TensorData::new(result, [self.targets.len(), columns]);
-        (FlexTensor::from_data(result), totals.into())
+        (from_numbers(result, [self.targets.len(), columns]), totals.into())
     }
 
     /// `log(sum(exp(x)))` and `log(sum(exp(x))) - sum(p x)`; the maximum guards against overflow.
@@ -217,29 +217,29 @@ impl Rule<2> for Kept {
     /// `sum(g (1(token) - p)) - sum(h) p (log p + H)` of the logits, and from there by the product rule.
     fn gradients(self, gradient: FlexTensor, wanted: [bool; 2]) -> [Option<FlexTensor>; 2] {
         let (positions, model) = (self.states.layout().shape()[0], self.states.layout().shape()[1]);
+        let vocabulary = self.weight.layout().shape()[0];
         let gradient: &[f32] = gradient.storage();
-        let empty = |x: &FlexTensor| FlexTensor::zeros(x.layout().shape().clone(), DType::F32);
-        let mut of_states = wanted[0].then(|| empty(&self.states));
-        let mut of_weight = wanted[1].then(|| empty(&self.weight));
+        let weight = Matrix::new(self.weight.storage(), vocabulary, model);
+        let mut of_states = wanted[0].then(|| vec![0.0_f32; positions * model]);
+        let mut of_weight = wanted[1].then(|| vec![0.0_f32; vocabulary * model]);
         for chunk in chunks(positions, &self.weight) {
             let mut of_logits = logits(&self.states, &self.weight, &chunk);
             self.of_logits(of_logits.storage_mut(), &chunk, gradient);
+            let of_logits = Matrix::new(of_logits.storage(), chunk.len(), vocabulary);
+            let place = chunk.start * model..chunk.end * model;
             if let Some(of_states) = &mut of_states {
-                let part = Flex::float_matmul(of_logits.clone(), self.weight.clone());
-                let place = chunk.start * model..chunk.end * model;
-                of_states.storage_mut::<f32>()[place].copy_from_slice(part.storage());
+                multiply_into(of_logits, weight, &mut of_states[place.clone()], model, false);
             }
             if let Some(of_weight) = &mut of_weight {
-                let states = self.states.narrow(0, chunk.start, chunk.len());
-                let part = Flex::float_matmul(of_logits.transpose(0, 1), states);
-                if chunk.start == 0 {
-                    *of_weight = part;
-                } else {
-                    add(of_weight.storage_mut(), part.storage());
-                }
+                let states = &self.states.storage::<f32>()[place];
+                let states = Matrix::new(states, chunk.len(), model);
+                multiply_into(of_logits.transposed(), states, of_weight, model, chunk.start > 0);
             }
         }
-        [of_states, of_weight]
+        [
+            of_states.map(|numbers| from_numbers(numbers, [positions, model])),
+            of_weight.map(|numbers| from_numbers(numbers, [vocabulary, model])),
+        ]
     }
 }
 
@@ -286,12 +286,6 @@ impl Kept {
             );
         });
     }
-}
-
-fn add(sum: &mut [f32], part: &[f32]) {
-    sum.par_chunks_mut(CHUNK).zip(part.par_chunks(CHUNK)).for_each(|(sum, part)| {
-        sum.iter_mut().zip(part).for_each(|(sum, x)| *sum += x);
-    });
 }
 
 #[cfg(test)]

@@ -57,6 +57,11 @@ pub(crate) fn take(operand: &mut Tracked) -> FlexTensor {
     std::mem::replace(&mut operand.primitive, FlexTensor::empty([0].into(), DType::F32))
 }
 
+/// Whether an operand has a gradient, or passes one on.
+pub(crate) fn learns(operand: &Tracked) -> bool {
+    !operand.node.requirement.is_none()
+}
+
 /// The inverse of [`tracked`].
 ///
 /// # Panics

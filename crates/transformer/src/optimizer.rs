@@ -7,7 +7,7 @@ use burn::module::{AutodiffModule, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{ElementConversion, Tensor, TensorData};
-use kernels::{AdamW, Moving};
+use kernels::{AdamW, Moving, sum_of_squares};
 use std::collections::HashMap;
 use training::{OptimizerConfig, State};
 
@@ -193,7 +193,7 @@ struct SumOfSquares<'a, B: AutodiffBackend> {
 impl<B: AutodiffBackend> ModuleVisitor<B> for SumOfSquares<'_, B> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
         if let Some(gradient) = self.gradients.get::<B::InnerBackend, D>(param.id) {
-            let squares = gradient.square().sum();
+            let squares = sum_of_squares(gradient);
             self.sum = Some(match self.sum.take() {
                 Some(sum) => sum + squares,
                 None => squares,

@@ -1,0 +1,62 @@
+//! The sum of squares that the norm of gradients is made of.
+
+use crate::flex::{held, ordered, to_tensor, vectorised};
+use crate::lanes::sum_of_products;
+use burn::tensor::{Tensor, TensorData, backend::Backend};
+use burn_flex::FlexTensor;
+use rayon::prelude::*;
+
+/// Numbers that one thread adds up at a time; the order of the sum depends on it.
+const CHUNK: usize = 1 << 16;
+
+/// `sum(x^2)`, `[1]`; on flex in one pass over `x`, the same for every number of threads.
+pub fn sum_of_squares<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, 1> {
+    match held(x) {
+        Ok(x) => {
+            let sum = of_numbers(ordered(x).storage());
+            to_tensor(FlexTensor::from_data(TensorData::new(vec![sum], [1])))
+        }
+        Err(x) => x.square().sum(),
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "the numbers have 32 bits too")]
+fn of_numbers(numbers: &[f32]) -> f32 {
+    let sums: Vec<f64> = numbers
+        .par_chunks(CHUNK)
+        .map(|chunk| {
+            f64::from(vectorised(
+                #[inline(always)]
+                || sum_of_products(chunk, chunk),
+            ))
+        })
+        .collect();
+    sums.iter().sum::<f64>() as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tracked::tests::{Primitives, numbers, wave};
+    use burn_flex::{Flex, FlexDevice};
+
+    fn by_hand<B: Backend<Device = FlexDevice>>() {
+        let x = Tensor::<B, 2>::from_data([[1.0, -2.0], [3.0, 0.5]], &FlexDevice);
+        assert_eq!(numbers(sum_of_squares(x.clone())), [14.25]);
+        assert_eq!(numbers(sum_of_squares(x.transpose())), [14.25]);
+    }
+
+    #[test]
+    fn signs_and_order_do_not_matter() {
+        by_hand::<Flex>();
+        by_hand::<Primitives>();
+    }
+
+    #[test]
+    fn many_chunks_add_up() {
+        let x = wave::<Flex, 1>([3 * CHUNK + 7], 0.37, 1.0);
+        let exact: f64 = numbers(x.clone()).iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+        let found = f64::from(numbers(sum_of_squares(x))[0]);
+        assert!((found - exact).abs() < 1e-6 * exact, "{found} {exact}");
+    }
+}
