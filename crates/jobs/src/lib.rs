@@ -17,30 +17,46 @@
 //! let config = Config { concurrency: 256, ..Config::default() };
 //! let client = Client::with_config("http://127.0.0.1:8000/v1", "my-model", config.clone())?;
 //! let model = Served::new(client, &config);
-//! let settings = CritiqueRevisionConfig::default();
-//! let done = jobs::revise(&job, &model, &Constitution::general(), &settings, &mut Silent)?;
-//! println!("{} records", done.records);
+//! let revision = jobs::revise(job, Constitution::general(), CritiqueRevisionConfig::default())?;
+//! let done = revision.run(&model, &mut Silent)?;
+//! println!("{} records", done.report.records);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod about;
+mod before;
+mod chunk;
+mod count;
 mod error;
+mod failed;
+mod flow;
 mod header;
 mod in_order;
 mod input;
 mod job;
+mod join;
 mod label;
+mod line;
 mod merge;
 mod meter;
 mod model;
 mod output;
+mod part;
+mod prepared;
+mod report;
 mod revise;
 mod shard;
+mod stage;
 mod writer;
 
 pub use error::Error;
-pub use job::{Done, Flow, Job};
+pub use failed::Failed;
+pub use flow::Flow;
+pub use job::{Done, Job};
 pub use label::label;
 pub use merge::{Merged, merge};
 pub use model::{Alone, Lent, Model, Served};
+pub use prepared::Prepared;
+pub use report::{Figures, Report};
 pub use revise::revise;
 pub use shard::Shard;

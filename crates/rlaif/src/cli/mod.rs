@@ -12,6 +12,7 @@ mod generate;
 mod organism;
 mod run;
 mod set;
+mod stage_report;
 
 use crate::cli::device::Device;
 use clap::{Args, Parser, Subcommand};
@@ -71,7 +72,7 @@ enum Command {
     Report(run::RunArgs),
     /// Critique and revision of any number of prompts, by a model on a server or of a folder.
     #[command(
-        after_help = "Examples:\n  rlaif revise --prompts prompts.jsonl --model http://127.0.0.1:8000/v1 --out revisions.jsonl --set server.concurrency=256\n  rlaif revise --prompts prompts.jsonl --model http://127.0.0.1:8000/v1 --out part1 --shard 1/4"
+        after_help = "Examples:\n  rlaif revise --prompts prompts.jsonl --model http://127.0.0.1:8000/v1 --out revisions.jsonl --set server.concurrency=256\n  rlaif revise --prompts prompts.jsonl --model http://127.0.0.1:8000/v1 --out part1 --shard 1/4\n  rlaif revise --prompts questions.csv --columns prompt=question --max-bad 0.01 --model models/helpful --out revisions.jsonl"
     )]
     Revise(data_stage::ReviseArgs),
     /// Labels of any number of pairs, by a judge on a server or of a folder.
