@@ -111,19 +111,6 @@ impl Case {
         fs::read_to_string(self.path(name)).unwrap()
     }
 
-    fn revise(&self, job: &Job, parrot: Parrot) -> Result<Done, Error> {
-        let config = CritiqueRevisionConfig { revisions: 1, ..Default::default() };
-        let model = Alone::new(parrot, json!({"name": "parrot"}));
-        jobs::revise(job.clone(), Constitution::general(), config)?.run(&model, &mut Silent)
-    }
-
-    fn label(&self, job: &Job, parrot: Parrot) -> Result<Done, Error> {
-        let model = Alone::new(parrot, json!({"name": "parrot"}));
-        let prepared =
-            jobs::label(job.clone(), Constitution::general(), FeedbackConfig::default())?;
-        prepared.run(&model, &mut Silent)
-    }
-
     fn failures(&self, name: &str) -> Vec<Value> {
         let path = self.path(&format!("{name}.failures.jsonl"));
         dataset::read_jsonl(path).unwrap()
@@ -134,6 +121,18 @@ impl Case {
     }
 }
 
+fn revise(job: &Job, parrot: Parrot) -> Result<Done, Error> {
+    let config = CritiqueRevisionConfig { revisions: 1, ..Default::default() };
+    let model = Alone::new(parrot, json!({"name": "parrot"}));
+    jobs::revise(job.clone(), Constitution::general(), config)?.run(&model, &mut Silent)
+}
+
+fn label(job: &Job, parrot: Parrot) -> Result<Done, Error> {
+    let model = Alone::new(parrot, json!({"name": "parrot"}));
+    let prepared = jobs::label(job.clone(), Constitution::general(), FeedbackConfig::default())?;
+    prepared.run(&model, &mut Silent)
+}
+
 fn ids(path: &Path) -> Vec<String> {
     let rows: Vec<Value> = dataset::read_jsonl(path).unwrap();
     rows.iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect()
@@ -142,7 +141,7 @@ fn ids(path: &Path) -> Vec<String> {
 #[test]
 fn what_is_refused_is_written_apart_and_stops_nothing() {
     let case = Case::prompts();
-    let done = case.revise(&case.job, Parrot::refusing(&["3x", "4x", "19x"])).unwrap();
+    let done = revise(&case.job, Parrot::refusing(&["3x", "4x", "19x"])).unwrap();
     assert_eq!((done.report.records, done.report.failed, done.report.items), (17, 3, 20));
     let failures = case.failures("out");
     let found: Vec<_> = failures.iter().map(|row| (&row["index"], &row["error"])).collect();
@@ -151,7 +150,7 @@ fn what_is_refused_is_written_apart_and_stops_nothing() {
         assert_eq!((index, error), (&json!(at), &json!(said)));
     }
     // The others are as if nothing had been refused.
-    case.revise(&case.named("whole"), Parrot::default()).unwrap();
+    revise(&case.named("whole"), Parrot::default()).unwrap();
     let whole = case.text("whole");
     let expected: Vec<&str> = whole
         .lines()
@@ -162,26 +161,26 @@ fn what_is_refused_is_written_apart_and_stops_nothing() {
     assert_eq!(case.text("out").lines().collect::<Vec<_>>(), expected);
     // What has failed is an input.
     let job = Job { input: case.path("out.failures.jsonl"), ..case.named("again") };
-    assert_eq!(case.revise(&job, Parrot::default()).unwrap().report.records, 3);
+    assert_eq!(revise(&job, Parrot::default()).unwrap().report.records, 3);
     assert_eq!(ids(&case.path("again"))[..2], ids(&case.path("whole"))[3..5]);
 }
 
 #[test]
 fn a_finished_job_and_one_that_goes_on_do_not_ask_for_failures_again() {
     let case = Case::prompts();
-    case.revise(&case.job, Parrot::refusing(&["3x"])).unwrap();
-    let done = case.revise(&case.job, Parrot::default()).unwrap();
+    revise(&case.job, Parrot::refusing(&["3x"])).unwrap();
+    let done = revise(&case.job, Parrot::default()).unwrap();
     assert_eq!((done.before, done.calls, done.report.failed), (20, 0, 1));
 
     let job = Job { failed_share: 0.0, ..case.named("strict") };
-    let error = case.revise(&job, Parrot::refusing(&["9x"])).unwrap_err().to_string();
+    let error = revise(&job, Parrot::refusing(&["9x"])).unwrap_err().to_string();
     for part in ["1 of 20 items", "`failed_share`", "not 9x", "strict.part", "`retry_failed`"] {
         assert!(error.contains(part), "`{part}` is missing in: {error}");
     }
-    let again = case.revise(&job, Parrot::default()).unwrap_err().to_string();
+    let again = revise(&job, Parrot::default()).unwrap_err().to_string();
     assert!(again.contains("not 9x"), "{again}");
     let job = Job { failed_share: 0.1, ..job };
-    let done = case.revise(&job, Parrot::default()).unwrap();
+    let done = revise(&job, Parrot::default()).unwrap();
     assert_eq!((done.report.records, done.report.failed), (19, 1));
     assert!(done.before >= 8, "{done:?}");
 }
@@ -189,18 +188,18 @@ fn a_finished_job_and_one_that_goes_on_do_not_ask_for_failures_again() {
 #[test]
 fn failures_are_asked_for_again_when_it_is_said() {
     let case = Case::prompts();
-    case.revise(&case.named("whole"), Parrot::default()).unwrap();
-    case.revise(&case.job, Parrot::refusing(&["3x", "11x"])).unwrap();
+    revise(&case.named("whole"), Parrot::default()).unwrap();
+    revise(&case.job, Parrot::refusing(&["3x", "11x"])).unwrap();
     let retry = Job { retry_failed: true, ..case.job.clone() };
     // Killed on the way: what had been made is still there.
     let gone = Parrot { gone: true, ..Parrot::default() };
-    let error = case.revise(&retry, gone).unwrap_err().to_string();
+    let error = revise(&retry, gone).unwrap_err().to_string();
     assert!(error.contains("flown"), "{error}");
-    let done = case.revise(&retry, Parrot::refusing(&["11x"])).unwrap();
+    let done = revise(&retry, Parrot::refusing(&["11x"])).unwrap();
     assert_eq!((done.report.failed, done.before), (1, 18));
     // Three calls a prompt, and the one that is refused.
     assert!(done.calls <= 4, "{}", done.calls);
-    let done = case.revise(&retry, Parrot::default()).unwrap();
+    let done = revise(&retry, Parrot::default()).unwrap();
     assert_eq!((done.report.failed, done.before, done.calls), (0, 19, 3));
     for end in ["", ".report.json", ".job"] {
         assert_eq!(case.text(&format!("out{end}")), case.text(&format!("whole{end}")), "{end}");
@@ -209,13 +208,13 @@ fn failures_are_asked_for_again_when_it_is_said() {
         assert!(!case.path(&format!("out.{end}")).exists(), "{end}");
     }
     // There is nothing left to ask for.
-    assert_eq!(case.revise(&retry, Parrot::default()).unwrap().calls, 0);
+    assert_eq!(revise(&retry, Parrot::default()).unwrap().calls, 0);
 
     // A job that was stopped by its failures.
     let job = Job { failed_share: 0.0, ..case.named("strict") };
-    case.revise(&job, Parrot::refusing(&["9x"])).unwrap_err();
+    revise(&job, Parrot::refusing(&["9x"])).unwrap_err();
     let retry = Job { retry_failed: true, ..job };
-    assert_eq!(case.revise(&retry, Parrot::default()).unwrap().report.failed, 0);
+    assert_eq!(revise(&retry, Parrot::default()).unwrap().report.failed, 0);
     assert_eq!(case.text("strict"), case.text("whole"));
 }
 
@@ -223,29 +222,29 @@ fn failures_are_asked_for_again_when_it_is_said() {
 fn what_concerns_all_items_stops_the_job() {
     let case = Case::prompts();
     let gone = Parrot { gone: true, ..Parrot::default() };
-    let error = case.revise(&case.job, gone).unwrap_err().to_string();
+    let error = revise(&case.job, gone).unwrap_err().to_string();
     assert!(error.contains("flown") && error.contains("0 of 20 records"), "{error}");
     assert!(!case.path("out.failures.jsonl").exists());
 
     let rows: Vec<String> = (0..200).map(|n| format!("\"question {n}x\"\n")).collect();
     let case = Case::new(&rows);
     let job = Job { failed_share: 0.9, ..case.job.clone() };
-    let error = case.revise(&job, Parrot::refusing(&[""])).unwrap_err().to_string();
+    let error = revise(&job, Parrot::refusing(&[""])).unwrap_err().to_string();
     assert!(error.contains("first 32 items") || error.contains("have all failed"), "{error}");
 }
 
 #[test]
 fn shards_merge_with_their_failures_to_the_whole() {
-    type Run = fn(&Case, &Job, Parrot) -> Result<Done, Error>;
-    let stages: [(Case, Run); 2] = [(Case::prompts(), Case::revise), (Case::pairs(), Case::label)];
+    type Run = fn(&Job, Parrot) -> Result<Done, Error>;
+    let stages: [(Case, Run); 2] = [(Case::prompts(), revise), (Case::pairs(), label)];
     for (case, run) in stages {
         let parrot = || Parrot::refusing(&["2x", "3x", "17x"]);
-        let whole = run(&case, &case.named("whole"), parrot()).unwrap();
+        let whole = run(&case.named("whole"), parrot()).unwrap();
         let parts: Vec<PathBuf> = (1..=3)
             .map(|index| {
                 let shard = Some(Shard::new(index, 3).unwrap());
                 let job = Job { shard, failed_share: 0.9, ..case.named(&format!("part{index}")) };
-                run(&case, &job, parrot()).unwrap();
+                run(&job, parrot()).unwrap();
                 job.out
             })
             .collect();
@@ -255,7 +254,7 @@ fn shards_merge_with_their_failures_to_the_whole() {
             let read = |name: &str| case.text(&format!("{name}{end}"));
             assert_eq!(read("merged"), read("whole"), "{end}");
         }
-        assert_eq!(run(&case, &case.named("merged"), parrot()).unwrap().calls, 0);
+        assert_eq!(run(&case.named("merged"), parrot()).unwrap().calls, 0);
 
         // Without the failures of a part its items are missing.
         let lost = parts.iter().map(|part| Job::new("", part).failures());
@@ -270,14 +269,14 @@ fn shards_merge_with_their_failures_to_the_whole() {
 #[test]
 fn a_report_says_what_the_records_say() {
     let case = Case::prompts();
-    let done = case.revise(&case.job, Parrot::default()).unwrap();
+    let done = revise(&case.job, Parrot::default()).unwrap();
     let traces: Vec<critique_revision::Trace> = dataset::read_jsonl(case.path("out")).unwrap();
     let expected = critique_revision::summarise(&traces);
     assert_eq!(done.report.figures, Figures::Revisions(expected));
     assert_eq!(expected.steps, ITEMS);
 
     let case = Case::pairs();
-    let done = case.label(&case.job, Parrot::default()).unwrap();
+    let done = label(&case.job, Parrot::default()).unwrap();
     let labels: Vec<ai_feedback::Label> = dataset::read_jsonl(case.path("out")).unwrap();
     let Figures::Labels { labels: found, truth } = done.report.figures.clone() else { panic!() };
     let expected = ai_feedback::summarise(&labels);
@@ -297,10 +296,10 @@ fn a_report_says_what_the_records_say() {
 #[test]
 fn a_report_is_the_same_if_a_job_was_stopped() {
     let case = Case::pairs();
-    case.label(&case.named("whole"), Parrot::refusing(&["6x"])).unwrap();
+    label(&case.named("whole"), Parrot::refusing(&["6x"])).unwrap();
     let strict = Job { failed_share: 0.0, ..case.job.clone() };
-    case.label(&strict, Parrot::refusing(&["6x"])).unwrap_err();
-    case.label(&case.job, Parrot::default()).unwrap();
+    label(&strict, Parrot::refusing(&["6x"])).unwrap_err();
+    label(&case.job, Parrot::default()).unwrap();
     assert_eq!(case.text("out.report.json"), case.text("whole.report.json"));
 }
 
@@ -314,14 +313,14 @@ fn bad_rows_are_left_out_up_to_a_share_and_columns_have_names() {
         .collect();
     let mut case = Case::new(&rows);
     case.job.columns.prompt = Some("q".to_owned());
-    let error = case.revise(&case.job, Parrot::default()).unwrap_err().to_string();
+    let error = revise(&case.job, Parrot::default()).unwrap_err().to_string();
     assert!(error.contains("rows.jsonl, line 8: `q` is blank"), "{error}");
     case.job.rejected_share = 0.04;
-    let error = case.revise(&case.job, Parrot::default()).unwrap_err().to_string();
+    let error = revise(&case.job, Parrot::default()).unwrap_err().to_string();
     assert!(error.contains("1 of 20 rows are bad"), "{error}");
     assert!(!case.path("out.job").exists());
     case.job.rejected_share = 0.05;
-    let done = case.revise(&case.job, Parrot::default()).unwrap();
+    let done = revise(&case.job, Parrot::default()).unwrap();
     assert_eq!((done.report.records, done.rejected), (19, 1));
     let rejected: Vec<dataset::Rejected> = dataset::read_jsonl(case.job.rejects()).unwrap();
     assert_eq!(rejected[0].place, dataset::Place::Line(8));
@@ -329,6 +328,6 @@ fn bad_rows_are_left_out_up_to_a_share_and_columns_have_names() {
     // A shard cannot tell whose a bad row is, so each names all of them.
     let shard = Some(Shard::new(1, 2).unwrap());
     let job = Job { shard, ..case.named("part1") };
-    case.revise(&job, Parrot::default()).unwrap();
+    revise(&job, Parrot::default()).unwrap();
     assert_eq!(case.text("part1.rejects.jsonl"), case.text("out.rejects.jsonl"));
 }

@@ -4,7 +4,6 @@ use rlaif::ai_feedback::Summary;
 use rlaif::critique_revision::RevisionSummary;
 use rlaif::evals::Calibration;
 use rlaif::jobs::{Done, Figures, Job, Merged, Report};
-use std::fmt::Write as _;
 use std::path::Path;
 
 /// What came of a job.
@@ -13,17 +12,16 @@ pub(super) fn ending(done: &Done, job: &Job) -> String {
         0 => String::new(),
         before => format!(", {before} of them were there before"),
     };
-    let mut text = format!("{} records in {}{before}\n", done.report.records, job.out.display());
-    // Writing to a string cannot fail.
-    let _ = match done.duplicates {
-        0 => Ok(()),
-        rows => writeln!(text, "{rows} rows repeat others and were left out"),
+    let repeated = match done.duplicates {
+        0 => String::new(),
+        rows => format!("{rows} rows repeat others and were left out\n"),
     };
-    let _ = match done.rejected {
-        0 => Ok(()),
-        rows => writeln!(text, "{rows} bad rows are in {}", job.rejects().display()),
+    let rejected = match done.rejected {
+        0 => String::new(),
+        rows => format!("{rows} bad rows are in {}\n", job.rejects().display()),
     };
-    text + &report(&done.report, &job.failures())
+    let records = format!("{} records in {}{before}\n", done.report.records, job.out.display());
+    records + &repeated + &rejected + &report(&done.report, &job.failures())
 }
 
 /// What came of a merge.
@@ -59,13 +57,15 @@ fn revisions(summary: &RevisionSummary) -> String {
         ("truncated revision", found.truncated, left.truncated),
         ("unchanged reply", found.unchanged, left.unchanged),
     ];
-    let mut text = format!("{steps} steps, {redrawn} texts drawn again, {dropped} steps dropped\n");
-    text += &format!("{:<26}{:>10}{:>10}{:>10}\n", "", "found", "left", "share");
-    for (name, found, left) in rows {
+    let head = format!(
+        "{steps} steps, {redrawn} texts drawn again, {dropped} steps dropped\n{:<26}{:>10}{:>10}{:>10}\n",
+        "", "found", "left", "share"
+    );
+    let row = |(name, found, left): (&str, usize, usize)| {
         let share = 100.0 * left as f64 / steps as f64;
-        text += &format!("{name:<26}{found:>10}{left:>10}{share:>9.1}%\n");
-    }
-    text
+        format!("{name:<26}{found:>10}{left:>10}{share:>9.1}%\n")
+    };
+    head + &rows.map(row).concat()
 }
 
 fn of_labels(summary: &Summary) -> String {
@@ -76,8 +76,10 @@ fn of_labels(summary: &Summary) -> String {
         ("entropy (nats)", summary.entropy),
         ("entropy before the clamp", summary.unclamped_entropy),
     ];
-    let known = rows.into_iter().filter_map(|(name, value)| Some((name, value?)));
-    known.map(|(name, value)| format!("{name:<26}{value:>10.4}\n")).collect()
+    let row = |(name, value): (&str, Option<f64>)| {
+        value.map(|value| format!("{name:<26}{value:>10.4}\n")).unwrap_or_default()
+    };
+    rows.map(row).concat()
 }
 
 fn of_truth(truth: Option<&Calibration>) -> String {
