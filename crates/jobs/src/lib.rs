@@ -1,4 +1,5 @@
-//! Data stages over more prompts than memory holds: critique and revision ([`revise`]) and labels ([`label()`]).
+//! Data stages over more prompts than memory holds: critique and revision ([`revise`]),
+//! pairs of replies ([`reply_pairs`]) and labels ([`label()`]).
 //!
 //! A job reads its input row by row, has many chunks of it under way at a time, and writes one record an item, in the
 //! order of the input. However long the input, memory is that of the chunks under way. Killed at any moment, it goes on
@@ -43,6 +44,7 @@ mod model;
 mod output;
 mod part;
 mod prepared;
+mod reply_pairs;
 mod report;
 mod revise;
 mod shard;
@@ -57,6 +59,7 @@ pub use label::label;
 pub use merge::{Merged, merge};
 pub use model::{Alone, Lent, Model, Served};
 pub use prepared::Prepared;
+pub use reply_pairs::{PairSummary, ReplyPair, reply_pairs};
 pub use report::{Figures, Report};
 pub use revise::revise;
 pub use shard::Shard;

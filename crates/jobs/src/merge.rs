@@ -4,6 +4,7 @@ use crate::header::{Header, beside};
 use crate::join::Joining;
 use crate::label::Labelling;
 use crate::output::check_place;
+use crate::reply_pairs::{Drawing, ReplyPair};
 use crate::revise::Revision;
 use crate::stage::Stage;
 use crate::{Error, Report, Shard};
@@ -46,6 +47,7 @@ pub fn merge(parts: &[PathBuf], out: &Path) -> Result<Merged, Error> {
     let joining = Joining { parts, shards: &shards, out, whole: &whole };
     let report = match whole.job.as_str() {
         Revision::NAME => joining.join::<Trace>(),
+        Drawing::NAME => joining.join::<ReplyPair>(),
         Labelling::NAME => joining.join::<Label>(),
         other => Err(Error::NotAPart {
             path: parts[0].clone(),

@@ -1,6 +1,6 @@
 //! What the records of a job say about its model.
 
-use crate::Error;
+use crate::{Error, PairSummary};
 use ai_feedback::Summary;
 use critique_revision::RevisionSummary;
 use evals::Calibration;
@@ -27,6 +27,8 @@ pub struct Report {
 pub enum Figures {
     /// Of `revise`.
     Revisions(RevisionSummary),
+    /// Of `reply-pairs`.
+    Pairs(PairSummary),
     /// Of `label`.
     Labels {
         /// Habits of the judge.

@@ -18,6 +18,8 @@ use training::Silent;
 struct Parrot {
     refused: Vec<&'static str>,
     gone: bool,
+    /// What it says one thing to alone.
+    stubborn: &'static str,
     asked: AtomicUsize,
 }
 
@@ -47,7 +49,10 @@ impl Generate for Parrot {
     ) -> Result<Vec<Completion>, language_model::Error> {
         let reply = |prompt: &Prompt| {
             self.listen(&prompt.dialogue)?;
-            let text = format!("{} {}", prompt.dialogue.last_request().unwrap(), prompt.seed);
+            let request = prompt.dialogue.last_request().unwrap();
+            let stubborn =
+                !self.stubborn.is_empty() && request.ends_with(&format!(" {}", self.stubborn));
+            let text = format!("{request} {}", if stubborn { 0 } else { prompt.seed });
             Ok(Completion { text, tokens: 3, stopped: StopReason::Stop })
         };
         prompts.iter().map(reply).collect()
@@ -264,6 +269,43 @@ fn shards_merge_with_their_failures_to_the_whole() {
         assert!(error.contains("lack the record") && error.contains("failures.jsonl"), "{error}");
         assert!(!case.path("other").exists());
     }
+}
+
+#[test]
+fn pairs_hold_two_different_replies_and_are_what_label_reads() {
+    let case = Case::prompts();
+    let draw = |job: &Job, parrot: Parrot| {
+        let model = Alone::new(parrot, json!({"name": "parrot"}));
+        jobs::reply_pairs(job.clone(), Sampling::default())?.run(&model, &mut Silent)
+    };
+    let stubborn = || Parrot { stubborn: "4x", ..Parrot::refusing(&["7x"]) };
+    let done = draw(&case.job, stubborn()).unwrap();
+    let Figures::Pairs(summary) = done.report.figures else { panic!() };
+    assert_eq!((done.report.failed, summary.pairs, summary.tokens), (2, 18, 18 * 6));
+    let errors: Vec<_> =
+        case.failures("out").iter().map(|row| row["error"].as_str().unwrap().to_owned()).collect();
+    assert!(errors[0].contains("all the same") && errors[1].contains("not 7x"), "{errors:?}");
+    let rows: Vec<jobs::ReplyPair> = dataset::read_jsonl(case.path("out")).unwrap();
+    assert!(rows.iter().all(|row| row.pair.replies[0] != row.pair.replies[1]));
+    // The same streams as the pairs of a run.
+    let seed = language_model::item_seed(1, &["pairs", &rows[0].id, "1"]);
+    assert_eq!(rows[0].pair.replies[1], format!("question 0x {seed}"));
+
+    let parts: Vec<PathBuf> = (1..=2)
+        .map(|index| {
+            let job = Job {
+                shard: Some(Shard::new(index, 2).unwrap()),
+                ..case.named(&format!("part{index}"))
+            };
+            draw(&job, stubborn()).unwrap();
+            job.out
+        })
+        .collect();
+    merge(&parts, &case.path("merged")).unwrap();
+    assert_eq!(case.text("merged"), case.text("out"));
+
+    let job = Job { input: case.path("out"), ..case.named("labels") };
+    assert_eq!(label(&job, Parrot::default()).unwrap().report.records, 18);
 }
 
 #[test]

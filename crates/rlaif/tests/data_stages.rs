@@ -59,16 +59,21 @@ fn shards_and_a_killed_job_are_the_same_as_one() {
     let server = Server::start();
     let url = server.url();
     let revise = ["revise", "--prompts", "prompts.jsonl", "--model", &url];
+    let pairs = ["reply-pairs", "--prompts", "prompts.jsonl", "--model", &url];
     let label = ["label", "--pairs", "pairs.jsonl", "--judge", &url, "--judge-model", "parrot"];
-    for stage in [&revise[..], &label[..]] {
+    for stage in [&revise[..], &pairs[..], &label[..]] {
         let with = |more: &[&'static str]| [stage, more].concat();
         let (said, shown) = says(folder, &with(&["--out", "whole"]));
         assert!(said.contains("40 records in whole"), "{said}");
         // No bar, but lines: standard error is no terminal.
         assert!(shown.contains(": 40 steps") && shown.contains("calls_per_second"), "{shown}");
-        assert_eq!(shown.contains("tokens_per_second"), stage[0] == "revise", "{shown}");
+        assert_eq!(shown.contains("tokens_per_second"), stage[0] != "label", "{shown}");
 
-        let figure = if stage[0] == "revise" { "unchanged reply" } else { "agreement with" };
+        let figure = match stage[0] {
+            "revise" => "unchanged reply",
+            "label" => "agreement with",
+            _ => "drawn again",
+        };
         assert!(said.contains(figure), "{said}");
 
         says(folder, &with(&["--out", "part1", "--shard", "1/2"]));

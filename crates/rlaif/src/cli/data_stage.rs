@@ -1,4 +1,4 @@
-//! `rlaif revise`, `rlaif label` and `rlaif merge`: data stages over any number of prompts.
+//! `rlaif revise`, `rlaif reply-pairs`, `rlaif label` and `rlaif merge`: data stages over any number of prompts.
 
 use super::convert::pair;
 use super::device::{Device, Task};
@@ -16,7 +16,7 @@ use serde_json::json;
 use std::path::PathBuf;
 use toml::Table;
 
-/// What both stages take.
+/// What all stages take.
 #[derive(Debug, Clone, Args)]
 struct StageArgs {
     /// File of records to write; while the job is under way it is FILE.part.
@@ -71,6 +71,22 @@ pub(super) struct ReviseArgs {
     stage: StageArgs,
 }
 
+/// `rlaif reply-pairs`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ReplyPairsArgs {
+    /// Prompts: JSON lines (also `.jsonl.gz`), `.csv` or `.parquet`.
+    #[arg(long, value_name = "FILE")]
+    prompts: PathBuf,
+    /// The address of an OpenAI-compatible server, a Hugging Face folder, or its name on the hub, OWNER/NAME.
+    #[arg(long, value_name = "URL|FOLDER|NAME")]
+    model: String,
+    /// Name of the model on its server [default: the only one that it has].
+    #[arg(long, value_name = "NAME")]
+    model_name: Option<String>,
+    #[command(flatten)]
+    stage: StageArgs,
+}
+
 /// `rlaif label`.
 #[derive(Debug, Clone, Args)]
 pub(super) struct LabelArgs {
@@ -102,6 +118,7 @@ pub(super) struct MergeArgs {
 #[derive(Debug, Clone, Copy)]
 enum What {
     Revise,
+    ReplyPairs,
     Label,
 }
 
@@ -109,6 +126,12 @@ enum What {
 pub(super) fn revise(args: ReviseArgs) -> Result<(), Failure> {
     let ReviseArgs { prompts, model, model_name, stage } = args;
     stage.run(What::Revise, prompts, model, model_name)
+}
+
+/// Draws two replies to all prompts of a file.
+pub(super) fn reply_pairs(args: ReplyPairsArgs) -> Result<(), Failure> {
+    let ReplyPairsArgs { prompts, model, model_name, stage } = args;
+    stage.run(What::ReplyPairs, prompts, model, model_name)
 }
 
 /// Labels all pairs of a file.
@@ -145,6 +168,7 @@ impl StageArgs {
         // Whatever is wrong with the input shows before a model is waited for.
         let prepared = match what {
             What::Revise => jobs::revise(job, constitution, settings.critique_revision)?,
+            What::ReplyPairs => jobs::reply_pairs(job, settings.critique_revision.reply)?,
             What::Label => jobs::label(job, constitution, settings.ai_feedback)?,
         };
         match source {

@@ -1,9 +1,9 @@
-//! What is told at the end of `rlaif revise`, `rlaif label` and `rlaif merge`.
+//! What is told at the end of `rlaif revise`, `rlaif reply-pairs`, `rlaif label` and `rlaif merge`.
 
 use rlaif::ai_feedback::Summary;
 use rlaif::critique_revision::RevisionSummary;
 use rlaif::evals::Calibration;
-use rlaif::jobs::{Done, Figures, Job, Merged, Report};
+use rlaif::jobs::{Done, Figures, Job, Merged, PairSummary, Report};
 use std::path::Path;
 
 /// What came of a job.
@@ -39,6 +39,9 @@ fn report(report: &Report, failures: &Path) -> String {
     };
     let figures = match &report.figures {
         Figures::Revisions(summary) => revisions(summary),
+        Figures::Pairs(PairSummary { redrawn, truncated, .. }) => {
+            format!("{redrawn} replies drawn again that were the same, {truncated} cut off\n")
+        }
         Figures::Labels { labels, truth } => of_labels(labels) + &of_truth(truth.as_ref()),
     };
     failed + &figures
