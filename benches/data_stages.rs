@@ -66,15 +66,16 @@ fn one(what: &str, input: &str, out: &str, url: &str) -> Outcome<()> {
     let model = Served::new(client, &config);
     let constitution = Constitution::general();
     let start = Instant::now();
-    let done: Done = if what == "revise" {
+    let prepared = if what == "revise" {
         let config = CritiqueRevisionConfig { revisions: 2, ..Default::default() };
-        jobs::revise(&job, &model, &constitution, &config, &mut Silent)?
+        jobs::revise(job, constitution, config)?
     } else {
-        jobs::label(&job, &model, &constitution, &FeedbackConfig::default(), &mut Silent)?
+        jobs::label(job, constitution, FeedbackConfig::default())?
     };
+    let done: Done = prepared.run(&model, &mut Silent)?;
     let seconds = start.elapsed().as_secs_f64();
     let found = json!({
-        "records": done.records, "calls": done.calls, "seconds": seconds, "peak": peak_memory(),
+        "records": done.report.records, "calls": done.calls, "seconds": seconds, "peak": peak_memory(),
     });
     println!("{found}");
     Ok(())

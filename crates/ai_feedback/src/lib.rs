@@ -62,4 +62,4 @@ pub use label::{AnswerLabel, Label, OrderLabel, PrincipleLabel, pair_id};
 pub use labelling::{label, label_directly};
 pub use probe::probe;
 pub use question::{OPTIONS, concluding_question, question, reasoning_question, scoring_question};
-pub use summary::{Summary, summarise};
+pub use summary::{Summary, Tally, summarise};

@@ -3,6 +3,7 @@
 use crate::{Label, OrderLabel, PrincipleLabel};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
+use std::ops::AddAssign;
 
 /// Habits of a judge over a set of labels; `None` where no label tells.
 ///
@@ -31,21 +32,91 @@ pub struct Summary {
 
 /// Summarises labels; what was asked in one order or by one principle does not count towards the figures that need two.
 pub fn summarise(labels: &[Label]) -> Summary {
-    let both: Vec<[f64; 2]> =
-        labels.iter().flat_map(|label| &label.principles).filter_map(in_both_orders).collect();
-    let bias = both.iter().map(|[first, second]| f64::midpoint(*first, *second) - 0.5);
-    let kept =
-        both.iter().map(|[first, second]| share(verdict(*first) == verdict(*second).reverse()));
-    let entropies = |probability: fn(&Label) -> f64| {
-        mean(labels.iter().map(|label| entropy(probability(label))))
-    };
-    Summary {
-        labels: labels.len(),
-        position_bias: mean(bias),
-        order_consistency: mean(kept),
-        principle_consistency: mean(labels.iter().filter_map(agreement)),
-        entropy: entropies(|label| label.probability_a),
-        unclamped_entropy: entropies(Label::unclamped),
+    let mut tally = Tally::default();
+    for label in labels {
+        tally += label.into();
+    }
+    tally.summary()
+}
+
+/// What a [`Summary`] is made of, for labels that are not all in memory: one label after another is added.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Tally {
+    labels: usize,
+    position_bias: Mean,
+    order_consistency: Mean,
+    principle_consistency: Mean,
+    entropy: Mean,
+    unclamped_entropy: Mean,
+}
+
+impl From<&Label> for Tally {
+    fn from(label: &Label) -> Self {
+        let both = || label.principles.iter().filter_map(in_both_orders);
+        let bias = both().map(|[first, second]| f64::midpoint(first, second) - 0.5);
+        let kept = both().map(|[first, second]| share(verdict(first) == verdict(second).reverse()));
+        Self {
+            labels: 1,
+            position_bias: bias.collect(),
+            order_consistency: kept.collect(),
+            principle_consistency: agreement(label).into_iter().collect(),
+            entropy: std::iter::once(entropy(label.probability_a)).collect(),
+            unclamped_entropy: std::iter::once(entropy(label.unclamped())).collect(),
+        }
+    }
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.labels += other.labels;
+        self.position_bias += other.position_bias;
+        self.order_consistency += other.order_consistency;
+        self.principle_consistency += other.principle_consistency;
+        self.entropy += other.entropy;
+        self.unclamped_entropy += other.unclamped_entropy;
+    }
+}
+
+impl Tally {
+    /// What the labels say.
+    pub fn summary(&self) -> Summary {
+        Summary {
+            labels: self.labels,
+            position_bias: self.position_bias.value(),
+            order_consistency: self.order_consistency.value(),
+            principle_consistency: self.principle_consistency.value(),
+            entropy: self.entropy.value(),
+            unclamped_entropy: self.unclamped_entropy.value(),
+        }
+    }
+}
+
+/// A mean on the way.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Mean {
+    count: usize,
+    sum: f64,
+}
+
+impl Mean {
+    fn value(self) -> Option<f64> {
+        (self.count > 0).then(|| self.sum / self.count as f64)
+    }
+}
+
+impl AddAssign for Mean {
+    fn add_assign(&mut self, other: Self) {
+        self.count += other.count;
+        self.sum += other.sum;
+    }
+}
+
+impl FromIterator<f64> for Mean {
+    fn from_iter<I: IntoIterator<Item = f64>>(values: I) -> Self {
+        values.into_iter().fold(Self::default(), |Self { count, sum }, value| Self {
+            count: count + 1,
+            sum: sum + value,
+        })
     }
 }
 
@@ -66,9 +137,9 @@ fn agreement(label: &Label) -> Option<f64> {
             .filter(|other| other.id != one.id)
             .map(move |other| [one, other])
     });
-    mean(
-        pairs.map(|[one, other]| share(verdict(one.probability_a) == verdict(other.probability_a))),
-    )
+    let agree =
+        pairs.map(|[one, other]| share(verdict(one.probability_a) == verdict(other.probability_a)));
+    agree.collect::<Mean>().value()
 }
 
 /// Which of two replies a probability names: that of the probability, the other, or neither.
@@ -83,11 +154,6 @@ fn share(holds: bool) -> f64 {
 /// Entropy in nats of a yes with probability `p`.
 fn entropy(p: f64) -> f64 {
     [p, 1.0 - p].iter().filter(|&&p| p > 0.0).map(|p| -p * p.ln()).sum()
-}
-
-fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let (count, sum) = values.fold((0_usize, 0.0), |(count, sum), value| (count + 1, sum + value));
-    (count > 0).then(|| sum / count as f64)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use crate::{Failure, Trace};
 use serde::{Deserialize, Serialize};
+use std::ops::AddAssign;
 
 /// Counts over the steps of traces.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,11 +55,19 @@ impl FailureCounts {
     }
 }
 
-/// Summarises traces.
-pub fn summarise(traces: &[Trace]) -> RevisionSummary {
-    let mut summary = RevisionSummary { traces: traces.len(), ..RevisionSummary::default() };
-    for trace in traces {
-        summary.tokens += trace.reply_tokens;
+impl AddAssign for FailureCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.critique_is_revision += other.critique_is_revision;
+        self.revision_is_critique += other.revision_is_critique;
+        self.empty += other.empty;
+        self.truncated += other.truncated;
+        self.unchanged += other.unchanged;
+    }
+}
+
+impl From<&Trace> for RevisionSummary {
+    fn from(trace: &Trace) -> Self {
+        let mut summary = Self { traces: 1, tokens: trace.reply_tokens, ..Self::default() };
         for step in &trace.steps {
             summary.steps += 1;
             summary.tokens += step.critique_tokens + step.revision_tokens;
@@ -74,6 +83,28 @@ pub fn summarise(traces: &[Trace]) -> RevisionSummary {
                 summary.left.add(&step.failures);
             }
         }
+        summary
+    }
+}
+
+/// The summary of two sets of traces together.
+impl AddAssign for RevisionSummary {
+    fn add_assign(&mut self, other: Self) {
+        self.traces += other.traces;
+        self.steps += other.steps;
+        self.found += other.found;
+        self.left += other.left;
+        self.redrawn += other.redrawn;
+        self.dropped += other.dropped;
+        self.tokens += other.tokens;
+    }
+}
+
+/// Summarises traces.
+pub fn summarise(traces: &[Trace]) -> RevisionSummary {
+    let mut summary = RevisionSummary::default();
+    for trace in traces {
+        summary += trace.into();
     }
     summary
 }

@@ -26,7 +26,6 @@
 mod append_only;
 mod atomic;
 mod columns;
-mod comparisons;
 mod conversation;
 mod csv_rows;
 mod dialogues;
@@ -38,6 +37,7 @@ mod jsonl;
 mod lines;
 mod mixture;
 mod numbered;
+mod pairs;
 #[cfg(feature = "parquet")]
 mod parquet_columns;
 #[cfg(feature = "parquet")]
@@ -60,12 +60,12 @@ mod write;
 pub use append_only::AppendOnly;
 pub use atomic::{replace, write_atomic};
 pub use columns::ColumnMapping;
-pub use comparisons::comparisons;
 pub use difference::Difference;
 pub use error::Error;
 pub use journal::Journal;
 pub use jsonl::{read_jsonl, write_jsonl};
 pub use mixture::{Exhausted, Mixture, Part, Stream};
+pub use pairs::Pair;
 pub use place::Place;
 pub use preferences::read_preferences;
 pub use prompts::{Prompts, prompts, read_prompts};

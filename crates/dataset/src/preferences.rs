@@ -36,7 +36,8 @@ pub(crate) fn read(columns: &ColumnMapping, row: &Value) -> Result<Preference, P
         return Err(Problem::new("the row", format!("is {}", kind(row))));
     };
     let comparison = comparison(columns, fields)?;
-    Ok(Preference::from_comparison(comparison, probability(columns, fields)?))
+    let probability = probability(columns, fields)?.unwrap_or(1.0);
+    Ok(Preference::from_comparison(comparison, probability))
 }
 
 /// The two replies of a row, `chosen` first.
@@ -71,12 +72,17 @@ fn is_several(value: &Value) -> bool {
     value.as_array().is_some_and(|messages| messages.len() > 1)
 }
 
-fn probability(columns: &ColumnMapping, fields: &Map<String, Value>) -> Result<f64, Problem> {
-    let Some((name, value)) = columns.find(fields, Column::Probability) else { return Ok(1.0) };
+/// What a row says of the probability that its first reply is better.
+pub(crate) fn probability(
+    columns: &ColumnMapping,
+    fields: &Map<String, Value>,
+) -> Result<Option<f64>, Problem> {
+    let Some((name, value)) = columns.find(fields, Column::Probability) else { return Ok(None) };
     // The cells of some files hold numbers as text.
     let number = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok());
     number
         .filter(|probability| (0.0..=1.0).contains(probability))
+        .map(Some)
         .ok_or_else(|| Problem::new(name, format!("is {value}, expected a number from 0 to 1")))
 }
 

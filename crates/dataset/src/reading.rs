@@ -1,9 +1,9 @@
 //! How rows of files are read.
 
 use crate::conversation::Problem;
-use crate::{ColumnMapping, Error, RedTeamAttempt, Rejects, Rows, Samples};
-use crate::{comparisons, dialogues, preferences, prompts, red_team_attempts, samples};
-use dialogue::{Comparison, Dialogue, Preference};
+use crate::{ColumnMapping, Error, Pair, RedTeamAttempt, Rejects, Rows, Samples};
+use crate::{dialogues, pairs, preferences, prompts, red_team_attempts, samples};
+use dialogue::{Dialogue, Preference};
 use serde_json::Value;
 use std::path::Path;
 
@@ -56,12 +56,12 @@ impl Reading {
         self.rows(path.as_ref(), preferences::ACCEPTED, preferences::read)
     }
 
-    /// The pairs of replies of a file, to be judged; what is a row is told at [`crate::comparisons`].
+    /// The pairs of replies of a file, to be judged; what is a row is told at [`Pair`].
     ///
     /// # Errors
     /// As for [`Reading::prompts`].
-    pub fn comparisons(&self, path: impl AsRef<Path>) -> Result<Rows<Comparison>, Error> {
-        self.rows(path.as_ref(), comparisons::ACCEPTED, comparisons::read)
+    pub fn pairs(&self, path: impl AsRef<Path>) -> Result<Rows<Pair>, Error> {
+        self.rows(path.as_ref(), pairs::ACCEPTED, pairs::read)
     }
 
     /// The whole dialogues of a file, to be learnt from as they are.

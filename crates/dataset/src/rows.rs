@@ -19,10 +19,19 @@ pub struct Rows<T> {
     source: Source,
     accepted: &'static str,
     read: Read<T>,
-    rejects: Option<RejectFile>,
+    bad: Bad,
     /// Rows so far, good and bad.
     seen: usize,
     ended: bool,
+}
+
+/// What becomes of bad rows.
+enum Bad {
+    /// The first is an error.
+    Fails,
+    Goes(RejectFile),
+    /// They are counted alone.
+    IsLeftOut(usize),
 }
 
 impl<T> fmt::Debug for Rows<T> {
@@ -38,13 +47,23 @@ impl<T> Rows<T> {
         read: impl Fn(&Value) -> Result<T, Problem> + Send + 'static,
     ) -> Result<Self, Error> {
         let (path, source, read) = (path.to_owned(), open(path)?, Box::new(read));
-        Ok(Self { path, source, accepted, read, rejects: None, seen: 0, ended: false })
+        Ok(Self { path, source, accepted, read, bad: Bad::Fails, seen: 0, ended: false })
     }
 
     /// Sends bad rows to a file.
     pub(crate) fn with_rejects(mut self, rejects: Option<&Rejects>) -> Result<Self, Error> {
-        self.rejects = rejects.map(RejectFile::new).transpose()?;
+        if let Some(rejects) = rejects {
+            self.bad = Bad::Goes(RejectFile::new(rejects)?);
+        }
         Ok(self)
+    }
+
+    /// Leaves bad rows out and writes them nowhere, however many they are: for a file that was read before, with
+    /// [`Rejects`].
+    #[must_use]
+    pub fn without_bad(mut self) -> Self {
+        self.bad = Bad::IsLeftOut(0);
+        self
     }
 
     /// How many rows were read so far, good and bad.
@@ -52,9 +71,13 @@ impl<T> Rows<T> {
         self.seen
     }
 
-    /// How many of them were bad and went to the file of [`Rejects`].
+    /// How many of them were bad and left out.
     pub fn rejected(&self) -> usize {
-        self.rejects.as_ref().map_or(0, RejectFile::count)
+        match &self.bad {
+            Bad::Fails => 0,
+            Bad::Goes(file) => file.count(),
+            Bad::IsLeftOut(count) => *count,
+        }
     }
 
     /// A row, or `None` if it was bad and may be left out.
@@ -68,14 +91,22 @@ impl<T> Rows<T> {
                 (Problem { field, text: problem }, text.into())
             }
         };
-        let error = self.bad(place, &problem);
-        let Some(file) = &mut self.rejects else { return Err(error) };
+        let error = self.error(place, &problem);
         let Problem { field, text: problem } = problem;
-        file.take(&Rejected { file: self.path.clone(), place, field, problem, row }, error)?;
+        match &mut self.bad {
+            Bad::Fails => return Err(error),
+            Bad::Goes(file) => {
+                file.take(
+                    &Rejected { file: self.path.clone(), place, field, problem, row },
+                    error,
+                )?;
+            }
+            Bad::IsLeftOut(count) => *count += 1,
+        }
         Ok(None)
     }
 
-    fn bad(&self, place: Place, problem: &Problem) -> Error {
+    fn error(&self, place: Place, problem: &Problem) -> Error {
         let Problem { field, text: problem } = problem.clone();
         Error::Row { path: self.path.clone(), place, field, problem, accepted: self.accepted }
     }
@@ -85,9 +116,9 @@ impl<T> Rows<T> {
         if self.seen == 0 {
             return Err(Error::Empty { path: self.path.clone(), accepted: self.accepted });
         }
-        match &mut self.rejects {
-            Some(file) => file.finish(&self.path, self.seen),
-            None => Ok(()),
+        match &mut self.bad {
+            Bad::Goes(file) => file.finish(&self.path, self.seen),
+            Bad::Fails | Bad::IsLeftOut(_) => Ok(()),
         }
     }
 }
@@ -190,6 +221,16 @@ mod tests {
             assert!(matches!(files.read(Some(share)), Err(Error::RejectedShare { .. })));
         }
         assert!(matches!(Try::new("\n").read(Some(0.5)), Err(Error::Empty { .. })));
+    }
+
+    #[test]
+    fn a_second_reading_leaves_bad_rows_out_without_a_file() {
+        let files = Try::new("1\nx\n2\n\"y\"\n");
+        let path = files.folder.path().join("rows.jsonl");
+        let mut rows = Rows::open(&path, "numbers", number).unwrap().without_bad();
+        assert_eq!(rows.by_ref().collect::<Result<Vec<u64>, _>>().unwrap(), [1, 2]);
+        assert_eq!((rows.rejected(), rows.seen()), (2, 4));
+        assert!(!files.rejects().exists());
     }
 
     proptest! {

@@ -2,6 +2,7 @@
 
 use crate::{Error, Rate};
 use serde::{Deserialize, Serialize};
+use std::ops::AddAssign;
 
 /// Bins of equal width that [`reliability`] divides the probabilities into.
 pub const BINS: usize = 10;
@@ -29,6 +30,25 @@ impl Forecast {
         }
         Ok(Self { probability, outcome })
     }
+
+    fn log_loss(self) -> f64 {
+        let Self { probability, outcome } = self;
+        let probability = probability.clamp(NEAREST, 1.0 - NEAREST);
+        -(outcome * probability.ln() + (1.0 - outcome) * (1.0 - probability).ln())
+    }
+
+    fn brier(self) -> f64 {
+        (self.probability - self.outcome).powi(2)
+    }
+
+    /// 1 if probability and outcome are on the same side of one half, half of it if one of them is on none.
+    fn right(self) -> f64 {
+        match (self.probability.total_cmp(&0.5), self.outcome.total_cmp(&0.5)) {
+            (predicted, found) if predicted.is_eq() || found.is_eq() => 0.5,
+            (predicted, found) if predicted == found => 1.0,
+            _ => 0.0,
+        }
+    }
 }
 
 /// The forecasts whose probability lies in \[`low`, `high`), or up to 1 in the last bin.
@@ -51,11 +71,8 @@ pub struct Bin {
 /// # References
 /// Guo et al. (2017), arXiv 1706.04599, section 2, with the probability of the event in place of the confidence.
 pub fn reliability(forecasts: &[Forecast]) -> Vec<Bin> {
-    let mut binned: [Vec<Forecast>; BINS] = Default::default();
-    for forecast in forecasts {
-        binned[bin_of(forecast.probability)].push(*forecast);
-    }
-    (0..).zip(&binned).filter_map(|(index, held)| summary(index, held)).collect()
+    let tally: CalibrationTally = forecasts.iter().copied().collect();
+    tally.bins()
 }
 
 #[expect(
@@ -65,17 +82,6 @@ pub fn reliability(forecasts: &[Forecast]) -> Vec<Bin> {
 )]
 fn bin_of(probability: f64) -> usize {
     ((probability * BINS as f64) as usize).min(BINS - 1)
-}
-
-fn summary(index: u32, held: &[Forecast]) -> Option<Bin> {
-    let edge = |index: u32| f64::from(index) / BINS as f64;
-    Some(Bin {
-        low: edge(index),
-        high: edge(index + 1),
-        count: held.len(),
-        predicted: mean(held, |forecast| forecast.probability)?,
-        outcome: mean(held, |forecast| forecast.outcome)?,
-    })
 }
 
 /// The mean gap between probability and outcome of [`reliability`] bins, weighted by their counts.
@@ -103,10 +109,7 @@ pub fn expected_calibration_error(bins: &[Bin]) -> Option<f64> {
 ///
 /// Probabilities are kept 1e-12 away from 0 and 1, so that one certain mistake does not make it infinite.
 pub fn log_loss(forecasts: &[Forecast]) -> Option<f64> {
-    mean(forecasts, |Forecast { probability, outcome }| {
-        let probability = probability.clamp(NEAREST, 1.0 - NEAREST);
-        -(outcome * probability.ln() + (1.0 - outcome) * (1.0 - probability).ln())
-    })
+    mean(forecasts, Forecast::log_loss)
 }
 
 /// The mean square of probability less outcome; none without forecasts.
@@ -114,23 +117,14 @@ pub fn log_loss(forecasts: &[Forecast]) -> Option<f64> {
 /// # References
 /// Brier (1950), "Verification of forecasts expressed in terms of probability"; half of its sum over both classes.
 pub fn brier(forecasts: &[Forecast]) -> Option<f64> {
-    mean(forecasts, |Forecast { probability, outcome }| (probability - outcome).powi(2))
+    mean(forecasts, Forecast::brier)
 }
 
 /// The share of forecasts on the same side of one half as the outcome; none without forecasts.
 ///
 /// Where either is exactly one half, the forecast counts as half right.
 pub fn accuracy(forecasts: &[Forecast]) -> Option<Rate> {
-    let right: f64 = forecasts
-        .iter()
-        .map(|&Forecast { probability, outcome }| {
-            match (probability.total_cmp(&0.5), outcome.total_cmp(&0.5)) {
-                (predicted, found) if predicted.is_eq() || found.is_eq() => 0.5,
-                (predicted, found) if predicted == found => 1.0,
-                _ => 0.0,
-            }
-        })
-        .sum();
+    let right: f64 = forecasts.iter().copied().map(Forecast::right).sum();
     Rate::new(right, forecasts.len())
 }
 
@@ -157,14 +151,82 @@ pub struct Calibration {
 impl Calibration {
     /// Measures `forecasts`; none without any.
     pub fn of(forecasts: &[Forecast]) -> Option<Self> {
-        let bins = reliability(forecasts);
-        Some(Self {
-            accuracy: accuracy(forecasts)?,
-            log_loss: log_loss(forecasts)?,
-            brier: brier(forecasts)?,
+        forecasts.iter().copied().collect::<CalibrationTally>().calibration()
+    }
+}
+
+/// What a [`Calibration`] is made of, for forecasts that are not all in memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct CalibrationTally {
+    bins: [BinTally; BINS],
+    right: f64,
+    log_loss: f64,
+    brier: f64,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct BinTally {
+    count: usize,
+    predicted: f64,
+    outcome: f64,
+}
+
+impl CalibrationTally {
+    /// Takes in a forecast.
+    pub fn add(&mut self, forecast: Forecast) {
+        let bin = &mut self.bins[bin_of(forecast.probability)];
+        bin.count += 1;
+        bin.predicted += forecast.probability;
+        bin.outcome += forecast.outcome;
+        self.right += forecast.right();
+        self.log_loss += forecast.log_loss();
+        self.brier += forecast.brier();
+    }
+
+    /// What the forecasts come to; none without any.
+    pub fn calibration(&self) -> Option<Calibration> {
+        let n: usize = self.bins.iter().map(|bin| bin.count).sum();
+        let bins = self.bins();
+        Some(Calibration {
+            accuracy: Rate::new(self.right, n)?,
+            log_loss: self.log_loss / n as f64,
+            brier: self.brier / n as f64,
             expected_calibration_error: expected_calibration_error(&bins)?,
             bins,
         })
+    }
+
+    fn bins(&self) -> Vec<Bin> {
+        let edge = |index: u32| f64::from(index) / BINS as f64;
+        let bin = |(index, &BinTally { count, predicted, outcome }): (u32, &BinTally)| Bin {
+            low: edge(index),
+            high: edge(index + 1),
+            count,
+            predicted: predicted / count as f64,
+            outcome: outcome / count as f64,
+        };
+        (0..).zip(&self.bins).filter(|(_, bin)| bin.count > 0).map(bin).collect()
+    }
+}
+
+impl AddAssign for CalibrationTally {
+    fn add_assign(&mut self, other: Self) {
+        for (bin, other) in self.bins.iter_mut().zip(other.bins) {
+            bin.count += other.count;
+            bin.predicted += other.predicted;
+            bin.outcome += other.outcome;
+        }
+        self.right += other.right;
+        self.log_loss += other.log_loss;
+        self.brier += other.brier;
+    }
+}
+
+impl FromIterator<Forecast> for CalibrationTally {
+    fn from_iter<I: IntoIterator<Item = Forecast>>(forecasts: I) -> Self {
+        let mut tally = Self::default();
+        forecasts.into_iter().for_each(|forecast| tally.add(forecast));
+        tally
     }
 }
 

@@ -50,8 +50,8 @@ pub use asking::{AskConfig, by_chain_of_thought, by_choice};
 pub use bootstrap::{Mean, REPLICATES};
 pub use by_preference_model::{ByPreferenceModel, by_preference_model};
 pub use calibration::{
-    BINS, Bin, Calibration, Forecast, accuracy, brier, expected_calibration_error, log_loss,
-    reliability,
+    BINS, Bin, Calibration, CalibrationTally, Forecast, accuracy, brier,
+    expected_calibration_error, log_loss, reliability,
 };
 pub use diversity::{Diversity, diversity};
 pub use draw::draw_replies;

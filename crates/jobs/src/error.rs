@@ -97,12 +97,57 @@ pub enum Error {
         /// Records that came back.
         found: usize,
     },
+    /// A model that does not give two different replies to a prompt.
+    #[error("{samples} replies to prompt {id} are all the same; draw them at a higher temperature")]
+    SameReply {
+        /// [`dialogue::Dialogue::id`] of the prompt.
+        id: String,
+        /// Replies that were drawn.
+        samples: usize,
+    },
     /// Nothing more is asked, since something else has failed.
     #[error("the job is stopping")]
     Stopping,
+    /// More items have failed than may.
+    #[error(
+        "{failed} of {items} items have failed and at most a share of {most} may (`failed_share`), the last because: {last}"
+    )]
+    TooManyFailed {
+        /// Items that have failed.
+        failed: u64,
+        /// Items that there are.
+        items: u64,
+        /// The highest share of them that may fail.
+        most: f64,
+        /// What the model said to the last.
+        last: String,
+    },
+    /// The first items have all failed.
+    #[error(
+        "the first {failed} items have all failed, so it is not about them; the last because: {last}"
+    )]
+    NoneSucceeded {
+        /// Items that have failed.
+        failed: u64,
+        /// What the model said to the last.
+        last: String,
+    },
+    /// The report of a finished job cannot be read.
+    #[error("{path}, the report of a finished job, is damaged: {reason}")]
+    Report {
+        /// The file.
+        path: PathBuf,
+        /// What serde says.
+        reason: serde_json::Error,
+    },
     /// A job ended before it was finished.
     #[error(
-        "{source}; {done} of {total} records are in {part}, the same command goes on from there"
+        "{source}; {done} of {total} records are in {part}, {}",
+        if source.is_about_failures() {
+            "failures among them; they are asked for again with `retry_failed`"
+        } else {
+            "the same command goes on from there"
+        }
     )]
     Stopped {
         /// Records that are there.
@@ -152,7 +197,8 @@ pub enum Error {
     },
     /// A record is missing among the parts.
     #[error(
-        "the parts lack the record of item {index}, counted from 0; a part is damaged: make it again"
+        "the parts lack the record of item {index}, counted from 0; a part is damaged: make it again, or its \
+         .failures.jsonl is not beside it"
     )]
     Lacks {
         /// The place of the item in the input.
@@ -170,12 +216,47 @@ pub enum Error {
     /// Labels.
     #[error(transparent)]
     AiFeedback(#[from] ai_feedback::Error),
+    /// A model.
+    #[error(transparent)]
+    Model(#[from] language_model::Error),
     /// A model on a server.
     #[error(transparent)]
     OpenAi(#[from] openai::Error),
     /// The progress cannot be shown or recorded.
     #[error(transparent)]
     Training(#[from] training::Error),
+}
+
+impl Error {
+    /// What the model said, if the error is about one item that it would refuse again.
+    pub(crate) fn refusal(&self) -> Option<String> {
+        let error = match self {
+            Self::CritiqueRevision(critique_revision::Error::Model(error))
+            | Self::AiFeedback(ai_feedback::Error::Judge(error))
+            | Self::Model(error) => error,
+            Self::AiFeedback(error @ ai_feedback::Error::Probabilities { .. }) => {
+                return Some(error.to_string());
+            }
+            Self::SameReply { .. } => return Some(self.to_string()),
+            _ => return None,
+        };
+        if !error.concerns_one_prompt() {
+            return None;
+        }
+        // How many answers of the call are kept says nothing about the item.
+        let stopped = match error {
+            language_model::Error::Refused(error) => error.downcast_ref(),
+            _ => None,
+        };
+        Some(match stopped {
+            Some(openai::Error::Stopped { source, .. }) => source.to_string(),
+            _ => error.to_string(),
+        })
+    }
+
+    fn is_about_failures(&self) -> bool {
+        matches!(self, Self::TooManyFailed { .. } | Self::NoneSucceeded { .. })
+    }
 }
 
 fn list(differences: &[Difference]) -> String {

@@ -1,22 +1,18 @@
 //! The items of a job, read twice: once to see what is there, once to work on it.
 
 use crate::shard::key;
-use crate::{Error, Shard};
-use dataset::Rows;
+use crate::stage::Kind;
+use crate::{Error, Job, Shard};
+use dataset::{Reading, Rows};
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
-
-/// How a kind of item is read and named.
-pub(crate) struct Kind<I> {
-    pub(crate) open: fn(&Path) -> Result<Rows<I>, dataset::Error>,
-    pub(crate) id: fn(&I) -> String,
-}
+use std::path::PathBuf;
 
 /// What an input holds.
 #[derive(Debug)]
 pub(crate) struct Input {
     path: PathBuf,
+    reading: Reading,
     shard: Option<Shard>,
     /// Distinct items.
     pub(crate) items: u64,
@@ -24,6 +20,8 @@ pub(crate) struct Input {
     pub(crate) mine: u64,
     /// Rows whose item had come before.
     pub(crate) duplicates: u64,
+    /// Rows that are bad.
+    pub(crate) rejected: u64,
     /// A hash of the ids of all distinct items, in order.
     pub(crate) fingerprint: String,
     /// The keys of items that occur more than once: all that must be remembered to take each once.
@@ -31,25 +29,25 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    /// Reads every row, so that a bad one shows before anything is asked.
+    /// Reads every row, so that bad ones show before anything is asked.
     ///
     /// Until it is read this holds some 20 bytes an item, and then 8 bytes for each item that occurs twice.
-    pub(crate) fn scan<I>(
-        path: &Path,
-        kind: &Kind<I>,
-        shard: Option<Shard>,
-    ) -> Result<Self, Error> {
+    pub(crate) fn scan<I>(job: &Job, kind: &Kind<I>) -> Result<Self, Error> {
+        let (reading, shard) = (job.reading(), job.shard);
         let mut keys = Vec::new();
-        for row in (kind.open)(path)? {
+        let mut rows = (kind.open)(&reading, &job.input)?;
+        for row in rows.by_ref() {
             keys.push(key(&(kind.id)(&row?)));
         }
-        let rows = keys.len() as u64;
+        let good = keys.len() as u64;
         let mut input = Self {
-            path: path.to_owned(),
+            path: job.input.clone(),
+            reading,
             shard,
             items: 0,
             mine: 0,
             duplicates: 0,
+            rejected: rows.rejected() as u64,
             fingerprint: String::new(),
             repeated: repeated(&keys),
         };
@@ -60,7 +58,7 @@ impl Input {
             input.items += 1;
             input.mine += u64::from(holds(shard, key));
         }
-        input.duplicates = rows - input.items;
+        input.duplicates = good - input.items;
         let digest = hash.finalize();
         let first = u128::from_be_bytes(std::array::from_fn(|index| digest[index]));
         input.fingerprint = format!("{first:032x}");
@@ -69,7 +67,9 @@ impl Input {
 
     /// The items of the shard, each once, in order.
     pub(crate) fn items<I>(&self, kind: &Kind<I>) -> Result<Items<'_, I>, Error> {
-        let rows = (kind.open)(&self.path)?;
+        let rows = (kind.open)(&self.reading, &self.path)?;
+        // Those that are bad stand in their file already.
+        let rows = if self.reading.rejects.is_some() { rows.without_bad() } else { rows };
         let once = Once::new(&self.repeated);
         Ok(Items { input: self, rows, id: kind.id, once, seen: 0, given: 0 })
     }
@@ -155,33 +155,17 @@ impl<I> Iterator for Items<'_, I> {
     }
 }
 
-/// Items in chunks of a size, the last may be shorter.
-pub(crate) struct Chunks<'a, I> {
-    pub(crate) items: Items<'a, I>,
-    pub(crate) size: usize,
-}
-
-impl<I> Iterator for Chunks<'_, I> {
-    type Item = Result<Vec<Item<I>>, Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let chunk: Result<Vec<_>, _> = self.items.by_ref().take(self.size).collect();
-        match chunk {
-            Ok(chunk) if chunk.is_empty() => None,
-            chunk => Some(chunk),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use dialogue::Dialogue;
+    use std::path::Path;
 
-    const KIND: Kind<Dialogue> = Kind { open, id: Dialogue::id };
+    const KIND: Kind<Dialogue> =
+        Kind { open: |reading, path| reading.prompts(path), id: Dialogue::id };
 
-    fn open(path: &Path) -> Result<Rows<Dialogue>, dataset::Error> {
-        dataset::prompts(path)
+    fn scan(path: &Path, shard: Option<Shard>) -> Result<Input, Error> {
+        Input::scan(&Job { shard, ..Job::new(path, path.with_extension("out")) }, &KIND)
     }
 
     fn file(rows: &[&str]) -> (tempfile::TempDir, PathBuf) {
@@ -194,7 +178,7 @@ mod tests {
     }
 
     fn texts(path: &Path, shard: Option<Shard>) -> Vec<(u64, String)> {
-        let input = Input::scan(path, &KIND, shard).unwrap();
+        let input = scan(path, shard).unwrap();
         let items: Vec<Item<Dialogue>> =
             input.items(&KIND).unwrap().collect::<Result<_, _>>().unwrap();
         assert_eq!(items.len() as u64, input.mine);
@@ -205,7 +189,7 @@ mod tests {
     #[test]
     fn every_prompt_comes_once_in_order() {
         let (_folder, path) = file(&["a", "b", "a", "c", "b", "a"]);
-        let input = Input::scan(&path, &KIND, None).unwrap();
+        let input = scan(&path, None).unwrap();
         assert_eq!((input.items, input.mine, input.duplicates), (3, 3, 3));
         assert_eq!(input.repeated.len(), 2);
         let expected = [(0, "a".to_owned()), (1, "b".to_owned()), (2, "c".to_owned())];
@@ -227,7 +211,7 @@ mod tests {
     fn the_fingerprint_is_that_of_the_prompts_and_their_order() {
         let fingerprint = |rows: &[&str]| {
             let (_folder, path) = file(rows);
-            Input::scan(&path, &KIND, Some(Shard::new(1, 2).unwrap())).unwrap().fingerprint
+            scan(&path, Some(Shard::new(1, 2).unwrap())).unwrap().fingerprint
         };
         assert_eq!(fingerprint(&["a", "b"]), fingerprint(&["a", "b", "a"]));
         assert_ne!(fingerprint(&["a", "b"]), fingerprint(&["b", "a"]));
@@ -237,7 +221,7 @@ mod tests {
     #[test]
     fn an_input_that_changes_is_noticed() {
         let (_folder, path) = file(&["a", "b"]);
-        let input = Input::scan(&path, &KIND, None).unwrap();
+        let input = scan(&path, None).unwrap();
         std::fs::write(&path, "\"a\"\n").unwrap();
         let error = input.items(&KIND).unwrap().collect::<Result<Vec<_>, _>>().unwrap_err();
         assert!(matches!(error, Error::InputChanged { expected: 2, found: 1, .. }), "{error}");
@@ -246,16 +230,22 @@ mod tests {
     #[test]
     fn a_bad_row_shows_before_any_work() {
         let (_folder, path) = file(&["a", " "]);
-        let error = Input::scan(&path, &KIND, None).unwrap_err().to_string();
+        let error = scan(&path, None).unwrap_err().to_string();
         assert!(error.contains("line 2"), "{error}");
     }
 
     #[test]
-    fn chunks_hold_all_items() {
-        let (_folder, path) = file(&["a", "b", "c", "d", "e"]);
-        let input = Input::scan(&path, &KIND, None).unwrap();
-        let chunks = Chunks { items: input.items(&KIND).unwrap(), size: 2 };
-        let sizes: Vec<usize> = chunks.map(|chunk| chunk.unwrap().len()).collect();
-        assert_eq!(sizes, [2, 2, 1]);
+    fn a_share_of_bad_rows_is_left_out_of_both_readings() {
+        let (_folder, path) = file(&["a", " ", "b", "a"]);
+        let job = Job { rejected_share: 0.25, ..Job::new(&path, path.with_extension("out")) };
+        let input = Input::scan(&job, &KIND).unwrap();
+        assert_eq!((input.items, input.rejected, input.duplicates), (2, 1, 1));
+        let rejected: Vec<dataset::Rejected> = dataset::read_jsonl(job.rejects()).unwrap();
+        assert_eq!(rejected[0].place, dataset::Place::Line(2));
+        let items: Vec<_> = input.items(&KIND).unwrap().map(Result::unwrap).collect();
+        assert_eq!((items.len(), items[1].index), (2, 1));
+        let strict = Job { rejected_share: 0.2, ..job };
+        let error = Input::scan(&strict, &KIND).unwrap_err().to_string();
+        assert!(error.contains("1 of 4 rows are bad"), "{error}");
     }
 }

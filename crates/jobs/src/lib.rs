@@ -1,4 +1,5 @@
-//! Data stages over more prompts than memory holds: critique and revision ([`revise`]) and labels ([`label()`]).
+//! Data stages over more prompts than memory holds: critique and revision ([`revise`]),
+//! pairs of replies ([`reply_pairs`]) and labels ([`label()`]).
 //!
 //! A job reads its input row by row, has many chunks of it under way at a time, and writes one record an item, in the
 //! order of the input. However long the input, memory is that of the chunks under way. Killed at any moment, it goes on
@@ -17,30 +18,48 @@
 //! let config = Config { concurrency: 256, ..Config::default() };
 //! let client = Client::with_config("http://127.0.0.1:8000/v1", "my-model", config.clone())?;
 //! let model = Served::new(client, &config);
-//! let settings = CritiqueRevisionConfig::default();
-//! let done = jobs::revise(&job, &model, &Constitution::general(), &settings, &mut Silent)?;
-//! println!("{} records", done.records);
+//! let revision = jobs::revise(job, Constitution::general(), CritiqueRevisionConfig::default())?;
+//! let done = revision.run(&model, &mut Silent)?;
+//! println!("{} records", done.report.records);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod about;
+mod before;
+mod chunk;
+mod count;
 mod error;
+mod failed;
+mod flow;
 mod header;
 mod in_order;
 mod input;
 mod job;
+mod join;
 mod label;
+mod line;
 mod merge;
 mod meter;
 mod model;
 mod output;
+mod part;
+mod prepared;
+mod reply_pairs;
+mod report;
 mod revise;
 mod shard;
+mod stage;
 mod writer;
 
 pub use error::Error;
-pub use job::{Done, Flow, Job};
+pub use failed::Failed;
+pub use flow::Flow;
+pub use job::{Done, Job};
 pub use label::label;
 pub use merge::{Merged, merge};
 pub use model::{Alone, Lent, Model, Served};
+pub use prepared::Prepared;
+pub use reply_pairs::{PairSummary, ReplyPair, reply_pairs};
+pub use report::{Figures, Report};
 pub use revise::revise;
 pub use shard::Shard;

@@ -1,35 +1,37 @@
 //! The shards of a job, joined.
 
 use crate::header::{Header, beside};
-use crate::output::{Named, Placed};
-use crate::shard::key;
-use crate::{Error, Shard};
-use dataset::{replace, write_atomic};
-use serde_json::value::RawValue;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use crate::join::Joining;
+use crate::label::Labelling;
+use crate::output::check_place;
+use crate::reply_pairs::{Drawing, ReplyPair};
+use crate::revise::Revision;
+use crate::stage::Stage;
+use crate::{Error, Report, Shard};
+use ai_feedback::Label;
+use critique_revision::Trace;
 use std::path::{Path, PathBuf};
 
 /// What was joined.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Merged {
-    /// Records of the joined file.
-    pub records: u64,
+    /// What the records of all parts say.
+    pub report: Report,
     /// Parts that it was joined from.
     pub parts: usize,
 }
 
-/// Joins the files of all shards of a job into the file that the job would have written in one, byte for byte.
+/// Joins the files of all shards of a job into the files that the job would have written in one, byte for byte: records,
+/// failures, report and `.job`.
 ///
-/// `OUT.job` must stand beside each part. One record of each part is in memory at a time.
+/// `OUT.job` must stand beside each part, and so must `OUT.failures.jsonl` if there is one. One record of each part is in
+/// memory at a time.
 ///
 /// # Errors
-/// If a part is not finished or belongs to another job, a shard is missing or given twice, a record is missing, given twice or
-/// damaged, or `out` exists and is another job's. Then nothing is written.
+/// If a part is not finished or belongs to another job, a shard is missing or given twice, an item is neither a record nor a
+/// failure, is given twice or damaged, or `out` exists and is another job's. Then no file of records is written.
 pub fn merge(parts: &[PathBuf], out: &Path) -> Result<Merged, Error> {
-    if out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz")) {
-        return Err(Error::Compressed { path: out.to_owned() });
-    }
+    check_place(out)?;
     let headers = parts.iter().map(|path| header(path)).collect::<Result<Vec<_>, _>>()?;
     let Some((first, _)) = headers.first() else {
         return Err(Error::NotAPart {
@@ -40,24 +42,19 @@ pub fn merge(parts: &[PathBuf], out: &Path) -> Result<Merged, Error> {
     let whole = first.whole();
     check_same(parts, &headers, &whole)?;
     check_all(parts, &headers)?;
-    let job = check_free(out, &whole)?;
-    let mut readers = parts
-        .iter()
-        .zip(&headers)
-        .map(|(path, (_, shard))| Part::open(path, *shard))
-        .collect::<Result<Vec<_>, _>>()?;
-    replace(out, |file| {
-        for index in 0..whole.items {
-            let next = readers.iter_mut().find(|part| part.next_index() == Some(index));
-            let part = next.ok_or(Error::Lacks { index })?;
-            let written = part.write_next(file)?;
-            written.map_err(|source| dataset::Error::Write { path: out.to_owned(), source })?;
-        }
-        readers.iter().try_for_each(|part| part.check_end(whole.items))?;
-        // Before the file has its name: it never stands there without saying what it is.
-        Ok::<_, Error>(write_atomic(&job, whole.text(&job)?.as_bytes())?)
-    })?;
-    Ok(Merged { records: whole.items, parts: parts.len() })
+    check_free(out, &whole)?;
+    let shards: Vec<Shard> = headers.iter().map(|(_, shard)| *shard).collect();
+    let joining = Joining { parts, shards: &shards, out, whole: &whole };
+    let report = match whole.job.as_str() {
+        Revision::NAME => joining.join::<Trace>(),
+        Drawing::NAME => joining.join::<ReplyPair>(),
+        Labelling::NAME => joining.join::<Label>(),
+        other => Err(Error::NotAPart {
+            path: parts[0].clone(),
+            problem: format!("this program knows no job {other:?}"),
+        }),
+    }?;
+    Ok(Merged { report, parts: parts.len() })
 }
 
 /// What a part says it is.
@@ -125,91 +122,13 @@ fn check_all(parts: &[PathBuf], headers: &[(Header, Shard)]) -> Result<(), Error
     if missing.is_empty() { Ok(()) } else { Err(Error::Missing { missing, count }) }
 }
 
-/// Nothing else stands where the joined file will; gives the place of its header.
-fn check_free(out: &Path, whole: &Header) -> Result<PathBuf, Error> {
+/// No other job has its records where the joined ones will be.
+fn check_free(out: &Path, whole: &Header) -> Result<(), Error> {
     let job = beside(out, "job");
-    match std::fs::read_to_string(&job) {
-        Ok(text) => {
-            let differences = Header::read(&job, &text)?.differences(whole);
-            if !differences.is_empty() {
-                return Err(Error::OtherSettings { path: out.to_owned(), differences });
-            }
-        }
-        Err(_) if out.exists() => return Err(Error::Exists { path: out.to_owned() }),
-        Err(_) => {}
+    let Ok(text) = std::fs::read_to_string(&job) else { return Ok(()) };
+    let differences = Header::read(&job, &text)?.differences(whole);
+    if differences.is_empty() {
+        return Ok(());
     }
-    Ok(job)
-}
-
-/// A part that is read line by line.
-struct Part {
-    path: PathBuf,
-    shard: Shard,
-    reader: BufReader<File>,
-    line: u64,
-    next: Option<(u64, Box<RawValue>)>,
-}
-
-impl Part {
-    fn open(path: &Path, shard: Shard) -> Result<Self, Error> {
-        let file = File::open(path)
-            .map_err(|source| dataset::Error::Open { path: path.to_owned(), source })?;
-        let reader = BufReader::new(file);
-        let mut part = Self { path: path.to_owned(), shard, reader, line: 0, next: None };
-        part.read()?;
-        Ok(part)
-    }
-
-    fn next_index(&self) -> Option<u64> {
-        self.next.as_ref().map(|(index, _)| *index)
-    }
-
-    /// Writes the next record as a line and reads the one behind it. What the outer result tells is about this part, what
-    /// the inner tells about the file that is written.
-    fn write_next(&mut self, out: &mut dyn Write) -> Result<std::io::Result<()>, Error> {
-        let Some((_, record)) = self.next.take() else { return Ok(Ok(())) };
-        let written = out.write_all(record.get().as_bytes()).and_then(|()| out.write_all(b"\n"));
-        self.read()?;
-        Ok(written)
-    }
-
-    fn read(&mut self) -> Result<(), Error> {
-        let mut line = Vec::new();
-        self.line += 1;
-        let number = usize::try_from(self.line).unwrap_or(usize::MAX);
-        self.reader.read_until(b'\n', &mut line).map_err(|source| dataset::Error::Read {
-            path: self.path.clone(),
-            line: number,
-            source,
-        })?;
-        if line.is_empty() {
-            return Ok(());
-        }
-        let damaged = |reason: serde_json::Error| self.wrong(format!("is damaged: {reason}"));
-        let Placed { index, record } =
-            serde_json::from_slice::<Placed<Box<RawValue>>>(&line).map_err(damaged)?;
-        let Named { id } = serde_json::from_str(record.get()).map_err(damaged)?;
-        if !line.ends_with(b"\n") {
-            return Err(self.wrong("has no end".to_owned()));
-        }
-        if !self.shard.holds(key(&id)) {
-            return Err(self.wrong(format!("the record of {id} belongs to another shard")));
-        }
-        self.next = Some((index, record));
-        Ok(())
-    }
-
-    fn wrong(&self, problem: String) -> Error {
-        Error::DamagedPart { path: self.path.clone(), line: self.line, problem }
-    }
-
-    /// Nothing is left once all items are written.
-    fn check_end(&self, items: u64) -> Result<(), Error> {
-        match self.next {
-            None => Ok(()),
-            Some((index, _)) => Err(self.wrong(format!(
-                "item {index} comes twice, or is none of the {items} that there are"
-            ))),
-        }
-    }
+    Err(Error::OtherSettings { path: out.to_owned(), differences })
 }

@@ -1,13 +1,27 @@
 //! The file of records that a job writes, and goes on with.
 
+use crate::before::Todos;
+use crate::count::Count;
 use crate::header::{Header, beside};
-use crate::input::{Item, Items};
-use crate::{Error, Shard};
+use crate::line::{Line, failure, record};
+use crate::stage::{Record, Stage, TallyOf};
+use crate::{Error, Job, Report};
 use dataset::AppendOnly;
-use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Read, Seek, Write};
+use std::io::{BufWriter, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+
+/// Refuses a place in which no job can write its records.
+pub(crate) fn check_place(out: &Path) -> Result<(), Error> {
+    if out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz")) {
+        return Err(Error::Compressed { path: out.to_owned() });
+    }
+    let begun = std::fs::metadata(beside(out, "job")).is_ok_and(|job| job.len() > 0);
+    if out.exists() && !begun {
+        return Err(Error::Exists { path: out.to_owned() });
+    }
+    Ok(())
+}
 
 /// `OUT.part` while a job is under way, `OUT` once it is finished.
 #[derive(Debug)]
@@ -15,6 +29,8 @@ pub(crate) struct Output {
     out: PathBuf,
     part: AppendOnly,
     sharded: bool,
+    /// The records of an earlier round, whose failures are asked for again.
+    before: Option<PathBuf>,
     /// `OUT.job`; its lock keeps other processes away.
     _job: File,
 }
@@ -28,55 +44,19 @@ pub(crate) enum Opened {
     UnderWay(Output),
 }
 
-/// A record in the file of a shard: with its place, so that shards can be put in order again.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct Placed<T> {
-    /// The place of the item among those of the whole input, counted from 0.
-    pub(crate) index: u64,
-    pub(crate) record: T,
-}
-
-/// What every record has.
-#[derive(Deserialize)]
-pub(crate) struct Named {
-    pub(crate) id: String,
-}
-
 impl Output {
     /// Opens the file of a job, or begins one.
-    pub(crate) fn open(out: &Path, header: &Header) -> Result<Opened, Error> {
-        if out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz")) {
-            return Err(Error::Compressed { path: out.to_owned() });
+    pub(crate) fn open(job: &Job, header: &Header) -> Result<Opened, Error> {
+        let out = &job.out;
+        check_place(out)?;
+        let job_file = claim(out, header)?;
+        let [part, before] = ["part", "before"].map(|extension| beside(out, extension));
+        if out.exists() {
+            // A process was killed after it had finished.
+            [&part, &before].into_iter().try_for_each(|path| remove(path))?;
         }
-        let path = beside(out, "job");
-        let failed = |source| dataset::Error::Open { path: path.clone(), source };
-        let there = std::fs::read_to_string(&path).ok();
-        if there.as_ref().is_none_or(String::is_empty) && out.exists() {
-            return Err(Error::Exists { path: out.to_owned() });
-        }
-        let mut job = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(failed)?;
-        lock(&path, &job)?;
-        let mut text = String::new();
-        job.read_to_string(&mut text).map_err(failed)?;
-        let part = beside(out, "part");
-        let begun = out.exists() || std::fs::metadata(&part).is_ok_and(|part| part.len() > 0);
-        match Header::read(&path, &text) {
-            Ok(found) => {
-                let differences = found.differences(header);
-                if !differences.is_empty() {
-                    return Err(Error::OtherSettings { path: out.to_owned(), differences });
-                }
-            }
-            // A process was killed before it had written the header, and so before any record.
-            Err(_) if !begun => write(&mut job, &header.text(&path)?)
-                .map_err(|source| dataset::Error::Write { path, source })?,
-            Err(error) => return Err(error),
+        if job.retry_failed && !before.exists() {
+            begin_again(job, &part, &before)?;
         }
         if out.exists() {
             return Ok(Opened::Finished);
@@ -84,45 +64,56 @@ impl Output {
         let part = AppendOnly::open(part)?;
         part.sync_name()?;
         let sharded = header.shard.is_some();
-        Ok(Opened::UnderWay(Self { out: out.to_owned(), part, sharded, _job: job }))
+        let before = before.exists().then_some(before);
+        Ok(Opened::UnderWay(Self { out: out.clone(), part, sharded, before, _job: job_file }))
+    }
+
+    /// The file of an earlier round.
+    pub(crate) fn before(&self) -> Option<&Path> {
+        self.before.as_deref()
     }
 
     pub(crate) fn path(&self) -> &Path {
         self.part.path()
     }
 
-    /// Takes the items whose records are there from `items`, and gives their number. Every record must be that of its
-    /// item; a half-written one at the end is cut off.
-    pub(crate) fn resume<I>(&mut self, items: &mut Items<'_, I>) -> Result<u64, Error> {
+    /// Takes the items that are done from `todos`, and counts them. Every line must be that of its item; a half-written
+    /// one at the end is cut off.
+    pub(crate) fn resume<S: Stage>(
+        &mut self,
+        todos: &mut Todos<'_, S::Item>,
+    ) -> Result<Count<TallyOf<S>>, Error> {
         self.part.cut()?;
-        let mut done = 0;
+        let mut count = Count::default();
         for line in self.part.lines()? {
             let line = line?;
-            let wrong = |problem| Error::Record {
-                path: self.part.path().to_owned(),
-                line: done + 1,
-                problem,
-            };
-            let Some(item) = items.next().transpose()? else {
+            let number = count.items() + 1;
+            let wrong = |problem| self.wrong(number, problem);
+            let damaged = |error| wrong(format!("is damaged: {error}"));
+            let Some(todo) = todos.next().transpose()? else {
                 return Err(wrong("the input has no item for this record".to_owned()));
             };
-            let (index, id) =
-                self.name(&line).map_err(|error| wrong(format!("is damaged: {error}")))?;
+            let item = todo.item;
+            let (index, id) = match Line::read(&line).map_err(damaged)? {
+                Line::Record { index, id } => {
+                    let record: S::Record = record(&line, self.sharded).map_err(damaged)?;
+                    count.record(record.tally(S::truth(&item.value)));
+                    (index, id)
+                }
+                Line::Failed(failed) => {
+                    count.failure(&failed.error);
+                    (Some(failed.index), failed.id)
+                }
+            };
             if id != item.id || index.is_some_and(|index| index != item.index) {
                 return Err(wrong(format!("is the record of {id}, expected that of {}", item.id)));
             }
-            done += 1;
         }
-        Ok(done)
+        Ok(count)
     }
 
-    /// The id in a line and, in a shard, the place.
-    fn name(&self, line: &[u8]) -> Result<(Option<u64>, String), serde_json::Error> {
-        if self.sharded {
-            let Placed { index, record } = serde_json::from_slice::<Placed<Named>>(line)?;
-            return Ok((Some(index), record.id));
-        }
-        Ok((None, serde_json::from_slice::<Named>(line)?.id))
+    fn wrong(&self, line: u64, problem: String) -> Error {
+        Error::Record { path: self.part.path().to_owned(), line, problem }
     }
 
     /// Appends lines; they outlive this process.
@@ -135,30 +126,123 @@ impl Output {
         Ok(self.part.sync()?)
     }
 
-    /// Gives the file its final name.
-    pub(crate) fn finish(mut self) -> Result<(), Error> {
+    /// Writes the report, puts failed items into a file of their own, and gives the records their final name.
+    ///
+    /// Until they have it, all is in `OUT.part`, and what a killed process left of the other files is written over.
+    pub(crate) fn finish(mut self, job: &Job, report: &Report) -> Result<(), Error> {
         self.sync()?;
-        std::fs::rename(self.part.path(), &self.out)
-            .map_err(|source| dataset::Error::Write { path: self.out.clone(), source })?;
+        let (path, text) = (job.report(), report.text(&job.report())?);
+        create(&path, |file| Ok(file.write_all(text.as_bytes()).map_err(write_error(&path))?))?;
+        if report.failed == 0 {
+            remove(&job.failures())?;
+            rename(self.part.path(), &self.out)?;
+        } else {
+            let whole = beside(&self.out, "whole");
+            self.split(&job.failures(), true)?;
+            self.split(&whole, false)?;
+            rename(&whole, &self.out)?;
+            remove(self.part.path())?;
+        }
+        self.before.iter().try_for_each(|before| remove(before))?;
         Ok(self.part.sync_name()?)
+    }
+
+    /// Copies the failed items, or all records, to a file.
+    fn split(&self, path: &Path, failed: bool) -> Result<(), Error> {
+        create(path, |file| {
+            for (number, line) in (1..).zip(self.part.lines()?) {
+                let line = line?;
+                let item = failure(&line)
+                    .map_err(|error| self.wrong(number, format!("is damaged: {error}")))?;
+                match item {
+                    Some(item) if failed => writeln!(file, "{}", item.get()),
+                    None if !failed => file.write_all(&line),
+                    _ => Ok(()),
+                }
+                .map_err(write_error(path))?;
+            }
+            Ok(())
+        })
     }
 }
 
-/// Appends the record of an item as a line.
-pub(crate) fn encode<I, T: Serialize>(
-    out: &Path,
-    shard: Option<Shard>,
-    item: &Item<I>,
-    record: &T,
-    into: &mut Vec<u8>,
+/// Writes a file and brings it to the disk.
+fn create(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<&File>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let written = match shard {
-        Some(_) => serde_json::to_writer(&mut *into, &Placed { index: item.index, record }),
-        None => serde_json::to_writer(&mut *into, record),
+    let file = File::create(path)
+        .map_err(|source| dataset::Error::Open { path: path.to_owned(), source })?;
+    let mut out = BufWriter::new(&file);
+    write(&mut out)?;
+    out.flush().map_err(write_error(path))?;
+    drop(out);
+    Ok(file.sync_all().map_err(write_error(path))?)
+}
+
+fn write_error(path: &Path) -> impl Fn(std::io::Error) -> dataset::Error {
+    move |source| dataset::Error::Write { path: path.to_owned(), source }
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), Error> {
+    Ok(std::fs::rename(from, to).map_err(write_error(to))?)
+}
+
+/// Opens `OUT.job`, or writes it, and keeps other processes away.
+fn claim(out: &Path, header: &Header) -> Result<File, Error> {
+    let path = beside(out, "job");
+    let failed = |source| dataset::Error::Open { path: path.clone(), source };
+    let mut job = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(failed)?;
+    lock(&path, &job)?;
+    let mut text = String::new();
+    job.read_to_string(&mut text).map_err(failed)?;
+    match Header::read(&path, &text) {
+        Ok(found) => {
+            let differences = found.differences(header);
+            if !differences.is_empty() {
+                return Err(Error::OtherSettings { path: out.to_owned(), differences });
+            }
+        }
+        // A process was killed before it had written the header, and so before any record.
+        Err(_) if !begun(out) => {
+            write(&mut job, &header.text(&path)?).map_err(write_error(&path))?;
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(job)
+}
+
+/// Whether there are records of a job.
+fn begun(out: &Path) -> bool {
+    let part = std::fs::metadata(beside(out, "part"));
+    out.exists() || beside(out, "before").exists() || part.is_ok_and(|part| part.len() > 0)
+}
+
+/// Puts the records of a job aside, so that those of items that failed are made beside them.
+fn begin_again(job: &Job, part: &Path, before: &Path) -> Result<(), Error> {
+    let from = match job.out.exists() {
+        true if !job.failures().exists() => return Ok(()),
+        true => &job.out,
+        false if !part.exists() => return Ok(()),
+        false => part,
     };
-    written.map_err(|reason| dataset::Error::Encode { path: out.to_owned(), reason })?;
-    into.push(b'\n');
-    Ok(())
+    rename(from, before)
+}
+
+/// Removes a file, if it is there.
+fn remove(path: &Path) -> Result<(), Error> {
+    match std::fs::remove_file(path) {
+        Err(source) if source.kind() != ErrorKind::NotFound => {
+            Err(write_error(path)(source).into())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn lock(path: &Path, file: &File) -> Result<(), Error> {

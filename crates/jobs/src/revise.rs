@@ -1,52 +1,80 @@
 //! Critique and revision of many prompts.
 
-use crate::input::Kind;
-use crate::job::Work;
-use crate::{Done, Error, Job, Model};
+use crate::about::about;
+use crate::report::Figures;
+use crate::stage::{Kind, Record, Stage, Tally};
+use crate::{Error, Job, Prepared};
+use ai_feedback::Judge;
 use constitution::Constitution;
-use critique_revision::{CritiqueRevisionConfig, critique_and_revise};
-use dataset::Rows;
+use critique_revision::{CritiqueRevisionConfig, RevisionSummary, Trace, critique_and_revise};
 use dialogue::Dialogue;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
-use std::path::Path;
-use training::Observe;
 
-/// Draws, criticises and revises a reply to every prompt of a file, as [`critique_and_revise`] does; a record is a
-/// [`critique_revision::Trace`].
+/// Prepares to draw, criticise and revise a reply to every prompt of a file, as [`critique_and_revise`] does; a record is
+/// a [`Trace`].
+///
+/// The whole input is read, so that what is wrong with it shows before a model is there.
 ///
 /// # Errors
-/// If the prompts, the constitution or the settings cannot be used, the file of records belongs to something else, the
-/// model fails, or a record cannot be written. What is done is kept.
+/// If the prompts, the constitution or the settings cannot be used, or another file stands in the place of the records.
 pub fn revise(
-    job: &Job,
-    model: &dyn Model,
-    constitution: &Constitution,
-    config: &CritiqueRevisionConfig,
-    observe: &mut dyn Observe,
-) -> Result<Done, Error> {
+    job: Job,
+    constitution: Constitution,
+    config: CritiqueRevisionConfig,
+) -> Result<Prepared, Error> {
     config.validate()?;
     if config.revisions > 0 {
         constitution.revisions(&config.principles)?;
     }
-    let work = Work {
-        name: "revise",
-        settings: json!({ "constitution": about(constitution)?, "critique_revision": config }),
-        kind: Kind { open, id: Dialogue::id },
-        records: &|model, prompts| {
-            Ok(critique_and_revise(model, constitution, prompts, config, job.seed)?)
-        },
-    };
-    work.run(job, model, observe)
+    Prepared::new(job, Revision { constitution, config })
 }
 
-fn open(path: &Path) -> Result<Rows<Dialogue>, dataset::Error> {
-    dataset::prompts(path)
+pub(crate) struct Revision {
+    constitution: Constitution,
+    config: CritiqueRevisionConfig,
 }
 
-/// The name of a constitution and a hash of its content.
-pub(crate) fn about(constitution: &Constitution) -> Result<Value, Error> {
-    let digest = Sha256::digest(constitution.to_toml()?);
-    let first = u128::from_be_bytes(std::array::from_fn(|index| digest[index]));
-    Ok(json!({ "name": constitution.name, "sha256": format!("{first:032x}") }))
+impl Stage for Revision {
+    type Item = Dialogue;
+    type Record = Trace;
+
+    const NAME: &'static str = "revise";
+    const KIND: Kind<Dialogue> =
+        Kind { open: |reading, path| reading.prompts(path), id: Dialogue::id };
+
+    fn settings(&self) -> Result<Value, Error> {
+        let constitution = about(&self.constitution)?;
+        Ok(json!({ "constitution": constitution, "critique_revision": self.config }))
+    }
+
+    fn records(
+        &self,
+        model: &dyn Judge,
+        prompts: &[Dialogue],
+        seed: u64,
+    ) -> Result<Vec<Trace>, Error> {
+        Ok(critique_and_revise(model, &self.constitution, prompts, &self.config, seed)?)
+    }
+
+    fn row(prompt: &Dialogue) -> Value {
+        json!({ "prompt": prompt })
+    }
+}
+
+impl Record for Trace {
+    type Tally = RevisionSummary;
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn tally(&self, _: Option<f64>) -> RevisionSummary {
+        self.into()
+    }
+}
+
+impl Tally for RevisionSummary {
+    fn figures(&self) -> Figures {
+        Figures::Revisions(*self)
+    }
 }

@@ -37,8 +37,9 @@ fn main() -> ExitCode {
             }
         };
     }
-    let tests: [(&str, fn()); 4] = [
+    let tests: [(&str, fn()); 5] = [
         ("every_job_survives_being_killed", every_job_survives_being_killed),
+        ("failed_items_survive_being_killed", failed_items_survive_being_killed),
         ("shards_that_are_killed_merge_to_the_whole", shards_that_are_killed_merge_to_the_whole),
         ("a_full_disk_loses_nothing", a_full_disk_loses_nothing),
         ("a_job_belongs_to_one_process", a_job_belongs_to_one_process),
@@ -64,13 +65,15 @@ fn work(
     let config = Config { concurrency: CONCURRENCY, ..Config::default() };
     let client = Client::with_config(url, "parrot", config.clone())?;
     let model = Served::new(client, &config);
+    job.retry_failed = std::env::var_os("RETRY_FAILED").is_some();
     let constitution = Constitution::general();
-    if what == "revise" {
+    let prepared = if what == "revise" {
         let config = CritiqueRevisionConfig { revisions: 2, ..Default::default() };
-        jobs::revise(&job, &model, &constitution, &config, &mut Silent)?;
+        jobs::revise(job, constitution, config)?
     } else {
-        jobs::label(&job, &model, &constitution, &FeedbackConfig::default(), &mut Silent)?;
-    }
+        jobs::label(job, constitution, FeedbackConfig::default())?
+    };
+    prepared.run(&model, &mut Silent)?;
     Ok(())
 }
 
@@ -186,13 +189,64 @@ fn every_job_survives_being_killed() {
         let read = |name: &str| fs::read(folder.join(format!("{what}.{name}"))).unwrap();
         assert!(read("whole") == read("killed"), "{what} differs");
         assert_eq!(String::from_utf8(read("whole")).unwrap().lines().count(), ITEMS);
-        assert!(read("whole.job") == read("killed.job"));
-        assert_eq!(names(folder, &out), [out.clone(), format!("{out}.job")]);
+        for file in ["job", "report.json"] {
+            assert!(read(&format!("whole.{file}")) == read(&format!("killed.{file}")), "{file}");
+        }
+        let beside = ["", ".job", ".report.json"].map(|end| format!("{out}{end}"));
+        assert_eq!(names(folder, &out), beside);
 
         // A job that is finished asks nothing.
         succeeds(command());
         assert_eq!(server.different_and_again(), (0, 0));
     }
+}
+
+/// A server refuses a few prompts, and later one of them less.
+fn failed_items_survive_being_killed() {
+    let folder = folder();
+    let folder = folder.path();
+    let server = Server::counting();
+    let refused = ["question 7\"", "question 150\"", "question 299\""];
+    server.refuse(&refused);
+    let mut moments = Moments(11);
+    succeeds(job(folder, "revise", "whole", &server, None));
+    let (different, _) = server.different_and_again();
+    assert_eq!(different, (ITEMS as u64 - 3) * 5, "a record lacks, or a refused one was made");
+    server.take(Duration::from_millis(2));
+    let command = || job(folder, "revise", "killed", &server, None);
+    disturbed(&command, Duration::from_millis(600), &mut moments);
+    let read = |name: &str| fs::read(folder.join(name)).unwrap();
+    let same = || {
+        for end in ["", ".failures.jsonl", ".report.json"] {
+            assert!(read(&format!("whole{end}")) == read(&format!("killed{end}")), "{end} differs");
+        }
+    };
+    same();
+    let failures = String::from_utf8(read("whole.failures.jsonl")).unwrap();
+    assert_eq!(failures.lines().count(), 3);
+    assert!(failures.contains("\"index\":150") && failures.contains("too long"), "{failures}");
+
+    // What has failed is asked for again when it is said, and nothing else.
+    server.refuse(&refused[..1]);
+    server.different_and_again();
+    let again = |out: &str| {
+        let mut command = job(folder, "revise", out, &server, None);
+        command.env("RETRY_FAILED", "1");
+        command
+    };
+    succeeds(again("whole"));
+    assert_eq!(server.different_and_again().0, 2 * 5);
+    let rows = String::from_utf8(read("whole")).unwrap();
+    assert_eq!(rows.lines().count(), ITEMS - 1);
+    assert!(rows.lines().nth(149).unwrap().contains("question 150\""), "out of its place");
+    disturbed(&|| again("killed"), Duration::from_millis(40), &mut moments);
+    same();
+    assert_eq!(String::from_utf8(read("whole.failures.jsonl")).unwrap().lines().count(), 1);
+    server.refuse(&[]);
+    succeeds(again("whole"));
+    assert!(!folder.join("whole.failures.jsonl").exists());
+    succeeds(job(folder, "revise", "undisturbed", &server, None));
+    assert!(read("whole") == read("undisturbed"), "a record made later is another");
 }
 
 fn shards_that_are_killed_merge_to_the_whole() {
@@ -214,8 +268,8 @@ fn shards_that_are_killed_merge_to_the_whole() {
         // In any order.
         let mixed = [parts[2].clone(), parts[0].clone(), parts[1].clone()];
         let merged = merge(&mixed, &folder.join("merged")).unwrap();
-        assert_eq!((merged.records, merged.parts), (ITEMS as u64, 3));
-        for name in ["", ".job"] {
+        assert_eq!((merged.report.records, merged.parts), (ITEMS as u64, 3));
+        for name in ["", ".job", ".report.json"] {
             let read = |start: &str| fs::read(folder.join(format!("{start}{name}"))).unwrap();
             assert!(read("whole") == read("merged"), "{what}{name} differs");
         }

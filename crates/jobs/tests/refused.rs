@@ -73,7 +73,8 @@ impl Case {
 
     fn run_with(&self, job: &Job, calls: usize) -> Result<Done, Error> {
         let model = Alone::new(Parrot { left: calls.into() }, json!({"name": "parrot"}));
-        jobs::revise(job, &model, &Constitution::general(), &self.config, &mut Silent)
+        let config = self.config.clone();
+        jobs::revise(job.clone(), Constitution::general(), config)?.run(&model, &mut Silent)
     }
 
     fn run(&self) -> Result<Done, Error> {
@@ -109,11 +110,11 @@ fn a_model_that_fails_leaves_what_is_done() {
     assert!(error.contains("out.part"), "{error}");
     assert_eq!(lines(&case.path("out.part")), 8);
     let done = case.run().unwrap();
-    assert_eq!((done.records, done.before, done.calls, done.tokens), (20, 8, 36, 108));
+    assert_eq!((done.report.records, done.before, done.calls, done.tokens), (20, 8, 36, 108));
     assert_eq!(fs::read(case.path("out")).unwrap(), case.whole());
     assert!(!case.path("out.part").exists());
     let again = case.run().unwrap();
-    assert_eq!((again.before, again.calls), (20, 0));
+    assert_eq!((again.before, again.calls, again.report), (20, 0, done.report));
 }
 
 #[test]
@@ -232,7 +233,7 @@ fn shards_merge_to_the_whole_in_any_number() {
         let mut parts: Vec<PathBuf> = (1..=count).map(|index| case.shard(index, count)).collect();
         parts.reverse();
         let out = case.path(&format!("merged{count}"));
-        assert_eq!(merge(&parts, &out).unwrap().records, 20);
+        assert_eq!(merge(&parts, &out).unwrap().report.records, 20);
         assert_eq!(fs::read(&out).unwrap(), whole);
         // A job in one file takes the joined one for its own.
         let job = Job { out, ..case.job.clone() };
@@ -294,6 +295,6 @@ fn a_merge_names_what_does_not_fit() {
     fs::write(&out, "mine").unwrap();
     assert!(merge(&parts, &out).unwrap_err().to_string().contains("exists already"));
     fs::remove_file(&out).unwrap();
-    assert_eq!(merge(&parts, &out).unwrap().records, 20);
-    assert_eq!(merge(&parts, &out).unwrap().records, 20);
+    assert_eq!(merge(&parts, &out).unwrap().report.records, 20);
+    assert_eq!(merge(&parts, &out).unwrap().report.records, 20);
 }

@@ -55,7 +55,35 @@ pub enum Error {
         /// [`dialogue::Dialogue::id`] of the dialogue.
         id: String,
     },
+    /// The model refuses a prompt and would refuse it again, though not another.
+    #[error(transparent)]
+    Refused(Box<dyn std::error::Error + Send + Sync>),
     /// Anything else that an implementation reports.
     #[error(transparent)]
     Model(#[from] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Error {
+    /// Whether the error is about a prompt and not about the model or the settings, so that other prompts may well be
+    /// answered and the same one would fail again.
+    pub fn concerns_one_prompt(&self) -> bool {
+        matches!(self, Self::TooLong { .. } | Self::Template { .. } | Self::Refused(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_errors_of_a_prompt_from_those_of_a_model() {
+        let id = || "1".to_owned();
+        let too_long = Error::TooLong { id: id(), tokens: 9, context: 8, reserved: 1 };
+        let refused = Error::Refused("a filter".into());
+        assert!(too_long.concerns_one_prompt() && refused.concerns_one_prompt());
+        assert_eq!(refused.to_string(), "a filter");
+        let broken = Error::NotFinite { what: "a logit", id: id() };
+        let gone = Error::Model("gone".into());
+        assert!(!broken.concerns_one_prompt() && !gone.concerns_one_prompt());
+    }
 }

@@ -7,29 +7,31 @@ use dialogue::Dialogue;
 use language_model::{Choose, Completion, Generate, Prompt, Sampling};
 
 impl Client {
-    /// A reply to each prompt, behind the names of the tasks.
+    /// A reply to each prompt; `note` gets the names of the tasks before any is asked.
     pub(crate) fn replies(
         &self,
         prompts: &[Prompt],
         sampling: &Sampling,
-    ) -> Result<(Vec<String>, Vec<Completion>), language_model::Error> {
+        note: impl Fn(&[String]),
+    ) -> Result<Vec<Completion>, language_model::Error> {
         sampling.validate()?;
         let task = |prompt| Task::reply(&self.transport, prompt, sampling);
         let tasks = prompts.iter().map(task).collect::<Result<_, _>>()?;
-        let (ids, answers) = self.answer_all(tasks)?;
+        let answers = self.answer_all(tasks, note)?;
         let completions = answers.into_iter().filter_map(|answer| match answer {
             Answer::Completion(completion) => Some(completion),
             Answer::Probabilities(_) => None,
         });
-        Ok((ids, checked(completions.collect(), prompts.len())?))
+        checked(completions.collect(), prompts.len())
     }
 
-    /// The probability of each option behind each prompt, behind the names of the tasks.
+    /// The probability of each option behind each prompt; `note` gets the names of the tasks before any is asked.
     pub(crate) fn choices(
         &self,
         prompts: &[Dialogue],
         options: &[&str],
-    ) -> Result<(Vec<String>, Vec<Vec<f64>>), language_model::Error> {
+        note: impl Fn(&[String]),
+    ) -> Result<Vec<Vec<f64>>, language_model::Error> {
         if options.is_empty() || options.iter().any(|option| option.trim().is_empty()) {
             let reason =
                 "an option needs at least one character besides spaces, and there must be one";
@@ -37,12 +39,12 @@ impl Client {
         }
         let task = |prompt| Task::choice(&self.transport, prompt, options);
         let tasks = prompts.iter().map(task).collect::<Result<_, _>>()?;
-        let (ids, answers) = self.answer_all(tasks)?;
+        let answers = self.answer_all(tasks, note)?;
         let rows = answers.into_iter().filter_map(|answer| match answer {
             Answer::Probabilities(row) if row.len() == options.len() => Some(row),
             _ => None,
         });
-        Ok((ids, checked(rows.collect(), prompts.len())?))
+        checked(rows.collect(), prompts.len())
     }
 }
 
@@ -52,7 +54,7 @@ impl Generate for Client {
         prompts: &[Prompt],
         sampling: &Sampling,
     ) -> Result<Vec<Completion>, language_model::Error> {
-        Ok(self.replies(prompts, sampling)?.1)
+        self.replies(prompts, sampling, |_| ())
     }
 }
 
@@ -62,7 +64,7 @@ impl Choose for Client {
         prompts: &[Dialogue],
         options: &[&str],
     ) -> Result<Vec<Vec<f64>>, language_model::Error> {
-        Ok(self.choices(prompts, options)?.1)
+        self.choices(prompts, options, |_| ())
     }
 }
 

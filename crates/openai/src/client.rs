@@ -1,10 +1,11 @@
 //! The client.
 
 use crate::answers::{Answer, Answers};
+use crate::retrying::Listener;
 use crate::task::Task;
 use crate::transport::Transport;
 use crate::worker::{Worker, gone};
-use crate::{Config, Error, Failure, continuation};
+use crate::{Config, Error, Failure, Retrying, continuation};
 use serde::Deserialize;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -56,15 +57,36 @@ impl Client {
     /// # Errors
     /// Those of [`Client::with_config`] and [`Client::models`], and [`Error::WhichModel`] unless there is exactly one.
     pub fn of_only_model(base_url: &str, config: Config) -> Result<Self, Error> {
-        let asking = Self::with_config(base_url, "", config.clone())?;
-        let mut found = asking.models()?;
+        Self::with_config(base_url, "", config)?.with_only_model()
+    }
+
+    /// The same client for the only model that the server has.
+    ///
+    /// # Errors
+    /// As for [`Client::of_only_model`].
+    pub fn with_only_model(self) -> Result<Self, Error> {
+        let mut found = self.models()?;
+        let Transport { base_url, config, listener, .. } = &*self.transport;
         match found.pop() {
-            Some(model) if found.is_empty() => Self::with_config(base_url, model, config),
+            Some(model) if found.is_empty() => {
+                let mut transport = Transport::new(base_url.clone(), model, config.clone())?;
+                transport.listener.clone_from(listener);
+                Ok(Self { transport: Arc::new(transport), ..self })
+            }
             last => {
                 found.extend(last);
-                Err(Error::WhichModel { url: asking.transport.base_url.to_string(), found })
+                Err(Error::WhichModel { url: base_url.to_string(), found })
             }
         }
+    }
+
+    /// Lets `tell` hear when the server does not answer and is asked again: at the first such failure at once, then at
+    /// most once a minute. It is called on the thread that sends requests and should not wait. The first one that is given
+    /// stays.
+    #[must_use]
+    pub fn tell_retries(self, tell: impl Fn(&Retrying) + Send + Sync + 'static) -> Self {
+        self.transport.listener.get_or_init(|| Listener::new(tell));
+        self
     }
 
     /// Keeps every answer in a file from the moment it is there, so that a process that is started again asks only for
@@ -134,10 +156,15 @@ impl Client {
         self.answers().settle(ids)
     }
 
-    /// The names of all tasks and the answers to them, in order: those that are kept, and then those that the server
-    /// gives.
-    pub(crate) fn answer_all(&self, tasks: Vec<Task>) -> Result<(Vec<String>, Vec<Answer>), Error> {
+    /// The answers to all tasks, in order: those that are kept, and then those that the server gives. `note` gets their
+    /// names first: whatever becomes of the call, some of their answers may be kept.
+    pub(crate) fn answer_all(
+        &self,
+        tasks: Vec<Task>,
+        note: impl Fn(&[String]),
+    ) -> Result<Vec<Answer>, Error> {
         let ids: Vec<String> = tasks.iter().map(|task| task.id.clone()).collect();
+        note(&ids);
         // A copy of the call's own: others may run beside it, and ask for the same.
         let mut found: HashMap<String, Answer> = {
             let kept = self.answers();
@@ -153,7 +180,7 @@ impl Client {
             Ok(()) if answers.len() == ids.len() => {
                 kept.handed_out(ids.iter().map(String::as_str));
                 drop(kept);
-                Ok((ids, answers))
+                Ok(answers)
             }
             outcome => {
                 let source = Box::new(outcome.err().unwrap_or_else(gone));

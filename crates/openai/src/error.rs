@@ -233,6 +233,15 @@ impl Failure {
         self.is_passing() && !matches!(self, Self::Status { status: 409 | 425 | 429, .. })
     }
 
+    /// Whether it is about what was asked: a prompt that is too long or caught by a filter, an answer that has no end.
+    fn is_refusal(&self) -> bool {
+        match self {
+            Self::Status { status, .. } => matches!(status, 400 | 413 | 422 | 451),
+            Self::TooLong { .. } => true,
+            _ => false,
+        }
+    }
+
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. } => *retry_after,
@@ -283,11 +292,25 @@ impl Error {
         }
         self
     }
+
+    /// Whether the server refuses one prompt for good, so that others may well be answered.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Request { prompt: Some(_), failure, .. } => failure.is_refusal(),
+            Self::Unweighable { reason, .. } => *reason != crate::Unweighable::NotEchoed,
+            Self::Stopped { source, .. } => source.is_refusal(),
+            _ => false,
+        }
+    }
 }
 
 impl From<Error> for language_model::Error {
     fn from(error: Error) -> Self {
-        Self::Model(Box::new(error))
+        if error.is_refusal() {
+            Self::Refused(Box::new(error))
+        } else {
+            Self::Model(Box::new(error))
+        }
     }
 }
 
@@ -314,6 +337,29 @@ mod tests {
     fn a_busy_server_is_not_gone() {
         assert!(!status(429).is_absence() && !status(400).is_absence());
         assert!(status(503).is_absence() && Failure::TimedOut.is_absence());
+    }
+
+    #[test]
+    fn what_concerns_one_prompt_is_told_from_what_concerns_all() {
+        let request = |prompt: Option<&str>, failure| {
+            let (url, prompt) = ("http://h/v1".to_owned(), prompt.map(str::to_owned));
+            let source = Box::new(Error::Request { url, prompt, attempts: 1, failure });
+            Error::Stopped { done: 0, total: 1, kept: None, source }
+        };
+        for refused in [status(400), status(413), status(422), Failure::TooLong { limit: 1 }] {
+            let error = language_model::Error::from(request(Some("id"), refused));
+            assert!(error.concerns_one_prompt(), "{error}");
+        }
+        for lasting in [status(401), status(403), status(404), status(500), Failure::TimedOut] {
+            let error = language_model::Error::from(request(Some("id"), lasting));
+            assert!(!error.concerns_one_prompt(), "{error}");
+        }
+        // A question of the client's own.
+        assert!(!request(None, status(400)).is_refusal());
+        let unweighable = |reason| Error::Unweighable { id: "1".into(), model: "m".into(), reason };
+        let impossible = crate::Unweighable::Impossible { options: Vec::new() };
+        assert!(unweighable(impossible).is_refusal());
+        assert!(!unweighable(crate::Unweighable::NotEchoed).is_refusal());
     }
 
     #[test]

@@ -9,9 +9,17 @@ use std::time::{Duration, SystemTime};
 /// `backoff_seconds * 2^attempt`, at most `backoff_limit_seconds`. Waits that differ keep many requests that failed
 /// together from coming back together.
 pub(crate) fn backoff(config: &Config, attempt: u32, rng: &mut impl Rng) -> Duration {
+    duration(longest_seconds(config, attempt) * rng.random::<f64>())
+}
+
+/// The longest that [`backoff`] can be.
+pub(crate) fn longest_backoff(config: &Config, attempt: u32) -> Duration {
+    duration(longest_seconds(config, attempt))
+}
+
+fn longest_seconds(config: &Config, attempt: u32) -> f64 {
     let exponent = i32::try_from(attempt.min(60)).unwrap_or(60);
-    let longest = (config.backoff_seconds * 2_f64.powi(exponent)).min(config.backoff_limit_seconds);
-    duration(longest * rng.random::<f64>())
+    (config.backoff_seconds * 2_f64.powi(exponent)).min(config.backoff_limit_seconds)
 }
 
 /// The wait that a `Retry-After` header asks for, in seconds or as a date; `None` if it is neither.

@@ -4,6 +4,7 @@ use crate::circuit::Circuit;
 use crate::config::duration;
 use crate::key::Key;
 use crate::retry::{retry_after, wait};
+use crate::retrying::Listener;
 use crate::{BaseUrl, Config, Error, Failure};
 use language_model::{item_seed, stream};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
@@ -30,6 +31,8 @@ pub(crate) struct Transport {
     /// When the first request was sent.
     began: OnceLock<Instant>,
     last_failure: Mutex<Option<Failure>>,
+    /// Hears of a server that does not answer.
+    pub(crate) listener: OnceLock<Listener>,
     /// Set once the server is known to score echoes rightly.
     pub(crate) echo_checked: OnceCell<()>,
     /// Keeps two clients with the same prompts from waiting alike.
@@ -57,6 +60,7 @@ impl Transport {
             circuit: Circuit::new(config.circuit_failures),
             began: OnceLock::new(),
             last_failure: Mutex::new(None),
+            listener: OnceLock::new(),
             echo_checked: OnceCell::new(),
             salt: rand::random(),
             base_url,
@@ -129,6 +133,9 @@ impl Transport {
             let pause = wait(&self.config, attempt, failure.retry_after(), rng);
             if self.left().is_some_and(|left| left <= pause) {
                 return Err(self.out_of_time());
+            }
+            if let Some(listener) = self.listener.get().filter(|_| failure.is_absence()) {
+                listener.hear(&self.base_url.to_string(), &failure, attempt, &self.config);
             }
             self.unless_over(tokio::time::sleep(pause)).await?;
         }

@@ -33,8 +33,8 @@ impl UnitOfWork<'_> {
         self.client.settle(asked)
     }
 
-    fn note(&self, ids: Vec<String>) {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
+    fn note(&self, ids: &[String]) {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(ids);
     }
 }
 
@@ -44,9 +44,7 @@ impl Generate for UnitOfWork<'_> {
         prompts: &[Prompt],
         sampling: &Sampling,
     ) -> Result<Vec<Completion>, language_model::Error> {
-        let (ids, completions) = self.client.replies(prompts, sampling)?;
-        self.note(ids);
-        Ok(completions)
+        self.client.replies(prompts, sampling, |ids| self.note(ids))
     }
 }
 
@@ -56,8 +54,6 @@ impl Choose for UnitOfWork<'_> {
         prompts: &[Dialogue],
         options: &[&str],
     ) -> Result<Vec<Vec<f64>>, language_model::Error> {
-        let (ids, rows) = self.client.choices(prompts, options)?;
-        self.note(ids);
-        Ok(rows)
+        self.client.choices(prompts, options, |ids| self.note(ids))
     }
 }

@@ -59,19 +59,29 @@ fn shards_and_a_killed_job_are_the_same_as_one() {
     let server = Server::start();
     let url = server.url();
     let revise = ["revise", "--prompts", "prompts.jsonl", "--model", &url];
+    let pairs = ["reply-pairs", "--prompts", "prompts.jsonl", "--model", &url];
     let label = ["label", "--pairs", "pairs.jsonl", "--judge", &url, "--judge-model", "parrot"];
-    for stage in [&revise[..], &label[..]] {
+    for stage in [&revise[..], &pairs[..], &label[..]] {
         let with = |more: &[&'static str]| [stage, more].concat();
         let (said, shown) = says(folder, &with(&["--out", "whole"]));
         assert!(said.contains("40 records in whole"), "{said}");
         // No bar, but lines: standard error is no terminal.
         assert!(shown.contains(": 40 steps") && shown.contains("calls_per_second"), "{shown}");
-        assert_eq!(shown.contains("tokens_per_second"), stage[0] == "revise", "{shown}");
+        assert_eq!(shown.contains("tokens_per_second"), stage[0] != "label", "{shown}");
+
+        let figure = match stage[0] {
+            "revise" => "unchanged reply",
+            "label" => "agreement with",
+            _ => "drawn again",
+        };
+        assert!(said.contains(figure), "{said}");
 
         says(folder, &with(&["--out", "part1", "--shard", "1/2"]));
         says(folder, &with(&["--out", "part2", "--shard", "2/2", "--set", "flow.chunk=3"]));
-        let (said, _) = says(folder, &["merge", "part1", "part2", "--out", "merged"]);
-        assert_eq!(said, "40 records of 2 parts in merged\n");
+        let (joined, _) = says(folder, &["merge", "part1", "part2", "--out", "merged"]);
+        let (first, figures) = joined.split_once('\n').unwrap();
+        assert_eq!(first, "40 records of 2 parts in merged");
+        assert!(said.ends_with(figures), "{figures} is not the end of {said}");
 
         server.take(Duration::from_millis(5));
         let slow = with(&["--out", "killed", "--set", "server.concurrency=2"]);
@@ -97,6 +107,7 @@ fn shards_and_a_killed_job_are_the_same_as_one() {
         for name in ["whole", "merged", "killed", "part1", "part2"] {
             fs::remove_file(folder.join(name)).unwrap();
             fs::remove_file(folder.join(format!("{name}.job"))).unwrap();
+            fs::remove_file(folder.join(format!("{name}.report.json"))).unwrap();
         }
         assert_eq!(fs::read_dir(folder).unwrap().count(), 2, "something is left beside the input");
     }
@@ -119,6 +130,10 @@ fn what_cannot_be_used_is_refused_before_a_file_is_made() {
         (with("", &["--model-name", "owl"]), "parrot"),
         (with("", &["--set", "flow.chunk=0"]), "[flow] `chunk` is 0"),
         (with("", &["--set", "sead=1"]), "sead"),
+        (with("", &["--max-bad", "1"]), "`rejected_share` is 1"),
+        (with("", &["--max-failed", "-1"]), "`failed_share` is -1"),
+        (with("", &["--columns", "prompt"]), "--columns"),
+        (with("", &["--columns", "promt=q"]), "promt"),
         (with("", &["--config", "none.toml"]), "none.toml"),
         (with("", &["--shard", "3/2"]), "3/2"),
         (with("no/such/folder", &[]), "no/such/folder"),
@@ -130,4 +145,71 @@ fn what_cannot_be_used_is_refused_before_a_file_is_made() {
     fs::write(folder.join("prompts.jsonl"), "\"good\"\n3\n").unwrap();
     refused(folder, &[&revise[..], &[url.as_str()]].concat(), &["prompts.jsonl, line 2"]);
     assert_eq!(fs::read_dir(folder).unwrap().count(), 2, "a refused job has left a file");
+}
+
+#[test]
+fn the_input_is_read_before_a_server_is_waited_for() {
+    let folder = folder();
+    let folder = folder.path();
+    // Nobody listens there, and the first pause is longer than the test.
+    let waits =
+        ["--set", "server.backoff_seconds=600", "--set", "server.backoff_limit_seconds=600"];
+    let dead = ["--model", "http://127.0.0.1:9/v1", "--out", "out"];
+    let start = std::time::Instant::now();
+    for (input, expected) in [("none.jsonl", "none.jsonl"), ("bad.jsonl", "bad.jsonl, line 2")] {
+        fs::write(folder.join("bad.jsonl"), "\"good\"\n3\n").unwrap();
+        refused(
+            folder,
+            &[&["revise", "--prompts", input], &dead[..], &waits].concat(),
+            &[expected],
+        );
+    }
+    assert!(start.elapsed() < Duration::from_mins(1), "a server was waited for");
+
+    // One that does not answer is told of at once, and again at the end.
+    let quick = ["--set", "server.attempts=2", "--set", "server.backoff_seconds=0.01"];
+    let arguments = [&["revise", "--prompts", "prompts.jsonl"], &dead[..], &quick].concat();
+    let expected =
+        ["warning: http://127.0.0.1:9/v1 does not answer", "asked once more", "after 2 attempts"];
+    refused(folder, &arguments, &expected);
+}
+
+#[test]
+fn bad_rows_and_refused_items_stop_nothing_below_their_limits() {
+    let folder = folder();
+    let folder = folder.path();
+    let server = Server::start();
+    let url = server.url();
+    let mut rows: Vec<String> = (0..PROMPTS).map(|n| format!("question {n} of 40\n")).collect();
+    rows.insert(0, "question\n".to_owned());
+    rows.push("\"\"\n".to_owned());
+    fs::write(folder.join("prompts.csv"), rows.concat()).unwrap();
+    server.refuse(&["question 3 of", "question 30 of"]);
+    let revise = ["revise", "--prompts", "prompts.csv", "--model", &url, "--columns"];
+    let with = |more: &[&'static str]| [&revise[..], &["prompt=question"], more].concat();
+    refused(folder, &with(&["--out", "out"]), &["prompts.csv, line 42", "`question` is blank"]);
+    refused(folder, &with(&["--out", "out", "--max-bad", "0.01"]), &["1 of 41 rows are bad"]);
+    let bad = ["--out", "out", "--max-bad", "0.05"];
+    let errors = ["of 40 items have failed", "too long", "`failed_share`"];
+    refused(folder, &with(&[&bad[..], &["--max-failed", "0"]].concat()), &errors);
+    let (said, _) = says(folder, &with(&bad));
+    for part in [
+        "38 records in out",
+        "1 bad rows are in out.rejects.jsonl",
+        "2 items failed and are in out.failures.jsonl",
+    ] {
+        assert!(said.contains(part), "`{part}` is missing in: {said}");
+    }
+    let report = fs::read_to_string(folder.join("out.report.json")).unwrap();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!((&report["items"], &report["failed"]), (&40.into(), &2.into()));
+    let before = server.answers();
+    let (again, _) = says(folder, &with(&bad));
+    assert!(again.contains("38 records") && again.contains("2 items failed"), "{again}");
+    assert_eq!(server.answers(), before);
+
+    server.refuse(&[]);
+    let (said, _) = says(folder, &with(&[&bad[..], &["--retry-failed"]].concat()));
+    assert!(said.contains("40 records in out, 38 of them were there before"), "{said}");
+    assert!(!folder.join("out.failures.jsonl").exists());
 }

@@ -14,6 +14,8 @@ struct State {
     answers: AtomicU64,
     /// How long every answer takes, in microseconds.
     pace: AtomicU64,
+    /// Requests that hold one of these are refused for good.
+    refused: Mutex<Vec<String>>,
     /// How often each request was answered, by its hash; only if it is counted.
     counts: Option<Mutex<HashMap<u64, u64>>>,
 }
@@ -62,6 +64,11 @@ impl Instant {
         self.state.pace.store(pace, Ordering::SeqCst);
     }
 
+    /// From now on requests that hold one of these texts, as JSON, are refused for good.
+    pub fn refuse(&self, texts: &[&str]) {
+        *self.state.refused.lock().unwrap() = texts.iter().map(|&text| text.to_owned()).collect();
+    }
+
     /// Answers so far.
     pub fn answers(&self) -> u64 {
         self.state.answers.load(Ordering::SeqCst)
@@ -73,6 +80,13 @@ impl Instant {
         let (different, all) = (counts.len() as u64, counts.values().sum::<u64>());
         counts.clear();
         (different, all - different)
+    }
+}
+
+impl State {
+    fn refuses(&self, body: &[u8]) -> bool {
+        let refused = self.refused.lock().unwrap();
+        refused.iter().any(|text| body.windows(text.len()).any(|part| part == text.as_bytes()))
     }
 }
 
@@ -109,8 +123,11 @@ fn serve(stream: &TcpStream, state: &State) -> std::io::Result<()> {
         }
         body.resize(length, 0);
         reader.read_exact(&mut body)?;
+        let refused = !models && state.refuses(&body);
         let answer = if models {
             r#"{"object":"list","data":[{"id":"parrot"}]}"#.to_owned()
+        } else if refused {
+            r#"{"error":{"message":"the prompt is too long"}}"#.to_owned()
         } else {
             let pace = state.pace.load(Ordering::Relaxed);
             if pace > 0 {
@@ -119,8 +136,9 @@ fn serve(stream: &TcpStream, state: &State) -> std::io::Result<()> {
             speak(state, &body)
         };
         let length = answer.len();
+        let status = if refused { "400 Bad Request" } else { "200 OK" };
         let whole = format!(
-            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{answer}"
+            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{answer}"
         );
         out.write_all(whole.as_bytes())?;
     }

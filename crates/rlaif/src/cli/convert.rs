@@ -204,7 +204,7 @@ impl ConvertArgs {
 }
 
 /// The two sides of `KEY=VALUE`.
-fn pair<'a>(flag: &str, text: &'a str) -> Result<(&'a str, &'a str), Failure> {
+pub(super) fn pair<'a>(flag: &str, text: &'a str) -> Result<(&'a str, &'a str), Failure> {
     let parts = text.split_once('=');
     parts.ok_or_else(|| format!("{flag}: {text:?} is not of the form KEY=VALUE").into())
 }

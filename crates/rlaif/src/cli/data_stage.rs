@@ -1,27 +1,29 @@
-//! `rlaif revise`, `rlaif label` and `rlaif merge`: data stages over any number of prompts.
+//! `rlaif revise`, `rlaif reply-pairs`, `rlaif label` and `rlaif merge`: data stages over any number of prompts.
 
+use super::convert::pair;
 use super::device::{Device, Task};
 use super::download::fetch;
 use super::set::{add_set, insert};
+use super::stage_report::{ending, merged};
 use super::{DeviceArgs, Failure, say, warn};
 use burn::tensor::backend::AutodiffBackend;
 use clap::Args;
-use rlaif::constitution::Constitution;
-use rlaif::jobs::{self, Alone, Done, Job, Model, Served, Shard};
+use rlaif::jobs::{self, Alone, Job, Model, Prepared, Served, Shard};
 use rlaif::openai::{Client, Config};
 use rlaif::run::{JobSettings, JudgeSource, Settings, fingerprint, load_helpful_only};
 use rlaif::training::Progress;
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use toml::Table;
 
-/// What both stages take.
+/// What all stages take.
 #[derive(Debug, Clone, Args)]
 struct StageArgs {
     /// File of records to write; while the job is under way it is FILE.part.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Settings file (TOML): `seed`, `constitution`, `flow`, `server`, `critique_revision`, `ai_feedback`.
+    /// Settings file (TOML): `seed`, `constitution`, `columns`, `rejected_share`, `failed_share`, `flow`, `server`,
+    /// `critique_revision`, `ai_feedback`.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Change one setting, such as `server.concurrency=256`; may be repeated.
@@ -33,6 +35,19 @@ struct StageArgs {
     /// Constitution (TOML) [default: the general one].
     #[arg(long, value_name = "FILE")]
     constitution: Option<PathBuf>,
+    /// Which columns of the input hold what, such as `prompt=question`, with dots into objects; `format=hh_rlhf` names a
+    /// format.
+    #[arg(long, value_name = "KEY=NAME", num_args = 1..)]
+    columns: Vec<String>,
+    /// Highest share of bad rows, which are left out and go to OUT.rejects.jsonl [default: 0, the first is an error].
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    max_bad: Option<f64>,
+    /// Highest share of items that the model may refuse for good, which go to OUT.failures.jsonl [default: 0.1].
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    max_failed: Option<f64>,
+    /// Ask once more for the items that have failed.
+    #[arg(long)]
+    retry_failed: bool,
     /// Work on one of N parts of the items, told by a hash of each; `rlaif merge` joins the parts.
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
@@ -43,6 +58,22 @@ struct StageArgs {
 /// `rlaif revise`.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ReviseArgs {
+    /// Prompts: JSON lines (also `.jsonl.gz`), `.csv` or `.parquet`.
+    #[arg(long, value_name = "FILE")]
+    prompts: PathBuf,
+    /// The address of an OpenAI-compatible server, a Hugging Face folder, or its name on the hub, OWNER/NAME.
+    #[arg(long, value_name = "URL|FOLDER|NAME")]
+    model: String,
+    /// Name of the model on its server [default: the only one that it has].
+    #[arg(long, value_name = "NAME")]
+    model_name: Option<String>,
+    #[command(flatten)]
+    stage: StageArgs,
+}
+
+/// `rlaif reply-pairs`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ReplyPairsArgs {
     /// Prompts: JSON lines (also `.jsonl.gz`), `.csv` or `.parquet`.
     #[arg(long, value_name = "FILE")]
     prompts: PathBuf,
@@ -87,6 +118,7 @@ pub(super) struct MergeArgs {
 #[derive(Debug, Clone, Copy)]
 enum What {
     Revise,
+    ReplyPairs,
     Label,
 }
 
@@ -94,6 +126,12 @@ enum What {
 pub(super) fn revise(args: ReviseArgs) -> Result<(), Failure> {
     let ReviseArgs { prompts, model, model_name, stage } = args;
     stage.run(What::Revise, prompts, model, model_name)
+}
+
+/// Draws two replies to all prompts of a file.
+pub(super) fn reply_pairs(args: ReplyPairsArgs) -> Result<(), Failure> {
+    let ReplyPairsArgs { prompts, model, model_name, stage } = args;
+    stage.run(What::ReplyPairs, prompts, model, model_name)
 }
 
 /// Labels all pairs of a file.
@@ -104,13 +142,7 @@ pub(super) fn label(args: LabelArgs) -> Result<(), Failure> {
 
 /// Joins the shards of a job.
 pub(super) fn merge(args: &MergeArgs) -> Result<(), Failure> {
-    let merged = jobs::merge(&args.parts, &args.out)?;
-    say(&format!(
-        "{} records of {} parts in {}\n",
-        merged.records,
-        merged.parts,
-        args.out.display()
-    ))
+    say(&merged(&jobs::merge(&args.parts, &args.out)?, &args.out))
 }
 
 impl StageArgs {
@@ -122,31 +154,31 @@ impl StageArgs {
         name: Option<String>,
     ) -> Result<(), Failure> {
         let source = JudgeSource::from(model);
+        if name.is_some() && source.folder().is_some() {
+            return Err("the name of a model is given, but no server that would have it".into());
+        }
         let defaults = match source {
             JudgeSource::Server(_) => JobSettings::served(),
             JudgeSource::Folder(_) => JobSettings::local(),
         };
         let settings = defaults.with_layers(&self.layers()?)?;
         let constitution = settings.read_constitution()?;
-        let job = Job {
-            input,
-            out: self.out,
-            shard: self.shard,
-            seed: settings.seed,
-            flow: settings.flow.clone(),
+        let (shard, retry_failed) = (self.shard, self.retry_failed);
+        let job = Job { shard, retry_failed, ..settings.job(&input, &self.out) };
+        // Whatever is wrong with the input shows before a model is waited for.
+        let prepared = match what {
+            What::Revise => jobs::revise(job, constitution, settings.critique_revision)?,
+            What::ReplyPairs => jobs::reply_pairs(job, settings.critique_revision.reply)?,
+            What::Label => jobs::label(job, constitution, settings.ai_feedback)?,
         };
-        let work = Work { what, job, settings, constitution };
         match source {
             JudgeSource::Server(url) => {
-                let client = client(&url, name, &work.settings.server)?;
-                work.by(&Served::new(client, &work.settings.server))
-            }
-            JudgeSource::Folder(_) if name.is_some() => {
-                Err("the name of a model is given, but no server that would have it".into())
+                let client = client(&url, name, &settings.server)?;
+                finish(&prepared, &Served::new(client, &settings.server))
             }
             JudgeSource::Folder(model) => {
                 let device = self.device.device;
-                device.run(ByFolder { model, device, work })
+                device.run(ByFolder { model, device, prepared })
             }
         }
     }
@@ -164,65 +196,45 @@ impl StageArgs {
         if let Some(path) = &self.constitution {
             insert(&mut table, "constitution", path.to_string_lossy().into_owned().into());
         }
+        for text in &self.columns {
+            let (key, name) = pair("--columns", text)?;
+            insert(&mut table, &format!("columns.{key}"), name.into());
+        }
+        for (key, share) in [("rejected_share", self.max_bad), ("failed_share", self.max_failed)] {
+            if let Some(share) = share {
+                insert(&mut table, key, share.into());
+            }
+        }
         add_set(&mut table, &self.set)?;
         layers.push(("command line".to_owned(), table));
         Ok(layers)
     }
 }
 
-/// A client of a server that is there and has the model.
+/// A client of a server that is there and has the model. While it does not answer, the user is told.
 fn client(url: &str, name: Option<String>, config: &Config) -> Result<Client, Failure> {
-    let client = match name {
-        Some(name) => Client::with_config(url, name, config.clone())?,
-        None => Client::of_only_model(url, config.clone())?,
-    };
+    let named = name.is_some();
+    let client = Client::with_config(url, name.unwrap_or_default(), config.clone())?
+        .tell_retries(|retrying| warn(&retrying.to_string()));
     client.warnings().iter().for_each(|warning| warn(warning));
+    if !named {
+        return Ok(client.with_only_model()?);
+    }
     client.check()?;
     Ok(client)
 }
 
-/// A job that waits for its model.
-struct Work {
-    what: What,
-    job: Job,
-    settings: JobSettings,
-    constitution: Constitution,
-}
-
-impl Work {
-    fn by(&self, model: &dyn Model) -> Result<(), Failure> {
-        let Self { job, settings, constitution, .. } = self;
-        let mut progress = Progress::new();
-        let done = match self.what {
-            What::Revise => {
-                let config = &settings.critique_revision;
-                jobs::revise(job, model, constitution, config, &mut progress)?
-            }
-            What::Label => {
-                jobs::label(job, model, constitution, &settings.ai_feedback, &mut progress)?
-            }
-        };
-        say(&summary(&done, &job.out))
-    }
-}
-
-fn summary(done: &Done, out: &Path) -> String {
-    let before = match done.before {
-        0 => String::new(),
-        before => format!(", {before} of them were there before"),
-    };
-    let duplicates = match done.duplicates {
-        0 => String::new(),
-        rows => format!("; {rows} rows repeat others and were left out"),
-    };
-    format!("{} records in {}{before}{duplicates}\n", done.records, out.display())
+/// Does a job and tells what came of it.
+fn finish(prepared: &Prepared, model: &dyn Model) -> Result<(), Failure> {
+    let done = prepared.run(model, &mut Progress::new())?;
+    say(&ending(&done, prepared.job()))
 }
 
 /// A model of a folder does the work.
 struct ByFolder {
     model: PathBuf,
     device: Device,
-    work: Work,
+    prepared: Prepared,
 }
 
 impl Task for ByFolder {
@@ -230,6 +242,6 @@ impl Task for ByFolder {
         let folder = fetch(&self.model)?;
         let about = json!({ "sha256": fingerprint(&folder)?, "device": self.device.name() });
         let model = load_helpful_only::<B::InnerBackend>(Some(folder.as_path()), device)?;
-        self.work.by(&Alone::new(model, about))
+        finish(&self.prepared, &Alone::new(model, about))
     }
 }

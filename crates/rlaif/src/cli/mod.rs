@@ -12,6 +12,7 @@ mod generate;
 mod organism;
 mod run;
 mod set;
+mod stage_report;
 
 use crate::cli::device::Device;
 use clap::{Args, Parser, Subcommand};
@@ -71,15 +72,20 @@ enum Command {
     Report(run::RunArgs),
     /// Critique and revision of any number of prompts, by a model on a server or of a folder.
     #[command(
-        after_help = "Examples:\n  rlaif revise --prompts prompts.jsonl --model http://127.0.0.1:8000/v1 --out revisions.jsonl --set server.concurrency=256\n  rlaif revise --prompts prompts.jsonl --model http://127.0.0.1:8000/v1 --out part1 --shard 1/4"
+        after_help = "Examples:\n  rlaif revise --prompts prompts.jsonl --model http://127.0.0.1:8000/v1 --out revisions.jsonl --set server.concurrency=256\n  rlaif revise --prompts prompts.jsonl --model http://127.0.0.1:8000/v1 --out part1 --shard 1/4\n  rlaif revise --prompts questions.csv --columns prompt=question --max-bad 0.01 --model models/helpful --out revisions.jsonl"
     )]
     Revise(data_stage::ReviseArgs),
+    /// Two replies to each of any number of prompts, which `label` reads.
+    #[command(
+        after_help = "Example:\n  rlaif reply-pairs --prompts prompts.jsonl --model http://127.0.0.1:8000/v1 --out pairs.jsonl"
+    )]
+    ReplyPairs(data_stage::ReplyPairsArgs),
     /// Labels of any number of pairs, by a judge on a server or of a folder.
     #[command(
         after_help = "Example:\n  rlaif label --pairs pairs.jsonl --judge http://127.0.0.1:8000/v1 --out labels.jsonl"
     )]
     Label(data_stage::LabelArgs),
-    /// Join the shards of `revise` or `label`.
+    /// Join the shards of `revise`, `reply-pairs` or `label`.
     #[command(after_help = "Example:\n  rlaif merge part1 part2 part3 part4 --out revisions.jsonl")]
     Merge(data_stage::MergeArgs),
     /// Continue a text or answer a message.
@@ -142,6 +148,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Evals(args) => run::run(&args, Some(Stage::Evals)),
         Command::Report(args) => run::run(&args, Some(Stage::Report)),
         Command::Revise(args) => data_stage::revise(args),
+        Command::ReplyPairs(args) => data_stage::reply_pairs(args),
         Command::Label(args) => data_stage::label(args),
         Command::Merge(args) => data_stage::merge(&args),
         Command::Generate(args) => generate::generate(args),

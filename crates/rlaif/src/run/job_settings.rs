@@ -5,9 +5,10 @@ use super::settings::{Layer, in_table, layered};
 use ai_feedback::FeedbackConfig;
 use constitution::Constitution;
 use critique_revision::CritiqueRevisionConfig;
-use jobs::Flow;
+use dataset::ColumnMapping;
+use jobs::{Flow, Job};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What decides `rlaif revise` and `rlaif label`.
 ///
@@ -15,6 +16,9 @@ use std::path::PathBuf;
 /// |---|---|---|
 /// | `seed` | 1 | of every random stream |
 /// | `constitution` | the general one | TOML file |
+/// | `columns` | the usual names | which columns of the input hold what, see [`ColumnMapping`] |
+/// | `rejected_share` | 0.0 | highest share of bad rows of the input that are left out; at 0 the first is an error |
+/// | `failed_share` | 0.1 | highest share of items that the model may refuse for good; at 0 the first ends the job |
 /// | `flow` | see [`Flow`]; of a folder one chunk of 64 | how much is under way at a time |
 /// | `server` | see [`openai::Config`], but `concurrency` 128 | how a server is asked |
 /// | `critique_revision` | see [`CritiqueRevisionConfig`] | of `rlaif revise` |
@@ -27,6 +31,13 @@ pub struct JobSettings {
     /// TOML file of the constitution.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub constitution: Option<PathBuf>,
+    /// Which columns of the input hold what.
+    #[serde(default, skip_serializing_if = "ColumnMapping::is_default")]
+    pub columns: ColumnMapping,
+    /// Highest share of bad rows of the input that are left out.
+    pub rejected_share: f64,
+    /// Highest share of items that the model may refuse for good.
+    pub failed_share: f64,
     /// How much is under way at a time.
     pub flow: Flow,
     /// How a server is asked.
@@ -43,6 +54,9 @@ impl JobSettings {
         Self {
             seed: 1,
             constitution: None,
+            columns: ColumnMapping::default(),
+            rejected_share: 0.0,
+            failed_share: Job::FAILED_SHARE,
             flow: Flow::default(),
             server: openai::Config { concurrency: 128, ..openai::Config::default() },
             critique_revision: CritiqueRevisionConfig::default(),
@@ -63,10 +77,23 @@ impl JobSettings {
     pub fn with_layers(self, layers: &[Layer]) -> Result<Self, Error> {
         let settings = layered(self, layers)?;
         in_table("flow", settings.flow.validate())?;
+        settings.job(Path::new(""), Path::new("")).validate()?;
         in_table("server", settings.server.validate())?;
         in_table("critique_revision", settings.critique_revision.validate())?;
         in_table("ai_feedback", settings.ai_feedback.validate())?;
         Ok(settings)
+    }
+
+    /// The job that the settings make of an input and a file of records.
+    pub fn job(&self, input: &Path, out: &Path) -> Job {
+        Job {
+            columns: self.columns.clone(),
+            rejected_share: self.rejected_share,
+            seed: self.seed,
+            flow: self.flow.clone(),
+            failed_share: self.failed_share,
+            ..Job::new(input, out)
+        }
     }
 
     /// The constitution that the settings name, or the general one.
@@ -91,9 +118,11 @@ mod tests {
 
     #[test]
     fn a_layer_changes_what_it_names() {
-        let settings = resolve("seed = 3\n[server]\nconcurrency = 7\n[flow]\nchunk = 2").unwrap();
+        let text = "seed = 3\nfailed_share = 0\n[columns]\nprompt = 'q'\n[server]\nconcurrency = 7\n[flow]\nchunk = 2";
+        let settings = resolve(text).unwrap();
         let mut expected = JobSettings::served();
         expected.seed = 3;
+        (expected.failed_share, expected.columns.prompt) = (0.0, Some("q".to_owned()));
         expected.server.concurrency = 7;
         expected.flow.chunk = 2;
         assert_eq!(settings, expected);
@@ -107,6 +136,10 @@ mod tests {
             ("[flow]\nchunk = 0", "[flow] `chunk` is 0"),
             ("[flow]\nin_flight = 0", "`in_flight`"),
             ("[server]\nconcurrency = 0", "[server] `concurrency`"),
+            ("rejected_share = 1.0", "`rejected_share` is 1"),
+            ("failed_share = -0.5", "`failed_share` is -0.5"),
+            ("columns.prompt = ''", "`prompt` is empty"),
+            ("columns.promt = 'q'", "promt"),
             ("[critique_revision.reply]\nmax_tokens = 0", "max_tokens"),
         ] {
             let message = resolve(text).unwrap_err().to_string();

@@ -2,11 +2,11 @@
 
 use crate::columns::ColumnMapping;
 use crate::conversation::{Problem, dialogue, kind, prompt, reply};
+use crate::preferences;
 use crate::row_format::Column;
-use crate::{Error, Reading, Rows, preferences};
 use dialogue::Comparison;
-use serde_json::Value;
-use std::path::Path;
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 pub(crate) const ACCEPTED: &str = concat!(
     r#"{"prompt": "text" or [messages], "replies": [reply, reply]}, "#,
@@ -15,26 +15,44 @@ pub(crate) const ACCEPTED: &str = concat!(
     r#"with dialogues as "\n\nHuman: ...\n\nAssistant: ..." or [messages]"#,
 );
 
-/// Reads pairs of replies from a file of any format that [`Reading`] knows, row by row.
+/// A pair of replies that waits for a judge, and what its row says about it.
 ///
 /// | row | pair |
 /// |---|---|
 /// | `{"prompt": …, "replies": [a, b]}` | (A) and (B) as they stand, as a [`Comparison`] is written |
-/// | a row of [`crate::read_preferences`] | `chosen` is (A), `rejected` is (B); `probability` is not looked at |
-///
-/// # Errors
-/// [`Error::Open`]; an item is an error of [`crate::read_preferences`].
-pub fn comparisons(path: impl AsRef<Path>) -> Result<Rows<Comparison>, Error> {
-    Reading::default().comparisons(path)
+/// | a row of [`crate::read_preferences`] | `chosen` is (A), `rejected` is (B) |
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Pair {
+    /// What is to be judged.
+    #[serde(flatten)]
+    pub comparison: Comparison,
+    /// The probability in \[0, 1\] that (A) is better, if it is known: the column `probability`; without it 1 where (A) is
+    /// the chosen reply.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probability: Option<f64>,
 }
 
-pub(crate) fn read(columns: &ColumnMapping, row: &Value) -> Result<Comparison, Problem> {
+pub(crate) fn read(columns: &ColumnMapping, row: &Value) -> Result<Pair, Problem> {
     let Value::Object(fields) = row else {
         return Err(Problem::new("the row", format!("is {}", kind(row))));
     };
-    let Some(replies) = fields.get("replies") else {
-        return preferences::comparison(columns, fields);
-    };
+    let probability = preferences::probability(columns, fields)?;
+    match fields.get("replies") {
+        Some(replies) => {
+            Ok(Pair { comparison: as_they_stand(columns, fields, replies)?, probability })
+        }
+        None => Ok(Pair {
+            comparison: preferences::comparison(columns, fields)?,
+            probability: Some(probability.unwrap_or(1.0)),
+        }),
+    }
+}
+
+fn as_they_stand(
+    columns: &ColumnMapping,
+    fields: &Map<String, Value>,
+    replies: &Value,
+) -> Result<Comparison, Problem> {
     let (name, asked) = columns.get(fields, Column::Prompt)?;
     let Value::Array(list) = replies else {
         return Err(Problem::new("`replies`", format!("is {}, expected a list", kind(replies))));
@@ -51,29 +69,40 @@ pub(crate) fn read(columns: &ColumnMapping, row: &Value) -> Result<Comparison, P
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Error, Reading};
     use dialogue::Dialogue;
 
-    fn read(text: &str) -> Result<Vec<Comparison>, Error> {
+    fn read(text: &str) -> Result<Vec<Pair>, Error> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pairs.jsonl");
         std::fs::write(&path, text).unwrap();
-        comparisons(&path)?.collect()
+        Reading::default().pairs(&path)?.collect()
     }
 
     #[test]
     fn every_shape_gives_the_same_pair() {
-        let expected = Comparison {
+        let comparison = Comparison {
             prompt: Dialogue::from_user("q"),
             replies: ["yes".to_owned(), "no".to_owned()],
         };
-        let written = serde_json::to_string(&expected).unwrap();
-        for row in [
-            written.as_str(),
-            r#"{"prompt": "q", "replies": ["yes", [{"role":"assistant","content":"no"}]]}"#,
-            r#"{"prompt": "q", "chosen": "yes", "rejected": "no", "probability": 0.1}"#,
-            r#"{"chosen": "\n\nHuman: q\n\nAssistant: yes", "rejected": "\n\nHuman: q\n\nAssistant: no"}"#,
+        let pair = |probability| Pair { comparison: comparison.clone(), probability };
+        let [as_compared, known] =
+            [serde_json::to_string(&comparison), serde_json::to_string(&pair(Some(0.25)))]
+                .map(Result::unwrap);
+        for (row, probability) in [
+            (as_compared.as_str(), None),
+            (&known, Some(0.25)),
+            (r#"{"prompt": "q", "replies": ["yes", [{"role":"assistant","content":"no"}]]}"#, None),
+            (
+                r#"{"prompt": "q", "chosen": "yes", "rejected": "no", "probability": 0.1}"#,
+                Some(0.1),
+            ),
+            (
+                r#"{"chosen": "\n\nHuman: q\n\nAssistant: yes", "rejected": "\n\nHuman: q\n\nAssistant: no"}"#,
+                Some(1.0),
+            ),
         ] {
-            assert_eq!(read(row).unwrap(), std::slice::from_ref(&expected), "{row}");
+            assert_eq!(read(row).unwrap(), [pair(probability)], "{row}");
         }
     }
 
@@ -86,6 +115,10 @@ mod tests {
             (r#"{"prompt": "q", "replies": ["a"]}"#, "`replies` has 1 entries, expected 2"),
             (r#"{"prompt": "q", "replies": ["a", 1]}"#, "`replies` is a number"),
             (r#"{"prompt": "q"}"#, "`chosen` is missing"),
+            (
+                r#"{"prompt": "q", "replies": ["a", "b"], "probability": 2}"#,
+                "`probability` is 2, expected a number from 0 to 1",
+            ),
         ] {
             let good = r#"{"prompt": "q", "replies": ["a", "b"]}"#;
             let message = read(&format!("{good}\n{row}\n")).unwrap_err().to_string();

@@ -1,0 +1,128 @@
+//! The items that are to do, beside what an earlier round left of them.
+
+use crate::Error;
+use crate::input::{Item, Items};
+use crate::line::Line;
+use dataset::AppendOnly;
+use std::path::{Path, PathBuf};
+
+/// An item, with its record of an earlier round if there was one.
+pub(crate) struct Todo<I> {
+    pub(crate) item: Item<I>,
+    pub(crate) kept: Option<Kept>,
+}
+
+/// The line of a record.
+pub(crate) struct Kept {
+    pub(crate) line: Vec<u8>,
+    /// Where it stands in its file, counted from 1.
+    pub(crate) number: u64,
+}
+
+/// Items in their order.
+pub(crate) struct Todos<'a, I> {
+    items: Items<'a, I>,
+    before: Option<Before>,
+}
+
+impl<'a, I> Todos<'a, I> {
+    /// With `before`, the file of an earlier round.
+    pub(crate) fn new(items: Items<'a, I>, before: Option<&Path>) -> Result<Self, Error> {
+        Ok(Self { items, before: before.map(Before::open).transpose()? })
+    }
+
+    fn todo(&mut self, item: Item<I>) -> Result<Todo<I>, Error> {
+        let kept = match &mut self.before {
+            Some(before) => before.take(&item.id)?,
+            None => None,
+        };
+        Ok(Todo { item, kept })
+    }
+}
+
+impl<I> Iterator for Todos<'_, I> {
+    type Item = Result<Todo<I>, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.items.next() {
+            Some(item) => Some(item.and_then(|item| self.todo(item))),
+            None => self.before.as_mut()?.left().map(Err),
+        }
+    }
+}
+
+/// Todos in chunks of a size, the last may be shorter.
+pub(crate) struct Chunks<'a, I> {
+    pub(crate) todos: Todos<'a, I>,
+    pub(crate) size: usize,
+}
+
+impl<I> Iterator for Chunks<'_, I> {
+    type Item = Result<Vec<Todo<I>>, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let chunk: Result<Vec<_>, _> = self.todos.by_ref().take(self.size).collect();
+        match chunk {
+            Ok(chunk) if chunk.is_empty() => None,
+            chunk => Some(chunk),
+        }
+    }
+}
+
+/// The records of an earlier round, in the order of their items; some may be missing.
+struct Before {
+    path: PathBuf,
+    lines: Box<dyn Iterator<Item = Result<Vec<u8>, dataset::Error>> + Send>,
+    /// Lines that were read.
+    number: u64,
+    next: Option<(String, Vec<u8>)>,
+}
+
+impl Before {
+    fn open(path: &Path) -> Result<Self, Error> {
+        // What a killed process left of a line is not among the lines.
+        let lines = Box::new(AppendOnly::open(path)?.lines()?);
+        let mut before = Self { path: path.to_owned(), lines, number: 0, next: None };
+        before.read()?;
+        Ok(before)
+    }
+
+    /// The line of an item, if it is the next.
+    fn take(&mut self, id: &str) -> Result<Option<Kept>, Error> {
+        if self.next.as_ref().is_none_or(|(next, _)| next != id) {
+            return Ok(None);
+        }
+        let number = self.number;
+        let kept = self.next.take().map(|(_, line)| Kept { line, number });
+        self.read()?;
+        Ok(kept)
+    }
+
+    /// Reads up to the next record.
+    fn read(&mut self) -> Result<(), Error> {
+        while let Some(line) = self.lines.next().transpose()? {
+            self.number += 1;
+            let read = Line::read(&line);
+            let read = read.map_err(|reason| self.wrong(format!("is damaged: {reason}")))?;
+            if let Line::Record { id, .. } = read {
+                self.next = Some((id, line));
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// The error that a line is left when there are no more items.
+    fn left(&mut self) -> Option<Error> {
+        let (id, _) = self.next.take()?;
+        Some(
+            self.wrong(format!(
+                "is the record of {id}, which is no item, or comes out of its order"
+            )),
+        )
+    }
+
+    fn wrong(&self, problem: String) -> Error {
+        Error::Record { path: self.path.clone(), line: self.number, problem }
+    }
+}

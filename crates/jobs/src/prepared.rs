@@ -1,0 +1,139 @@
+//! A job from its input to its file of records.
+
+use crate::before::{Chunks, Todos};
+use crate::chunk::lines;
+use crate::failed::Limit;
+use crate::header::Header;
+use crate::in_order::in_order;
+use crate::input::Input;
+use crate::meter::{Meter, Metered};
+use crate::model::Model;
+use crate::output::{Opened, Output, check_place};
+use crate::stage::Stage;
+use crate::writer::{Finished, Writer};
+use crate::{Done, Error, Job, Report};
+use std::fmt;
+use std::path::Path;
+use training::Observe;
+
+/// A job whose settings and whole input were found good, and that waits for its model.
+pub struct Prepared {
+    job: Job,
+    work: Box<dyn Work>,
+}
+
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prepared").field("job", &self.job).finish_non_exhaustive()
+    }
+}
+
+impl Prepared {
+    pub(crate) fn new<S: Stage + 'static>(job: Job, stage: S) -> Result<Self, Error> {
+        job.validate()?;
+        check_place(&job.out)?;
+        let input = Input::scan(&job, &S::KIND)?;
+        Ok(Self { job: job.clone(), work: Box::new(Ready { job, input, stage }) })
+    }
+
+    /// What is done.
+    pub fn job(&self) -> &Job {
+        &self.job
+    }
+
+    /// Does the job, or what is left of it.
+    ///
+    /// # Errors
+    /// If the file of records belongs to something else, the model fails, too many items fail, or a record cannot be
+    /// written. What is done is kept.
+    pub fn run(&self, model: &dyn Model, observe: &mut dyn Observe) -> Result<Done, Error> {
+        self.work.run(model, observe)
+    }
+}
+
+/// A job of any stage.
+trait Work: Send + Sync {
+    fn run(&self, model: &dyn Model, observe: &mut dyn Observe) -> Result<Done, Error>;
+}
+
+struct Ready<S> {
+    job: Job,
+    input: Input,
+    stage: S,
+}
+
+impl<S: Stage> Work for Ready<S> {
+    fn run(&self, model: &dyn Model, observe: &mut dyn Observe) -> Result<Done, Error> {
+        let Self { job, input, .. } = self;
+        let meter = Meter::default();
+        let (report, before) = match Output::open(job, &self.header(model)?)? {
+            Opened::Finished => (Report::read(&job.report())?, input.mine),
+            Opened::UnderWay(output) => self.go_on(model, output, &meter, observe)?,
+        };
+        remove_answers(&job.answers());
+        let Input { duplicates, rejected, .. } = *input;
+        let (calls, tokens) = (meter.calls(), meter.tokens());
+        Ok(Done { report, before, duplicates, rejected, calls, tokens })
+    }
+}
+
+impl<S: Stage> Ready<S> {
+    fn header(&self, model: &dyn Model) -> Result<Header, Error> {
+        Ok(Header {
+            job: S::NAME.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            seed: self.job.seed,
+            model: model.about(),
+            settings: self.stage.settings()?,
+            items: self.input.items,
+            input: self.input.fingerprint.clone(),
+            shard: self.job.shard,
+        })
+    }
+
+    /// Does what is left; gives the report and the number of items that were done.
+    fn go_on(
+        &self,
+        model: &dyn Model,
+        mut output: Output,
+        meter: &Meter,
+        observe: &mut dyn Observe,
+    ) -> Result<(Report, u64), Error> {
+        let Self { job, input, .. } = self;
+        let part = output.path().to_owned();
+        let mut todos = Todos::new(input.items(&S::KIND)?, output.before())?;
+        let count = output.resume::<S>(&mut todos)?;
+        let before = count.items();
+        let limit = Limit { share: job.failed_share, items: input.mine };
+        let stopped = |done, source| {
+            let (total, part, source) = (input.mine, part.clone(), Box::new(source));
+            Error::Stopped { done, total, part, source }
+        };
+        limit
+            .check(count.records, count.failed, &count.last_failure)
+            .map_err(|error| stopped(before, error))?;
+        model.keep_answers(&job.answers())?;
+        observe.start(S::NAME, input.mine, before)?;
+        let mut writer = Writer::new(output, count, limit, meter, observe);
+        let chunks = Chunks { todos, size: job.flow.chunk };
+        let work = |chunk| {
+            let lent = model.lend();
+            let model = Metered { model: &*lent, meter };
+            let lines = lines(&self.stage, job, &model, chunk)?;
+            Ok(Finished { lines, lent })
+        };
+        let worked = in_order(chunks, &job.flow, work, || meter.stop(), &mut writer);
+        // Whatever has failed, what is written is brought to the disk.
+        let synced = writer.sync();
+        if let Err(source) = worked.and(synced) {
+            return Err(stopped(writer.count.items(), source));
+        }
+        let before = before + writer.kept;
+        Ok((writer.finish(job)?, before))
+    }
+}
+
+/// Removes what is no longer needed; that it may still lie there afterwards is no failure.
+fn remove_answers(path: &Path) {
+    let _ = std::fs::remove_file(path);
+}

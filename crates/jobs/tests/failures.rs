@@ -1,0 +1,375 @@
+//! Items that a model refuses, bad rows, and what the records are said to be.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use ai_feedback::FeedbackConfig;
+use constitution::Constitution;
+use critique_revision::CritiqueRevisionConfig;
+use dialogue::Dialogue;
+use jobs::{Alone, Done, Error, Figures, Flow, Job, Report, Shard, merge};
+use language_model::{Choose, Completion, Generate, Prompt, Sampling, StopReason};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use training::Silent;
+
+/// Repeats what it was asked, leans to the first reply, and refuses whatever holds a word of its list.
+#[derive(Default)]
+struct Parrot {
+    refused: Vec<&'static str>,
+    gone: bool,
+    /// What it says one thing to alone.
+    stubborn: &'static str,
+    asked: AtomicUsize,
+}
+
+impl Parrot {
+    fn refusing(refused: &[&'static str]) -> Self {
+        Self { refused: refused.to_vec(), ..Self::default() }
+    }
+
+    fn listen(&self, prompt: &Dialogue) -> Result<(), language_model::Error> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let text = prompt.messages.iter().map(|message| message.content.as_str());
+        let text = text.collect::<Vec<_>>().join("\n");
+        let hears = |word: &&&str| text.contains(&format!("question {word}"));
+        match self.refused.iter().find(hears) {
+            _ if self.gone => Err(language_model::Error::Model("the parrot has flown".into())),
+            Some(word) => Err(language_model::Error::Refused(format!("not {word}").into())),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Generate for Parrot {
+    fn generate(
+        &self,
+        prompts: &[Prompt],
+        _: &Sampling,
+    ) -> Result<Vec<Completion>, language_model::Error> {
+        let reply = |prompt: &Prompt| {
+            self.listen(&prompt.dialogue)?;
+            let request = prompt.dialogue.last_request().unwrap();
+            let stubborn =
+                !self.stubborn.is_empty() && request.ends_with(&format!(" {}", self.stubborn));
+            let text = format!("{request} {}", if stubborn { 0 } else { prompt.seed });
+            Ok(Completion { text, tokens: 3, stopped: StopReason::Stop })
+        };
+        prompts.iter().map(reply).collect()
+    }
+}
+
+impl Choose for Parrot {
+    fn choose(
+        &self,
+        prompts: &[Dialogue],
+        _: &[&str],
+    ) -> Result<Vec<Vec<f64>>, language_model::Error> {
+        let weigh = |prompt: &Dialogue| {
+            self.listen(prompt)?;
+            let first_is_good = prompt.messages[0].content.contains("(A) good");
+            Ok(if first_is_good { vec![0.8, 0.2] } else { vec![0.4, 0.6] })
+        };
+        prompts.iter().map(weigh).collect()
+    }
+}
+
+const ITEMS: usize = 20;
+
+struct Case {
+    folder: tempfile::TempDir,
+    job: Job,
+}
+
+impl Case {
+    fn new(rows: &[String]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let input = folder.path().join("rows.jsonl");
+        fs::write(&input, rows.concat()).unwrap();
+        let flow = Flow { chunk: 4, in_flight: 2 };
+        let job = Job { flow, failed_share: 0.25, ..Job::new(input, folder.path().join("out")) };
+        Self { folder, job }
+    }
+
+    /// Prompts that end in a letter, so that none is a part of another.
+    fn prompts() -> Self {
+        Self::new(&(0..ITEMS).map(|n| format!("\"question {n}x\"\n")).collect::<Vec<_>>())
+    }
+
+    fn pairs() -> Self {
+        let row = |n| match n % 4 {
+            0 => json!({"prompt": format!("question {n}x"), "replies": ["good", "bad"]}),
+            1 => {
+                json!({"prompt": format!("question {n}x"), "replies": ["bad", "good"], "probability": 0.0})
+            }
+            2 => json!({"prompt": format!("question {n}x"), "chosen": "bad", "rejected": "good"}),
+            _ => json!({"prompt": format!("question {n}x"), "chosen": "good", "rejected": "bad"}),
+        };
+        Self::new(&(0..ITEMS).map(|n| format!("{}\n", row(n))).collect::<Vec<_>>())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    fn failures(&self, name: &str) -> Vec<Value> {
+        let path = self.path(&format!("{name}.failures.jsonl"));
+        dataset::read_jsonl(path).unwrap()
+    }
+
+    fn named(&self, name: &str) -> Job {
+        Job { out: self.path(name), ..self.job.clone() }
+    }
+}
+
+fn revise(job: &Job, parrot: Parrot) -> Result<Done, Error> {
+    let config = CritiqueRevisionConfig { revisions: 1, ..Default::default() };
+    let model = Alone::new(parrot, json!({"name": "parrot"}));
+    jobs::revise(job.clone(), Constitution::general(), config)?.run(&model, &mut Silent)
+}
+
+fn label(job: &Job, parrot: Parrot) -> Result<Done, Error> {
+    let model = Alone::new(parrot, json!({"name": "parrot"}));
+    let prepared = jobs::label(job.clone(), Constitution::general(), FeedbackConfig::default())?;
+    prepared.run(&model, &mut Silent)
+}
+
+fn ids(path: &Path) -> Vec<String> {
+    let rows: Vec<Value> = dataset::read_jsonl(path).unwrap();
+    rows.iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn what_is_refused_is_written_apart_and_stops_nothing() {
+    let case = Case::prompts();
+    let done = revise(&case.job, Parrot::refusing(&["3x", "4x", "19x"])).unwrap();
+    assert_eq!((done.report.records, done.report.failed, done.report.items), (17, 3, 20));
+    let failures = case.failures("out");
+    let found: Vec<_> = failures.iter().map(|row| (&row["index"], &row["error"])).collect();
+    let expected = [(3, "not 3x"), (4, "not 4x"), (19, "not 19x")];
+    for ((index, error), (at, said)) in found.into_iter().zip(expected) {
+        assert_eq!((index, error), (&json!(at), &json!(said)));
+    }
+    // The others are as if nothing had been refused.
+    revise(&case.named("whole"), Parrot::default()).unwrap();
+    let whole = case.text("whole");
+    let expected: Vec<&str> = whole
+        .lines()
+        .enumerate()
+        .filter(|(at, _)| ![3, 4, 19].contains(at))
+        .map(|(_, line)| line)
+        .collect();
+    assert_eq!(case.text("out").lines().collect::<Vec<_>>(), expected);
+    // What has failed is an input.
+    let job = Job { input: case.path("out.failures.jsonl"), ..case.named("again") };
+    assert_eq!(revise(&job, Parrot::default()).unwrap().report.records, 3);
+    assert_eq!(ids(&case.path("again"))[..2], ids(&case.path("whole"))[3..5]);
+}
+
+#[test]
+fn a_finished_job_and_one_that_goes_on_do_not_ask_for_failures_again() {
+    let case = Case::prompts();
+    revise(&case.job, Parrot::refusing(&["3x"])).unwrap();
+    let done = revise(&case.job, Parrot::default()).unwrap();
+    assert_eq!((done.before, done.calls, done.report.failed), (20, 0, 1));
+
+    let job = Job { failed_share: 0.0, ..case.named("strict") };
+    let error = revise(&job, Parrot::refusing(&["9x"])).unwrap_err().to_string();
+    for part in ["1 of 20 items", "`failed_share`", "not 9x", "strict.part", "`retry_failed`"] {
+        assert!(error.contains(part), "`{part}` is missing in: {error}");
+    }
+    let again = revise(&job, Parrot::default()).unwrap_err().to_string();
+    assert!(again.contains("not 9x"), "{again}");
+    let job = Job { failed_share: 0.1, ..job };
+    let done = revise(&job, Parrot::default()).unwrap();
+    assert_eq!((done.report.records, done.report.failed), (19, 1));
+    assert!(done.before >= 8, "{done:?}");
+}
+
+#[test]
+fn failures_are_asked_for_again_when_it_is_said() {
+    let case = Case::prompts();
+    revise(&case.named("whole"), Parrot::default()).unwrap();
+    revise(&case.job, Parrot::refusing(&["3x", "11x"])).unwrap();
+    let retry = Job { retry_failed: true, ..case.job.clone() };
+    // Killed on the way: what had been made is still there.
+    let gone = Parrot { gone: true, ..Parrot::default() };
+    let error = revise(&retry, gone).unwrap_err().to_string();
+    assert!(error.contains("flown"), "{error}");
+    let done = revise(&retry, Parrot::refusing(&["11x"])).unwrap();
+    assert_eq!((done.report.failed, done.before), (1, 18));
+    // Three calls a prompt, and the one that is refused.
+    assert!(done.calls <= 4, "{}", done.calls);
+    let done = revise(&retry, Parrot::default()).unwrap();
+    assert_eq!((done.report.failed, done.before, done.calls), (0, 19, 3));
+    for end in ["", ".report.json", ".job"] {
+        assert_eq!(case.text(&format!("out{end}")), case.text(&format!("whole{end}")), "{end}");
+    }
+    for end in ["failures.jsonl", "before", "part", "whole"] {
+        assert!(!case.path(&format!("out.{end}")).exists(), "{end}");
+    }
+    // There is nothing left to ask for.
+    assert_eq!(revise(&retry, Parrot::default()).unwrap().calls, 0);
+
+    // A job that was stopped by its failures.
+    let job = Job { failed_share: 0.0, ..case.named("strict") };
+    revise(&job, Parrot::refusing(&["9x"])).unwrap_err();
+    let retry = Job { retry_failed: true, ..job };
+    assert_eq!(revise(&retry, Parrot::default()).unwrap().report.failed, 0);
+    assert_eq!(case.text("strict"), case.text("whole"));
+}
+
+#[test]
+fn what_concerns_all_items_stops_the_job() {
+    let case = Case::prompts();
+    let gone = Parrot { gone: true, ..Parrot::default() };
+    let error = revise(&case.job, gone).unwrap_err().to_string();
+    assert!(error.contains("flown") && error.contains("0 of 20 records"), "{error}");
+    assert!(!case.path("out.failures.jsonl").exists());
+
+    let rows: Vec<String> = (0..200).map(|n| format!("\"question {n}x\"\n")).collect();
+    let case = Case::new(&rows);
+    let job = Job { failed_share: 0.9, ..case.job.clone() };
+    let error = revise(&job, Parrot::refusing(&[""])).unwrap_err().to_string();
+    assert!(error.contains("first 32 items") || error.contains("have all failed"), "{error}");
+}
+
+#[test]
+fn shards_merge_with_their_failures_to_the_whole() {
+    type Run = fn(&Job, Parrot) -> Result<Done, Error>;
+    let stages: [(Case, Run); 2] = [(Case::prompts(), revise), (Case::pairs(), label)];
+    for (case, run) in stages {
+        let parrot = || Parrot::refusing(&["2x", "3x", "17x"]);
+        let whole = run(&case.named("whole"), parrot()).unwrap();
+        let parts: Vec<PathBuf> = (1..=3)
+            .map(|index| {
+                let shard = Some(Shard::new(index, 3).unwrap());
+                let job = Job { shard, failed_share: 0.9, ..case.named(&format!("part{index}")) };
+                run(&job, parrot()).unwrap();
+                job.out
+            })
+            .collect();
+        let merged = merge(&parts, &case.path("merged")).unwrap();
+        assert_eq!(merged.report, whole.report);
+        for end in ["", ".job", ".failures.jsonl", ".report.json"] {
+            let read = |name: &str| case.text(&format!("{name}{end}"));
+            assert_eq!(read("merged"), read("whole"), "{end}");
+        }
+        assert_eq!(run(&case.named("merged"), parrot()).unwrap().calls, 0);
+
+        // Without the failures of a part its items are missing.
+        let lost = parts.iter().map(|part| Job::new("", part).failures());
+        let lost = lost.into_iter().find(|failures| failures.exists()).unwrap();
+        fs::remove_file(lost).unwrap();
+        let error = merge(&parts, &case.path("other")).unwrap_err().to_string();
+        assert!(error.contains("lack the record") && error.contains("failures.jsonl"), "{error}");
+        assert!(!case.path("other").exists());
+    }
+}
+
+#[test]
+fn pairs_hold_two_different_replies_and_are_what_label_reads() {
+    let case = Case::prompts();
+    let draw = |job: &Job, parrot: Parrot| {
+        let model = Alone::new(parrot, json!({"name": "parrot"}));
+        jobs::reply_pairs(job.clone(), Sampling::default())?.run(&model, &mut Silent)
+    };
+    let stubborn = || Parrot { stubborn: "4x", ..Parrot::refusing(&["7x"]) };
+    let done = draw(&case.job, stubborn()).unwrap();
+    let Figures::Pairs(summary) = done.report.figures else { panic!() };
+    assert_eq!((done.report.failed, summary.pairs, summary.tokens), (2, 18, 18 * 6));
+    let errors: Vec<_> =
+        case.failures("out").iter().map(|row| row["error"].as_str().unwrap().to_owned()).collect();
+    assert!(errors[0].contains("all the same") && errors[1].contains("not 7x"), "{errors:?}");
+    let rows: Vec<jobs::ReplyPair> = dataset::read_jsonl(case.path("out")).unwrap();
+    assert!(rows.iter().all(|row| row.pair.replies[0] != row.pair.replies[1]));
+    // The same streams as the pairs of a run.
+    let seed = language_model::item_seed(1, &["pairs", &rows[0].id, "1"]);
+    assert_eq!(rows[0].pair.replies[1], format!("question 0x {seed}"));
+
+    let parts: Vec<PathBuf> = (1..=2)
+        .map(|index| {
+            let job = Job {
+                shard: Some(Shard::new(index, 2).unwrap()),
+                ..case.named(&format!("part{index}"))
+            };
+            draw(&job, stubborn()).unwrap();
+            job.out
+        })
+        .collect();
+    merge(&parts, &case.path("merged")).unwrap();
+    assert_eq!(case.text("merged"), case.text("out"));
+
+    let job = Job { input: case.path("out"), ..case.named("labels") };
+    assert_eq!(label(&job, Parrot::default()).unwrap().report.records, 18);
+}
+
+#[test]
+fn a_report_says_what_the_records_say() {
+    let case = Case::prompts();
+    let done = revise(&case.job, Parrot::default()).unwrap();
+    let traces: Vec<critique_revision::Trace> = dataset::read_jsonl(case.path("out")).unwrap();
+    let expected = critique_revision::summarise(&traces);
+    assert_eq!(done.report.figures, Figures::Revisions(expected));
+    assert_eq!(expected.steps, ITEMS);
+
+    let case = Case::pairs();
+    let done = label(&case.job, Parrot::default()).unwrap();
+    let labels: Vec<ai_feedback::Label> = dataset::read_jsonl(case.path("out")).unwrap();
+    let Figures::Labels { labels: found, truth } = done.report.figures.clone() else { panic!() };
+    let expected = ai_feedback::summarise(&labels);
+    assert_eq!((found.labels, found.order_consistency), (ITEMS, Some(1.0)));
+    assert!((found.position_bias.unwrap() - 0.1).abs() < 1e-12, "{found:?}");
+    assert!((found.entropy.unwrap() - expected.entropy.unwrap()).abs() < 1e-12);
+    // The judge always takes the good one, of which it is sure by (0.8 + 0.6) / 2; a third of the rows that know call the
+    // other one better.
+    let truth = truth.unwrap();
+    assert_eq!(truth.accuracy.n, 15);
+    assert!((truth.accuracy.value - 10.0 / 15.0).abs() < 1e-12, "{truth:?}");
+    assert!((truth.expected_calibration_error - (0.7 - 10.0 / 15.0)).abs() < 1e-12, "{truth:?}");
+    let text = case.text("out.report.json");
+    assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), done.report);
+}
+
+#[test]
+fn a_report_is_the_same_if_a_job_was_stopped() {
+    let case = Case::pairs();
+    label(&case.named("whole"), Parrot::refusing(&["6x"])).unwrap();
+    let strict = Job { failed_share: 0.0, ..case.job.clone() };
+    label(&strict, Parrot::refusing(&["6x"])).unwrap_err();
+    label(&case.job, Parrot::default()).unwrap();
+    assert_eq!(case.text("out.report.json"), case.text("whole.report.json"));
+}
+
+#[test]
+fn bad_rows_are_left_out_up_to_a_share_and_columns_have_names() {
+    let rows: Vec<String> = (0..ITEMS)
+        .map(|n| match n {
+            7 => "{\"q\": \" \"}\n".to_owned(),
+            _ => format!("{{\"q\": \"question {n}x\", \"prompt\": \"no\"}}\n"),
+        })
+        .collect();
+    let mut case = Case::new(&rows);
+    case.job.columns.prompt = Some("q".to_owned());
+    let error = revise(&case.job, Parrot::default()).unwrap_err().to_string();
+    assert!(error.contains("rows.jsonl, line 8: `q` is blank"), "{error}");
+    case.job.rejected_share = 0.04;
+    let error = revise(&case.job, Parrot::default()).unwrap_err().to_string();
+    assert!(error.contains("1 of 20 rows are bad"), "{error}");
+    assert!(!case.path("out.job").exists());
+    case.job.rejected_share = 0.05;
+    let done = revise(&case.job, Parrot::default()).unwrap();
+    assert_eq!((done.report.records, done.rejected), (19, 1));
+    let rejected: Vec<dataset::Rejected> = dataset::read_jsonl(case.job.rejects()).unwrap();
+    assert_eq!(rejected[0].place, dataset::Place::Line(8));
+
+    // A shard cannot tell whose a bad row is, so each names all of them.
+    let shard = Some(Shard::new(1, 2).unwrap());
+    let job = Job { shard, ..case.named("part1") };
+    revise(&job, Parrot::default()).unwrap();
+    assert_eq!(case.text("part1.rejects.jsonl"), case.text("out.rejects.jsonl"));
+}

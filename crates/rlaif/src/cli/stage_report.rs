@@ -1,0 +1,136 @@
+//! What is told at the end of `rlaif revise`, `rlaif reply-pairs`, `rlaif label` and `rlaif merge`.
+
+use rlaif::ai_feedback::Summary;
+use rlaif::critique_revision::RevisionSummary;
+use rlaif::evals::Calibration;
+use rlaif::jobs::{Done, Figures, Job, Merged, PairSummary, Report};
+use std::path::Path;
+
+/// What came of a job.
+pub(super) fn ending(done: &Done, job: &Job) -> String {
+    let before = match done.before {
+        0 => String::new(),
+        before => format!(", {before} of them were there before"),
+    };
+    let repeated = match done.duplicates {
+        0 => String::new(),
+        rows => format!("{rows} rows repeat others and were left out\n"),
+    };
+    let rejected = match done.rejected {
+        0 => String::new(),
+        rows => format!("{rows} bad rows are in {}\n", job.rejects().display()),
+    };
+    let records = format!("{} records in {}{before}\n", done.report.records, job.out.display());
+    records + &repeated + &rejected + &report(&done.report, &job.failures())
+}
+
+/// What came of a merge.
+pub(super) fn merged(merged: &Merged, out: &Path) -> String {
+    let Merged { report: found, parts } = merged;
+    let failures = Job::new("", out).failures();
+    format!("{} records of {parts} parts in {}\n", found.records, out.display())
+        + &report(found, &failures)
+}
+
+fn report(report: &Report, failures: &Path) -> String {
+    let failed = match report.failed {
+        0 => String::new(),
+        items => format!("{items} items failed and are in {}\n", failures.display()),
+    };
+    let figures = match &report.figures {
+        Figures::Revisions(summary) => revisions(summary),
+        Figures::Pairs(PairSummary { redrawn, truncated, .. }) => {
+            format!("{redrawn} replies drawn again that were the same, {truncated} cut off\n")
+        }
+        Figures::Labels { labels, truth } => of_labels(labels) + &of_truth(truth.as_ref()),
+    };
+    failed + &figures
+}
+
+/// How often steps have gone wrong: in all that was drawn, and in what stands in the end.
+fn revisions(summary: &RevisionSummary) -> String {
+    let RevisionSummary { steps, found, left, redrawn, dropped, .. } = *summary;
+    if steps == 0 {
+        return String::new();
+    }
+    let rows = [
+        ("critique is a revision", found.critique_is_revision, left.critique_is_revision),
+        ("revision is a critique", found.revision_is_critique, left.revision_is_critique),
+        ("empty revision", found.empty, left.empty),
+        ("truncated revision", found.truncated, left.truncated),
+        ("unchanged reply", found.unchanged, left.unchanged),
+    ];
+    let head = format!(
+        "{steps} steps, {redrawn} texts drawn again, {dropped} steps dropped\n{:<26}{:>10}{:>10}{:>10}\n",
+        "", "found", "left", "share"
+    );
+    let row = |(name, found, left): (&str, usize, usize)| {
+        let share = 100.0 * left as f64 / steps as f64;
+        format!("{name:<26}{found:>10}{left:>10}{share:>9.1}%\n")
+    };
+    head + &rows.map(row).concat()
+}
+
+fn of_labels(summary: &Summary) -> String {
+    let rows = [
+        ("position bias", summary.position_bias),
+        ("consistency, orders", summary.order_consistency),
+        ("consistency, principles", summary.principle_consistency),
+        ("entropy (nats)", summary.entropy),
+        ("entropy before the clamp", summary.unclamped_entropy),
+    ];
+    let row = |(name, value): (&str, Option<f64>)| {
+        value.map(|value| format!("{name:<26}{value:>10.4}\n")).unwrap_or_default()
+    };
+    rows.map(row).concat()
+}
+
+fn of_truth(truth: Option<&Calibration>) -> String {
+    let Some(found) = truth else { return String::new() };
+    format!(
+        "{:<26}{}\n{:<26}{:>10.4}\n",
+        "agreement with the input",
+        found.accuracy,
+        "calibration error (ECE)",
+        found.expected_calibration_error
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rlaif::critique_revision::FailureCounts;
+
+    fn done(figures: Figures, failed: u64) -> Done {
+        let report = Report { items: 10 + failed, records: 10, failed, figures };
+        Done { report, before: 4, duplicates: 2, rejected: 1, calls: 9, tokens: 9 }
+    }
+
+    #[test]
+    fn a_job_ends_with_all_that_was_left_out_and_why() {
+        let found = FailureCounts { empty: 5, ..FailureCounts::default() };
+        let left = FailureCounts { empty: 1, ..FailureCounts::default() };
+        let summary = RevisionSummary { steps: 20, found, left, ..RevisionSummary::default() };
+        let text = ending(&done(Figures::Revisions(summary), 3), &Job::new("in", "out"));
+        for part in [
+            "10 records in out, 4 of them were there before",
+            "2 rows repeat others",
+            "1 bad rows are in out.rejects.jsonl",
+            "3 items failed and are in out.failures.jsonl",
+            "20 steps",
+        ] {
+            assert!(text.contains(part), "`{part}` is missing in: {text}");
+        }
+        let row = text.lines().find(|line| line.starts_with("empty revision")).unwrap();
+        assert_eq!(row.split_whitespace().collect::<Vec<_>>()[2..], ["5", "1", "5.0%"]);
+    }
+
+    #[test]
+    fn a_judge_is_told_by_what_is_known_of_it() {
+        let labels = Summary { labels: 10, entropy: Some(0.5), ..Summary::default() };
+        let text =
+            ending(&done(Figures::Labels { labels, truth: None }, 0), &Job::new("in", "out"));
+        assert!(text.contains("entropy (nats)") && !text.contains("position bias"), "{text}");
+        assert!(!text.contains("failed") && !text.contains("agreement"), "{text}");
+    }
+}
