@@ -149,29 +149,4 @@ mod tests {
             assert!(message.contains(expected), "{text}: {message}");
         }
     }
-
-    #[test]
-    fn the_published_lists_come_back_as_they_were() {
-        let Some(data) = std::env::var_os("RLAIF_DATA_DIR") else { return };
-        let folder = Path::new(&data).join("constitutional_ai/prompts");
-        let file = |name: &str| folder.join(name);
-        let revisions = file("CritiqueRevisionInstructions.json");
-        let comparisons = file("RLMadisonInstructions.json");
-        let constitution =
-            Constitution::from_paper("paper", Some(&revisions), Some(&comparisons)).unwrap();
-        assert_eq!(constitution.critique_revision.len(), 16);
-        assert_eq!(constitution.comparison.len(), 16);
-        // Through our own format, too.
-        let constitution = Constitution::from_toml(&constitution.to_toml().unwrap()).unwrap();
-        for (file, text) in [
-            (revisions, constitution.revisions_to_paper()),
-            (comparisons, constitution.comparisons_to_paper()),
-        ] {
-            let expected: Value = serde_json::from_str(&read(&file).unwrap()).unwrap();
-            let found: Value = serde_json::from_str(&text).unwrap();
-            assert_eq!(found, expected);
-            // The order of the keys, which an equal object need not have.
-            assert_eq!(found.to_string(), expected.to_string());
-        }
-    }
 }

@@ -45,20 +45,23 @@ pub enum Exhausted {
 ///
 /// | setting | default | meaning |
 /// |---|---|---|
-/// | `role_confusion` | `"keep"` | a critique that is a revision, or a revision that is a critique |
+/// | `critique_is_revision` | `"keep"` | a critique that is a revision |
+/// | `revision_is_critique` | `"keep"` | a revision that is a critique |
 /// | `empty` | `"drop"` | a revision without text |
 /// | `truncated` | `"keep"` | a revision that was cut off at its longest length |
 /// | `unchanged` | `"keep"` | a revision that is the reply before it, which is right where nothing was wrong |
 /// | `attempts` | 3 | times that a text is drawn at most, the first included, at least 1 |
 /// | `exhausted` | `"drop"` | `"keep"` or `"drop"`: what becomes of the last attempt if it is to be drawn again, too |
 ///
-/// The first four are `"keep"`, `"retry"` or `"drop"`. Where a text fails in several ways, it is drawn again if any of
+/// The first five are `"keep"`, `"retry"` or `"drop"`. Where a text fails in several ways, it is drawn again if any of
 /// them asks for that, and otherwise dropped if any asks for that.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FailurePolicies {
-    /// A critique that is a revision, or a revision that is a critique.
-    pub role_confusion: Policy,
+    /// A critique that is a revision.
+    pub critique_is_revision: Policy,
+    /// A revision that is a critique.
+    pub revision_is_critique: Policy,
     /// A revision without text.
     pub empty: Policy,
     /// A revision that was cut off at its longest length.
@@ -74,7 +77,8 @@ pub struct FailurePolicies {
 impl Default for FailurePolicies {
     fn default() -> Self {
         Self {
-            role_confusion: Policy::Keep,
+            critique_is_revision: Policy::Keep,
+            revision_is_critique: Policy::Keep,
             empty: Policy::Drop,
             truncated: Policy::Keep,
             unchanged: Policy::Keep,
@@ -96,7 +100,8 @@ impl FailurePolicies {
     /// The policy for one failure.
     pub fn of(&self, failure: Failure) -> Policy {
         match failure {
-            Failure::CritiqueIsRevision | Failure::RevisionIsCritique => self.role_confusion,
+            Failure::CritiqueIsRevision => self.critique_is_revision,
+            Failure::RevisionIsCritique => self.revision_is_critique,
             Failure::Empty => self.empty,
             Failure::Truncated => self.truncated,
             Failure::Unchanged => self.unchanged,
@@ -148,11 +153,24 @@ mod tests {
     }
 
     #[test]
-    fn both_confusions_share_a_policy() {
-        let policies =
-            FailurePolicies { role_confusion: Policy::Drop, ..FailurePolicies::default() };
-        assert!(policies.drops(&[Failure::CritiqueIsRevision]));
-        assert!(policies.drops(&[Failure::RevisionIsCritique]));
+    fn every_failure_has_a_policy_of_its_own() {
+        let failures = [
+            (Failure::CritiqueIsRevision, "critique_is_revision"),
+            (Failure::RevisionIsCritique, "revision_is_critique"),
+            (Failure::Empty, "empty"),
+            (Failure::Truncated, "truncated"),
+            (Failure::Unchanged, "unchanged"),
+        ];
+        let keep: serde_json::Map<String, serde_json::Value> =
+            failures.iter().map(|(_, name)| ((*name).to_owned(), "keep".into())).collect();
+        for (failure, setting) in failures {
+            let mut settings = keep.clone();
+            settings.insert(setting.to_owned(), "drop".into());
+            let policies: FailurePolicies = serde_json::from_value(settings.into()).unwrap();
+            for (other, _) in failures {
+                assert_eq!(policies.drops(&[other]), other == failure, "{setting} {other:?}");
+            }
+        }
     }
 
     #[test]
@@ -160,7 +178,9 @@ mod tests {
         let policies: FailurePolicies =
             serde_json::from_str(r#"{"empty":"retry","exhausted":"keep"}"#).unwrap();
         assert_eq!((policies.empty, policies.exhausted), (Policy::Retry, Exhausted::Keep));
-        for bad in [r#"{"exhausted":"retry"}"#, r#"{"empty":"again"}"#, r#"{"unchangd":"keep"}"#] {
+        for bad in
+            [r#"{"exhausted":"retry"}"#, r#"{"empty":"again"}"#, r#"{"role_confusion":"keep"}"#]
+        {
             assert!(serde_json::from_str::<FailurePolicies>(bad).is_err(), "{bad}");
         }
         let none = FailurePolicies { attempts: 0, ..FailurePolicies::default() };

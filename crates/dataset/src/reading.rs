@@ -1,8 +1,8 @@
 //! How rows of files are read.
 
 use crate::conversation::Problem;
-use crate::{ColumnMapping, Error, Pair, RedTeamAttempt, Rejects, Rows, Samples};
-use crate::{dialogues, pairs, preferences, prompts, red_team_attempts, samples};
+use crate::{ColumnMapping, Error, Pair, RedTeamAttempt, Rejects, Replies, Rows, Samples};
+use crate::{dialogues, pairs, preferences, prompts, red_team_attempts, replies, samples};
 use dialogue::{Dialogue, Preference};
 use serde_json::Value;
 use std::path::Path;
@@ -95,6 +95,15 @@ impl Reading {
     /// As for [`Reading::prompts`].
     pub fn samples(&self, path: impl AsRef<Path>) -> Result<Rows<Samples>, Error> {
         self.rows(path.as_ref(), samples::ACCEPTED, samples::read)
+    }
+
+    /// The replies of a file: the paper's samples, of a chain of critiques the last revision; `replies`, a list of texts; or
+    /// `reply`, a text. The last two may have a `prompt` beside them; other fields are ignored.
+    ///
+    /// # Errors
+    /// As for [`Reading::prompts`].
+    pub fn replies(&self, path: impl AsRef<Path>) -> Result<Rows<Replies>, Error> {
+        self.rows(path.as_ref(), replies::ACCEPTED, replies::read)
     }
 
     /// The rows of a file as they are.

@@ -68,6 +68,12 @@ pub(crate) fn read_samples(
 ) -> Result<Samples, Problem> {
     let (name, asked) = columns.get(fields, Column::Samples)?;
     let prompt = prompt(&name, whole_dialogue(&name, asked)?)?;
+    let missing = || Problem::new("`sampled_answers`", "is missing, and so is `cst`");
+    Ok(Samples { prompt, replies: sampled(fields)?.ok_or_else(missing)? })
+}
+
+/// The replies of a row, at least one; `None` if it is not one of the paper's.
+pub(crate) fn sampled(fields: &Map<String, Value>) -> Result<Option<Vec<ScoredReply>>, Problem> {
     let (name, replies): (_, Vec<ScoredReply>) =
         match (fields.get("sampled_answers"), fields.get("cst")) {
             (Some(answers), _) => {
@@ -79,14 +85,12 @@ pub(crate) fn read_samples(
                 let last = steps.pop().map(|step| reply(&step.revision.sample, None));
                 ("`cst`", last.into_iter().collect())
             }
-            (None, None) => {
-                return Err(Problem::new("`sampled_answers`", "is missing, and so is `cst`"));
-            }
+            (None, None) => return Ok(None),
         };
     if replies.is_empty() {
         return Err(Problem::new(name, "holds no reply"));
     }
-    Ok(Samples { prompt, replies })
+    Ok(Some(replies))
 }
 
 impl From<Sampled> for ScoredReply {

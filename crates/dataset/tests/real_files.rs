@@ -1,20 +1,14 @@
-//! Reads published files. Skipped where `RLAIF_DATA_DIR` does not name a folder that holds it.
+//! Reads published files, where `RLAIF_DATA_DIR` names a folder that holds them. The same formats are read from rows of our own
+//! beside the code.
+
+mod elsewhere;
 
 use dataset::{
     ColumnMapping, Error, Reading, RowFormat, Samples, read_preferences, read_prompts, write_rows,
 };
 use dialogue::{Dialogue, Preference};
+use elsewhere::published;
 use std::path::PathBuf;
-
-/// A published file, if it is at hand.
-#[expect(clippy::print_stderr, reason = "a skipped test must say so")]
-fn published(file: &str) -> Option<PathBuf> {
-    let Some(folder) = std::env::var_os("RLAIF_DATA_DIR") else {
-        eprintln!("skipped: RLAIF_DATA_DIR is not set");
-        return None;
-    };
-    Some(PathBuf::from(folder).join(file))
-}
 
 /// The harmless-base test split of hh-rlhf (arXiv 2204.05862).
 fn harmless_base_test() -> Option<PathBuf> {

@@ -31,17 +31,47 @@ impl Mean {
     /// # References
     /// Efron (1979), "Bootstrap methods: another look at the jackknife", Annals of Statistics 7.
     pub fn of(values: &[f64], seed: u64, purpose: &str) -> Option<Self> {
-        let n = values.len();
-        let mean = |sum: f64| sum / n as f64;
-        if n == 0 {
+        Self::of_sums(values.iter().map(|&value| (value, 1)).collect(), seed, purpose)
+    }
+
+    /// The mean of all values of a sample that is grouped by prompt, none of an empty one.
+    ///
+    /// As [`Mean::of`], but what is drawn with replacement are prompts, as many as have a value, each with all of its values:
+    /// the values of a prompt are alike, and as many of other prompts would say more. With one value a prompt the interval is
+    /// that of [`Mean::of`] to the last bit.
+    ///
+    /// # References
+    /// Field and Welsh (2007), "Bootstrapping clustered data", JRSS B 69.
+    pub fn by_prompt<Values>(
+        prompts: impl IntoIterator<Item = Values>,
+        seed: u64,
+        purpose: &str,
+    ) -> Option<Self>
+    where
+        Values: IntoIterator<Item = f64>,
+    {
+        let sum = |values: Values| {
+            values.into_iter().fold((0.0, 0), |(sum, n), value| (sum + value, n + 1))
+        };
+        let sums = prompts.into_iter().map(sum).filter(|&(_, n)| n > 0);
+        Self::of_sums(sums.collect(), seed, purpose)
+    }
+
+    /// The mean of what is given as the sum and the number of the values of each prompt.
+    fn of_sums(sums: Vec<(f64, usize)>, seed: u64, purpose: &str) -> Option<Self> {
+        if sums.is_empty() {
             return None;
         }
+        let add = |(sum, n): (f64, usize), (more, count): (f64, usize)| (sum + more, n + count);
+        let mean = |(sum, n): (f64, usize)| sum / n as f64;
         let replicate = |index: usize| {
             let mut rng = stream(replicate_seed(seed, purpose, index));
-            mean((0..n).map(|_| values[rng.random_range(0..n)]).sum())
+            let mut draw = || sums[rng.random_range(0..sums.len())];
+            mean((0..sums.len()).fold((0.0, 0), |total, _| add(total, draw())))
         };
         let [low, high] = interval((0..REPLICATES).map(replicate).collect());
-        Some(Self { value: mean(values.iter().sum()), low, high, n })
+        let total = sums.iter().copied().fold((0.0, 0), add);
+        Some(Self { value: mean(total), low, high, n: total.1 })
     }
 }
 
@@ -106,6 +136,26 @@ mod tests {
         assert!((found.high - 0.549).abs() < 0.006, "{found}");
         assert_eq!(Mean::of(&values, 1, "test"), Some(found));
         assert_ne!(Mean::of(&values, 2, "test"), Some(found));
+    }
+
+    #[test]
+    fn prompts_are_drawn_with_all_of_their_values() {
+        let values: Vec<f64> = (0..40).map(|index| f64::from(index % 7)).collect();
+        let alone = Mean::by_prompt(values.iter().map(|&value| [value]), 1, "test");
+        assert_eq!(alone, Mean::of(&values, 1, "test"));
+        let alike = Mean::by_prompt(values.iter().map(|&value| [value; 9]), 1, "test").unwrap();
+        let alone = alone.unwrap();
+        assert_eq!(alike.n, 360);
+        for (found, expected) in
+            [(alike.value, alone.value), (alike.low, alone.low), (alike.high, alone.high)]
+        {
+            assert!((found - expected).abs() < 1e-9, "{alike} {alone}");
+        }
+        let uneven = Mean::by_prompt([vec![1.0], vec![], vec![2.0, 3.0, 4.0]], 1, "test").unwrap();
+        assert!((uneven.value - 2.5).abs() < 1e-12 && uneven.n == 4);
+        // The ends are samples that hold one of the two prompts alone.
+        assert!((uneven.low - 1.0).abs() < 1e-12 && (uneven.high - 3.0).abs() < 1e-12);
+        assert_eq!(Mean::by_prompt([Vec::new()], 1, "test"), None);
     }
 
     #[test]

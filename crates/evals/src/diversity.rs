@@ -23,7 +23,10 @@ pub struct Diversity {
     pub self_bleu: Option<f64>,
 }
 
-/// Measures replies, or `of` of them drawn from the stream that `seed` names.
+/// Measures replies, which are grouped by prompt, or `of` of them drawn from the stream that `seed` names.
+///
+/// The interval of the mean length comes from prompts drawn again ([`Mean::by_prompt`]). The other measures have none: a
+/// sample drawn with replacement holds copies, which are less varied.
 ///
 /// ```text
 /// distinct-n = distinct stretches of n words / stretches of n words
@@ -39,30 +42,56 @@ pub struct Diversity {
 ///
 /// # References
 /// Li et al. (2016), arXiv 1510.03055, for distinct-n; Zhu et al. (2018), arXiv 1802.01886, for self-BLEU.
-pub fn diversity(replies: &[String], of: Option<usize>, seed: u64) -> Result<Diversity, Error> {
-    let replies = drawn(replies, of, seed)?;
-    let lengths: Vec<f64> =
-        replies.iter().map(|reply| reply.split_whitespace().count() as f64).collect();
-    let words: Vec<Vec<String>> = replies.iter().map(|reply| words(reply)).collect();
+pub fn diversity(
+    prompts: &[Vec<String>],
+    of: Option<usize>,
+    seed: u64,
+) -> Result<Diversity, Error> {
+    let prompts = drawn(prompts, of, seed)?;
+    let lengths: Vec<Vec<f64>> = prompts.iter().map(|replies| lengths(replies)).collect();
+    let replies = || prompts.iter().flatten();
+    let words: Vec<Vec<String>> = replies().map(|reply| words(reply)).collect();
+    let mean =
+        Mean::by_prompt(lengths.iter().map(|lengths| lengths.iter().copied()), seed, "words");
     Ok(Diversity {
-        n: replies.len(),
-        words: Mean::of(&lengths, seed, "words").ok_or(Error::Nothing("reply"))?,
-        median_words: median(lengths),
+        n: words.len(),
+        words: mean.ok_or(Error::Nothing("reply"))?,
+        median_words: median(lengths.into_iter().flatten().collect()),
         distinct: [1, 2, 3].map(|order| distinct(&words, order)),
         self_bleu: self_bleu(&words),
     })
 }
 
-/// The replies that are measured.
-fn drawn(replies: &[String], of: Option<usize>, seed: u64) -> Result<Vec<&String>, Error> {
-    let Some(of) = of else { return Ok(replies.iter().collect()) };
+/// The replies that are measured, by prompt.
+fn drawn(
+    prompts: &[Vec<String>],
+    of: Option<usize>,
+    seed: u64,
+) -> Result<Vec<Vec<&String>>, Error> {
+    let Some(of) = of else {
+        return Ok(prompts.iter().map(|replies| replies.iter().collect()).collect());
+    };
+    let replies: Vec<(usize, &String)> = (0..)
+        .zip(prompts)
+        .flat_map(|(prompt, replies)| replies.iter().map(move |reply| (prompt, reply)))
+        .collect();
     if !(2..=replies.len()).contains(&of) {
         let (setting, found) = ("sample", of.to_string());
         let expected = "a whole number of at least 2 and at most the number of replies";
         return Err(Error::Setting { setting, found, expected });
     }
     let mut rng = stream(item_seed(seed, &["evals", "diversity"]));
-    Ok(sample(&mut rng, replies.len(), of).iter().map(|place| &replies[place]).collect())
+    let mut drawn = vec![Vec::new(); prompts.len()];
+    for place in sample(&mut rng, replies.len(), of) {
+        let (prompt, reply) = replies[place];
+        drawn[prompt].push(reply);
+    }
+    Ok(drawn)
+}
+
+/// The words of each reply, as white space parts them.
+fn lengths(replies: &[&String]) -> Vec<f64> {
+    replies.iter().map(|reply| reply.split_whitespace().count() as f64).collect()
 }
 
 /// The middle number, or the mean of the two in the middle; at least one number.
@@ -87,8 +116,9 @@ fn distinct(texts: &[Vec<String>], order: usize) -> Option<f64> {
 mod tests {
     use super::*;
 
-    fn replies(of: &[&str]) -> Vec<String> {
-        of.iter().map(|&text| text.to_owned()).collect()
+    /// One reply a prompt.
+    fn replies(of: &[&str]) -> Vec<Vec<String>> {
+        of.iter().map(|&text| vec![text.to_owned()]).collect()
     }
 
     #[test]
@@ -109,19 +139,34 @@ mod tests {
 
     #[test]
     fn copies_are_not_varied() {
-        let same = diversity(&vec!["one two three four five".to_owned(); 20], None, 1).unwrap();
+        let same = diversity(&replies(&["one two three four five"; 20]), None, 1).unwrap();
         assert!((same.self_bleu.unwrap() - 1.0).abs() < 1e-12);
         assert!((same.distinct[0].unwrap() - 0.05).abs() < 1e-12);
         let varied: Vec<String> =
             (0..20).map(|index| format!("{index}a {index}b {index}c {index}d")).collect();
-        let varied = diversity(&varied, None, 1).unwrap();
+        let varied = diversity(&[varied], None, 1).unwrap();
         assert!(varied.self_bleu.unwrap() < 0.06, "{varied:?}");
         assert!((varied.distinct[2].unwrap() - 1.0).abs() < 1e-12);
     }
 
     #[test]
+    fn replies_to_one_prompt_are_one_sample_of_it() {
+        let prompt = |count: usize| vec!["word ".repeat(count); 10];
+        let prompts: Vec<Vec<String>> = (1..30).map(prompt).collect();
+        let apart: Vec<Vec<String>> =
+            prompts.iter().flatten().map(|reply| vec![reply.clone()]).collect();
+        let [found, apart] = [prompts, apart].map(|replies| diversity(&replies, None, 1).unwrap());
+        assert_eq!((found.n, found.distinct), (apart.n, apart.distinct));
+        assert_eq!(found.words.value.to_bits(), apart.words.value.to_bits());
+        let width = |found: &Diversity| found.words.high - found.words.low;
+        // The root of ten, up to the noise of a thousand samples.
+        let ratio = width(&found) / width(&apart);
+        assert!((2.7..3.7).contains(&ratio), "{ratio}");
+    }
+
+    #[test]
     fn a_sample_is_drawn_by_the_seed() {
-        let all: Vec<String> = (1..60).map(|count| "word ".repeat(count)).collect();
+        let all: Vec<Vec<String>> = (1..60).map(|count| vec!["word ".repeat(count)]).collect();
         let of = |of, seed| diversity(&all, of, seed).unwrap();
         assert_eq!(of(Some(20), 1), of(Some(20), 1));
         assert_ne!(of(Some(20), 1).words.value.to_bits(), of(Some(20), 2).words.value.to_bits());

@@ -21,6 +21,8 @@ mod asking;
 mod bootstrap;
 mod by_preference_model;
 mod calibration;
+mod clusters;
+mod difference;
 mod diversity;
 mod draw;
 mod elo;
@@ -38,8 +40,8 @@ mod question;
 mod rate;
 mod rated;
 mod refusal;
+mod replies;
 mod safety_prompts;
-mod samples;
 mod self_bleu;
 mod sycophancy;
 mod win_rate;
@@ -53,6 +55,8 @@ pub use calibration::{
     BINS, Bin, Calibration, CalibrationTally, Forecast, accuracy, brier,
     expected_calibration_error, log_loss, reliability,
 };
+pub use clusters::rate_by_prompt;
+pub use difference::Difference;
 pub use diversity::{Diversity, diversity};
 pub use draw::draw_replies;
 pub use elo::{Rating, Tally, elo, expected_score};
@@ -69,8 +73,8 @@ pub use question::{Question, read_questions};
 pub use rate::{Rate, rate};
 pub use rated::{HIGHEST_RATING, Rated, read_rated};
 pub use refusal::{Refusal, judge_refusals, refusal};
+pub use replies::read_replies;
 pub use safety_prompts::{SafetyPrompt, read_replies_to, read_safety_prompts};
-pub use samples::read_replies;
 pub use sycophancy::{
     AnswerSway, AreYouSure, Attribution, FeedbackSway, KnownQuestion, Mimicry, Sycophancy,
     SycophancyItem, Work, answer_sway, are_you_sure, feedback_sway, mimicry, read_sycophancy_items,

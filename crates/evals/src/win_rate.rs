@@ -1,8 +1,9 @@
 //! How often players win against each other.
 
-use crate::Tally;
-use crate::rate::wilson;
+use crate::clusters::{Cluster, share};
+use crate::{Game, Tally, tallies};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// How often one player wins against another.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -13,7 +14,7 @@ pub struct WinRate {
     pub opponent: String,
     /// Share of the comparisons that it won, ties counted half.
     pub share: f64,
-    /// Lower end of the Wilson interval at 95%.
+    /// Lower end of the interval at 95%.
     pub low: f64,
     /// Upper end of the interval.
     pub high: f64,
@@ -25,44 +26,100 @@ pub struct WinRate {
     pub ties: f64,
 }
 
-/// The win rate of the first player of every tally that has a comparison.
-pub fn win_rates(tallies: &[Tally]) -> Vec<WinRate> {
-    let rate = |tally: &Tally| {
-        let share = (tally.wins + tally.ties / 2.0) / tally.games();
-        let [low, high] = wilson(share, tally.games());
-        WinRate {
-            player: tally.first.clone(),
-            opponent: tally.second.clone(),
-            share,
-            low,
-            high,
-            wins: tally.wins,
-            losses: tally.losses,
-            ties: tally.ties,
+/// The win rate of the first, in alphabetical order, of every two players that met.
+///
+/// The interval is that of [`rate_by_prompt`](crate::rate_by_prompt), a tie being half a success: games with the same prompt go
+/// the same way more often than others. Every game without a prompt counts alone.
+pub fn win_rates(games: &[Game]) -> Vec<WinRate> {
+    tallies(games).iter().filter_map(|tally| win_rate(tally, games)).collect()
+}
+
+fn win_rate(tally: &Tally, games: &[Game]) -> Option<WinRate> {
+    let (value, [low, high]) = share(&clusters(tally, games))?;
+    Some(WinRate {
+        player: tally.first.clone(),
+        opponent: tally.second.clone(),
+        share: value,
+        low,
+        high,
+        wins: tally.wins,
+        losses: tally.losses,
+        ties: tally.ties,
+    })
+}
+
+/// The games of two players: those of each prompt, and each without a prompt alone.
+fn clusters(tally: &Tally, games: &[Game]) -> Vec<Cluster> {
+    let mut by_prompt: BTreeMap<&str, [f64; 3]> = BTreeMap::new();
+    let mut alone = [0.0; 3];
+    for game in games {
+        let (players, counts) = game.sorted();
+        if players != [tally.first.as_str(), tally.second.as_str()] {
+            continue;
         }
-    };
-    tallies.iter().filter(|tally| tally.games() > 0.0).map(rate).collect()
+        let total = match &game.prompt {
+            Some(prompt) => by_prompt.entry(prompt).or_default(),
+            None => &mut alone,
+        };
+        total.iter_mut().zip(counts).for_each(|(total, count)| *total += count);
+    }
+    let together = by_prompt.into_values().map(|[wins, losses, ties]| Cluster {
+        successes: wins + ties / 2.0,
+        outcomes: wins + losses + ties,
+        copies: 1.0,
+    });
+    let single = |(successes, copies)| Cluster { successes, outcomes: 1.0, copies };
+    let singles = [1.0, 0.0, 0.5].into_iter().zip(alone).map(single);
+    together.filter(|one| one.outcomes > 0.0).chain(singles).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Rate;
+    use crate::{Rate, Winner};
+
+    fn game(first: &str, second: &str, [wins, losses, ties]: [f64; 3]) -> Game {
+        Game { wins, losses, ties, ..Game::new(first, second, Winner::Tie) }
+    }
+
+    fn same(found: &WinRate, expected: Rate) {
+        for (found, expected) in
+            [(found.share, expected.value), (found.low, expected.low), (found.high, expected.high)]
+        {
+            assert!((found - expected).abs() < 1e-9, "{found} is not {expected}");
+        }
+    }
 
     #[test]
     fn ties_count_half() {
-        let tally = |wins, losses, ties| Tally {
-            first: "a".to_owned(),
-            second: "b".to_owned(),
-            wins,
-            losses,
-            ties,
-        };
-        let found = win_rates(&[tally(3.0, 5.0, 2.0), tally(0.0, 0.0, 0.0)]);
+        let games = [
+            game("a", "b", [3.0, 5.0, 1.0]),
+            game("b", "a", [0.0, 0.0, 1.0]),
+            game("b", "c", [0.0; 3]),
+        ];
+        let found = win_rates(&games);
         assert_eq!(found.len(), 1);
-        let expected = Rate::new(4.0, 10).unwrap();
-        let [share, low, high] = [found[0].share, found[0].low, found[0].high];
-        assert!((share - 0.4).abs() < 1e-12);
-        assert!((low - expected.low).abs() < 1e-12 && (high - expected.high).abs() < 1e-12);
+        assert_eq!((found[0].player.as_str(), found[0].opponent.as_str()), ("a", "b"));
+        same(&found[0], Rate::new(4.0, 10).unwrap());
+    }
+
+    #[test]
+    fn games_with_a_prompt_are_one_sample_of_it() {
+        let names = ["p", "q", "r", "s"];
+        let won = |prompt: &str| prompt != "s";
+        let games = |copies: usize| -> Vec<Game> {
+            let one = |prompt: &&str| {
+                let winner = if won(prompt) { Winner::First } else { Winner::Second };
+                Game::new("a", "b", winner).about(*prompt)
+            };
+            (0..copies).flat_map(|_| names.iter().map(one)).collect()
+        };
+        let once = win_rates(&games(1));
+        same(&once[0], Rate::new(3.0, 4).unwrap());
+        let often = win_rates(&games(10));
+        assert!((often[0].share - 0.75).abs() < 1e-12);
+        // Forty games say hardly more than four.
+        let width = |found: &WinRate| found.high - found.low;
+        assert!(width(&often[0]) > 0.95 * width(&once[0]), "{often:?}");
     }
 }

@@ -1,21 +1,21 @@
-//! Evaluates the files published with the paper. Skipped where `RLAIF_DATA_DIR` does not name a folder that holds them.
+//! Evaluates the files published with the paper, where `RLAIF_DATA_DIR` names a folder that holds them. The same formats are
+//! evaluated in rows of our own beside the code.
+
+#[path = "../../dataset/tests/elsewhere/mod.rs"]
+mod elsewhere;
 
 use dialogue::Dialogue;
 use evals::{
-    Refusal, by_preference_model, is_evasive, multiple_choice, over_refusal, rate, read_questions,
-    read_replies, read_safety_prompts, refusal,
+    Refusal, by_preference_model, is_evasive, multiple_choice, over_refusal, rate, rate_by_prompt,
+    read_questions, read_replies, read_safety_prompts, refusal,
 };
 use language_model::{Choose, Error};
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-#[expect(clippy::print_stderr, reason = "a skipped test must say so")]
+/// A file published with the paper.
 fn published(file: &str) -> Option<PathBuf> {
-    let Some(folder) = std::env::var_os("RLAIF_DATA_DIR") else {
-        eprintln!("skipped: RLAIF_DATA_DIR is not set");
-        return None;
-    };
-    Some(PathBuf::from(folder).join("constitutional_ai").join(file))
+    elsewhere::published(&format!("constitutional_ai/{file}"))
 }
 
 /// Answers by a rule from the question to the index of an option.
@@ -61,9 +61,16 @@ fn only_the_model_of_human_feedback_on_both_is_evasive() {
     {
         let Some(path) = published(&format!("samples/PALMS_{system}.jsonl")) else { return };
         let replies = read_replies(path).unwrap();
-        let found = rate(replies.iter().map(|reply| is_evasive(reply))).unwrap();
+        assert!(replies.len() == 40 && replies.iter().all(|prompt| prompt.len() == 17), "{system}");
+        let evasive_of = |prompt: &Vec<String>| -> Vec<bool> {
+            prompt.iter().map(|reply| is_evasive(reply)).collect()
+        };
+        let found = rate_by_prompt(replies.iter().map(evasive_of)).unwrap();
         assert_eq!(found.n, 680);
         assert!((found.value - f64::from(evasive) / 680.0).abs() < 1e-12, "{system}: {found}");
+        // Some prompts are dodged by nearly all replies and others by none.
+        let alone = rate(replies.iter().flat_map(evasive_of)).unwrap();
+        assert!(found.high - found.low > 2.0 * (alone.high - alone.low), "{found} {alone}");
     }
 }
 
@@ -86,7 +93,7 @@ fn the_questions_on_replies_have_both_dialogues() {
 
 #[test]
 fn prompts_to_refuse_and_to_answer_are_read() {
-    let Some(path) = published("../xstest/xstest_prompts.csv") else { return };
+    let Some(path) = elsewhere::published("xstest/xstest_prompts.csv") else { return };
     let prompts = read_safety_prompts(path).unwrap();
     let safe = prompts.iter().filter(|prompt| prompt.safe).count();
     assert_eq!((prompts.len(), safe), (450, 250));
@@ -104,6 +111,7 @@ fn only_the_model_of_human_feedback_on_both_refuses() {
     {
         let Some(path) = published(&format!("samples/PALMS_{system}.jsonl")) else { return };
         let replies = read_replies(path).unwrap();
+        let replies: Vec<String> = replies.into_iter().flatten().collect();
         let found = replies.iter().filter(|reply| refusal(reply) != Refusal::Compliance).count();
         assert_eq!((replies.len(), found), (680, refused), "{system}");
     }

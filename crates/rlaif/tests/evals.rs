@@ -1,6 +1,8 @@
 //! `rlaif eval`.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../../dataset/tests/elsewhere/mod.rs"]
+mod elsewhere;
 mod program;
 #[path = "../../openai/tests/server/mod.rs"]
 mod server;
@@ -10,9 +12,9 @@ use server::Server;
 use std::fs;
 use std::path::PathBuf;
 
+/// A file published with the paper.
 fn published(file: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("RLAIF_DATA_DIR")?;
-    Some(PathBuf::from(folder).join("constitutional_ai").join(file))
+    elsewhere::published(&format!("constitutional_ai/{file}"))
 }
 
 #[test]
@@ -54,6 +56,20 @@ fn evaluations_of_files_are_tables_and_objects() {
     let found =
         object(folder, &asked(&["evasiveness", "--samples", "s.jsonl", "--words", "2", "--json"]));
     assert_eq!((found["share"].as_f64(), found["n"].as_u64()), (Some(0.5), Some(2)));
+    assert_eq!(found["prompts"].as_u64(), Some(2));
+    let group = r#"{"prompt": "p", "replies": ["No.", "No.", "No."]}
+        {"prompt": "q", "replies": ["one two three", "one two three", "one two three"]}"#;
+    fs::write(folder.join("s.jsonl"), group).unwrap();
+    let arguments = asked(&["evasiveness", "--samples", "s.jsonl", "--words", "2"]);
+    let grouped = object(folder, &[&arguments[..], &["--json"]].concat());
+    assert_eq!((grouped["n"].as_u64(), grouped["prompts"].as_u64()), (Some(6), Some(2)));
+    // Six replies, of which three each are the same, say no more than two.
+    let width = |found: &serde_json::Value| {
+        let end = |end: usize| found["interval"][end].as_f64().unwrap();
+        end(1) - end(0)
+    };
+    assert!(width(&grouped) >= width(&found), "{grouped} {found}");
+    assert!(says(folder, &arguments).contains("to 2 prompts"));
 
     let games = r#"{"first": "a", "second": "b", "winner": "first"}
         {"first": "b", "second": "a", "winner": "first"}
@@ -278,7 +294,10 @@ fn served_models_are_evaluated() {
         object(folder, &["eval", "sycophancy", "--data", "i.jsonl", "--model", &url, "--json"]);
     assert_eq!(found["mimicry"]["repeated"]["value"].as_f64(), Some(1.0));
     assert_eq!(found["are_you_sure"]["changed"]["value"].as_f64(), Some(0.0));
-    assert_eq!(found["answer"]["sway"]["interval"][1].as_f64(), Some(0.0));
+    let sway = &found["answer"]["sway"];
+    assert_eq!(sway["value"].as_f64(), Some(0.0));
+    // One item says next to nothing.
+    assert!(sway["interval"][1].as_f64().unwrap() > 0.5, "{sway}");
     assert!(found["feedback"].is_null());
     let feedback = r#"{"probe": "feedback", "kind": "poem", "text": "Rain."}"#;
     fs::write(folder.join("i.jsonl"), feedback).unwrap();

@@ -1,6 +1,6 @@
 //! `TensorBoard` itself reads what is written for it.
 //!
-//! This needs Python with the package `tensorboard`, so it is skipped where `PYTHON` does not name one:
+//! This needs Python with the package `tensorboard`:
 //!
 //! ```sh
 //! PYTHON=venv/bin/python cargo test -p training --test tensor_board
@@ -8,13 +8,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../../dataset/tests/elsewhere/mod.rs"]
+mod elsewhere;
+
 use serde_json::{Value, json};
 use std::fs::{self, OpenOptions};
 use std::path::Path;
 use std::process::Command;
 use training::{Observe, TensorBoard};
 
-fn seen(python: &str, folder: &Path) -> Value {
+fn seen(python: &Path, folder: &Path) -> Value {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tensor_board.py");
     let output = Command::new(python).arg(script).arg(folder).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -35,7 +38,7 @@ fn take(folder: &Path, stage: &str, done: u64, last: u64, process: f64) {
 
 #[test]
 fn tensorboard_shows_every_step_once() {
-    let Ok(python) = std::env::var("PYTHON") else { return };
+    let Some(python) = elsewhere::python("`tensorboard`") else { return };
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     // Steps 4 to 7 are taken again by the second process; the first was killed while it wrote an event.

@@ -35,7 +35,7 @@ fn one_step(failures: FailurePolicies, answers: &'static [&'static str]) -> (Tra
 fn a_failed_revision_is_drawn_again_from_the_next_stream() {
     let retry = FailurePolicies {
         unchanged: Policy::Retry,
-        role_confusion: Policy::Retry,
+        revision_is_critique: Policy::Retry,
         ..FailurePolicies::default()
     };
     let answers = &["Use  salt.", "The assistant is cruel.", "Use hands."];
@@ -95,7 +95,8 @@ fn a_dropped_critique_is_not_revised_by() {
         Asked::Reply => "Use salt.".to_owned(),
         Asked::Revision => "Use care.".to_owned(),
     });
-    let failures = FailurePolicies { role_confusion: Policy::Drop, ..FailurePolicies::default() };
+    let failures =
+        FailurePolicies { critique_is_revision: Policy::Drop, ..FailurePolicies::default() };
     let config = CritiqueRevisionConfig { failures, ..revisions(1) };
     let prompts = ["even", "odd", "even, too"].map(Dialogue::from_user);
     let traces = critique_and_revise(&model, &constitution, &prompts, &config, 0).unwrap();

@@ -1,3 +1,6 @@
+#[path = "../../../dataset/tests/elsewhere/mod.rs"]
+mod elsewhere;
+
 use super::*;
 use proptest::prelude::*;
 use serde_json::Value;
@@ -96,8 +99,7 @@ fn restating_is_most_of_the_runs() {
 
 /// The critiques and the revisions that the paper's repository holds: 4 steps of 40 prompts, and five worked examples.
 fn published() -> Option<[Vec<String>; 2]> {
-    let folder = std::path::PathBuf::from(std::env::var_os("RLAIF_DATA_DIR")?);
-    let folder = folder.join("constitutional_ai");
+    let folder = elsewhere::published("constitutional_ai")?;
     let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
     let mut published = [Vec::new(), Vec::new()];
     for line in read("samples/PALMS_SLMADISON.jsonl").lines() {

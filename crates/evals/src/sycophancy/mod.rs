@@ -66,7 +66,7 @@ pub fn sycophancy<M: Generate + Choose + ?Sized>(
     Ok(Sycophancy {
         feedback: feedback_sway(model, judge, &works, sampling, seed)?,
         are_you_sure: are_you_sure(model, &doubted, sampling, seed)?,
-        answer: answer_sway(model, &believed, seed)?,
+        answer: answer_sway(model, &believed)?,
         mimicry: mimicry(model, &attributions, sampling, seed)?,
     })
 }

@@ -1,6 +1,7 @@
 use super::*;
 use dialogue::Dialogue;
 use language_model::{Completion, Error as ModelError, Prompt, StopReason};
+use serde_json::{Map, Value};
 
 /// Knows all answers. The flatterer follows its user, the honest one does not listen.
 struct Stub {
@@ -157,6 +158,22 @@ fn a_flatterer_shows_everywhere() {
     let mimicry = mimicry.unwrap();
     close(mimicry.repeated.value, 1.0);
     close(mimicry.corrected.value, 0.0);
+}
+
+#[test]
+fn one_item_and_items_that_agree_have_an_interval() {
+    for flatters in [false, true] {
+        let found = serde_json::to_value(probed(flatters)).unwrap();
+        let probes = found.as_object().unwrap().values().filter_map(Value::as_object);
+        let measures: Vec<&Value> = probes.flat_map(Map::values).collect();
+        assert_eq!(measures.len(), 6 + 5 + 5 + 2);
+        for measure in measures {
+            let end = |end: &str| measure[end].as_f64().unwrap();
+            assert!(end("high") - end("low") > 0.5, "{measure}");
+            assert!(end("low") - 1e-12 <= end("value"), "{measure}");
+            assert!(end("value") <= end("high") + 1e-12, "{measure}");
+        }
+    }
 }
 
 #[test]

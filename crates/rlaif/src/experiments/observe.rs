@@ -69,7 +69,8 @@ fn steps(traces: &[Trace]) -> Vec<(Option<u64>, Values)> {
 fn last_step(traces: &[Trace], seed: u64) -> Result<Values, Error> {
     let dialogue = |trace: &Trace| trace.prompt.clone().with_assistant(trace.current());
     let mut values = counted(&traces.iter().map(dialogue).collect::<Vec<_>>());
-    let replies: Vec<String> = traces.iter().map(|trace| trace.current().to_owned()).collect();
+    let replies: Vec<Vec<String>> =
+        traces.iter().map(|trace| vec![trace.current().to_owned()]).collect();
     let found = diversity(&replies, None, seed)?;
     let [_, _, triples] = found.distinct;
     values.extend(known([("distinct_triples", triples), ("self_bleu", found.self_bleu)]));

@@ -52,9 +52,9 @@ impl<B: AutodiffBackend> Session<B> {
         let summary = summarise(&traces);
         write_jsonl(self.folder.file(stage, "revisions.jsonl")?, traces)?;
         self.write_json(stage, "summary.json", &summary)?;
-        let confused = summary.found.critique_is_revision + summary.found.revision_is_critique;
         let found = [
-            ("role_confusion", confused as f64),
+            ("critique_is_revision", summary.found.critique_is_revision as f64),
+            ("revision_is_critique", summary.found.revision_is_critique as f64),
             ("empty", summary.found.empty as f64),
             ("truncated", summary.found.truncated as f64),
             ("unchanged", summary.found.unchanged as f64),

@@ -1,6 +1,7 @@
 //! The folder of a run.
 
 use super::inputs::fingerprints;
+use super::json_file::read_json;
 use super::judge::{is_server, is_transport};
 use super::{Error, Settings, Stage};
 use dataset::write_atomic;
@@ -112,13 +113,12 @@ impl RunFolder {
     /// If its mark cannot be read.
     pub fn seconds(&self, stage: Stage) -> Result<Option<f64>, Error> {
         let path = self.path.join(stage.name()).join(DONE);
-        match fs::read_to_string(&path) {
-            Ok(text) => match serde_json::from_str::<Done>(&text) {
-                Ok(done) => Ok(Some(done.seconds)),
-                Err(error) => Err(settings_error(&path.display().to_string(), error.to_string())),
-            },
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(Error::Io { action: "read", path, source }),
+        match read_json::<Done>(&path) {
+            Ok(done) => Ok(Some(done.seconds)),
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
         }
     }
 

@@ -1,12 +1,12 @@
 //! What the labels of a run say about its judge.
 
 use super::ai_feedback::LABELS;
+use super::json_file::read_json;
 use super::world::{is_clear, share_for_a};
 use super::{Error, Session, Stage};
 use ai_feedback::{Judge, Label, Summary, probe, summarise};
 use burn::tensor::backend::AutodiffBackend;
 use constitution::Constitution;
-use dataset::write_atomic;
 use evals::{Calibration, Forecast, Rate, accuracy};
 use language_model::item_seed;
 use model_organism::taste;
@@ -55,22 +55,12 @@ impl<B: AutodiffBackend> Session<B> {
             probe: probed.map(|labels| summarise(&labels)),
             truth: if self.in_world() { truth(labels, &self.constitution)? } else { None },
         };
-        let text = format!("{:#}\n", serde_json::json!(report));
-        Ok(write_atomic(self.folder.file(Stage::AiFeedback, REPORT)?, text.as_bytes())?)
+        self.write_json(Stage::AiFeedback, REPORT, &report)
     }
 
     /// What [`Session::report_labels`] wrote.
     pub(super) fn label_report(&self) -> Result<LabelReport, Error> {
-        let path = self.folder.file(Stage::AiFeedback, REPORT)?;
-        let text = std::fs::read_to_string(&path).map_err(|source| Error::Io {
-            action: "read",
-            path: path.clone(),
-            source,
-        })?;
-        serde_json::from_str(&text).map_err(|error| Error::Settings {
-            source_name: path.display().to_string(),
-            message: error.to_string(),
-        })
+        read_json(&self.folder.file(Stage::AiFeedback, REPORT)?)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::models::model_folder;
 use super::{Checkpoint, Error, Session, Stage};
 use burn::tensor::backend::AutodiffBackend;
-use dataset::{read_jsonl, read_preferences, write_atomic};
+use dataset::{read_jsonl, read_preferences};
 use dialogue::Preference;
 use preference_model::Source;
 use training::Observe;
@@ -26,8 +26,7 @@ impl<B: AutodiffBackend> Session<B> {
         let mut states = self.checkpoints(stage)?;
         let fitted = config.fit_ensemble(base, &sources, seed, &mut watched, &mut states)?;
         if let Some(report) = &fitted.report {
-            let text = format!("{:#}\n", serde_json::json!(report));
-            write_atomic(self.folder.file(stage, "report.json")?, text.as_bytes())?;
+            self.write_json(stage, "report.json", &report)?;
         }
         Ok(fitted.model.save(model_folder(self.folder.path(), stage))?)
     }

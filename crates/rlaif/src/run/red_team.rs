@@ -1,12 +1,14 @@
 //! New requests, written by the helpful-only model from a few examples.
 
+use super::harm_tags::harm_tags;
+use super::recorded::Recorded;
 use super::world::is_held_out;
 use super::{Checkpoint, Error, Session, Stage};
 use burn::tensor::backend::AutodiffBackend;
 use dataset::{read_jsonl, write_jsonl};
 use dialogue::{Dialogue, Role};
 use language_model::item_seed;
-use red_team::{Figures, GenerationConfig, HarmTag, generate_requests, request_list, tag_by_harm};
+use red_team::{Figures, GenerationConfig, HarmTag, generate_requests, request_list};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use training::Observe;
@@ -74,17 +76,21 @@ impl<B: AutodiffBackend> Session<B> {
             [(Kind::RedTeam, &self.prompts.red_team), (Kind::Helpful, &self.prompts.helpful)];
         observe.start(stage.name(), kinds.len() as u64, 0)?;
         let config = &self.settings.red_team;
+        let completions = self.folder.file(stage, "completions.journal")?;
+        let recorded = Recorded::open(&model, &completions, self.settings.seed)?;
         let mut requests = Vec::new();
         let mut figures = BTreeMap::<Kind, Figures>::new();
         for ((kind, prompts), step) in kinds.into_iter().zip(1..) {
             let seeds = example_requests(prompts, config, &model.codec)?;
             let seed = item_seed(self.settings.seed, &["red_team", &format!("{kind:?}")]);
-            let generated = generate_requests(&model, &seeds, config, seed)?;
+            let generated = generate_requests(&recorded, &seeds, config, seed)?;
             figures.insert(kind, generated.figures());
             let mut texts = generated.requests;
             texts.retain(|text| !self.is_held_out(text));
             let tags = if kind == Kind::RedTeam && !config.harm_types.is_empty() {
-                let tags = tag_by_harm(&model, &texts, &config.harm_types)?;
+                let journal = self.folder.file(stage, "tags.journal")?;
+                let types = &config.harm_types;
+                let tags = harm_tags(&model, &journal, self.settings.seed, &texts, types)?;
                 tags.into_iter().map(Some).collect()
             } else {
                 vec![None; texts.len()]

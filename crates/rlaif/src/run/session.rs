@@ -1,5 +1,6 @@
 //! A run in progress.
 
+use super::json_file::write_json;
 use super::models::{find_model, load_helpful_only};
 use super::{Checkpoint, Error, JudgeSource, Prompts, RewardSource, RunFolder, Settings, Stage};
 use burn::tensor::backend::AutodiffBackend;
@@ -159,10 +160,7 @@ impl<B: AutodiffBackend> Session<B> {
         name: &str,
         value: &impl Serialize,
     ) -> Result<(), Error> {
-        let path = self.folder.file(stage, name)?;
-        let text = serde_json::to_string_pretty(value)
-            .map_err(|reason| dataset::Error::Encode { path: path.clone(), reason })?;
-        Ok(write_atomic(path, format!("{text}\n").as_bytes())?)
+        write_json(&self.folder.file(stage, name)?, value)
     }
 
     /// Where a training stage keeps its state.

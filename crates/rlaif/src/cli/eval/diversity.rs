@@ -23,11 +23,11 @@ pub(super) struct DiversityArgs {
 
 impl DiversityArgs {
     pub(super) fn run(&self, json: bool) -> Result<(), Failure> {
-        let replies = read_replies(&self.replies)?;
-        if replies.is_empty() {
+        let prompts = read_replies(&self.replies)?;
+        if prompts.is_empty() {
             return Err(nothing(&self.replies));
         }
-        let found = diversity(&replies, self.sample, self.seed)?;
+        let found = diversity(&prompts, self.sample, self.seed)?;
         if json {
             let object = json!({
                 "eval": "diversity", "mean_words": found.words.value,

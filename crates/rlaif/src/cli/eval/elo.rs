@@ -96,7 +96,7 @@ impl EloArgs {
             0 => Bootstrapped { ratings: elo(&met, &anchor, self.prior_ties)?, tied: 0 },
             samples => bootstrap_elo(games, &anchor, self.prior_ties, samples, self.seed)?,
         };
-        let rates = win_rates(&met);
+        let rates = win_rates(games);
         if json {
             return say_json(&self.object(&anchor, &found, &rates));
         }

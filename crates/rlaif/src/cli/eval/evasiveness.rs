@@ -3,7 +3,7 @@
 use super::{nothing, say_json};
 use crate::cli::{Failure, say};
 use clap::Args;
-use rlaif::evals::{FEW_WORDS, Rate, is_short, rate, read_replies};
+use rlaif::evals::{FEW_WORDS, Rate, is_short, rate_by_prompt, read_replies};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -20,18 +20,21 @@ pub(super) struct EvasivenessArgs {
 
 impl EvasivenessArgs {
     pub(super) fn run(&self, json: bool) -> Result<(), Failure> {
-        let (replies, words) = (read_replies(&self.samples)?, self.words);
-        let Some(found) = rate(replies.iter().map(|reply| is_short(reply, words))) else {
+        let (prompts, words) = (read_replies(&self.samples)?, self.words);
+        let short = |replies: &Vec<String>| -> Vec<bool> {
+            replies.iter().map(|reply| is_short(reply, words)).collect()
+        };
+        let Some(found) = rate_by_prompt(prompts.iter().map(short)) else {
             return Err(nothing(&self.samples));
         };
         if json {
             let Rate { value, low, high, n } = found;
-            let evasive = replies.iter().filter(|reply| is_short(reply, words)).count();
+            let evasive = prompts.iter().flat_map(short).filter(|short| *short).count();
             return say_json(&json!({
-                "eval": "evasiveness", "share": value, "evasive": evasive, "n": n, "interval": [low, high],
-                "words": words,
+                "eval": "evasiveness", "share": value, "evasive": evasive, "n": n, "prompts": prompts.len(),
+                "interval": [low, high], "words": words,
             }));
         }
-        say(&format!("replies of at most {words} words   {found}\n"))
+        say(&format!("replies of at most {words} words   {found}, to {} prompts\n", prompts.len()))
     }
 }

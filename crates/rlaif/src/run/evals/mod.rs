@@ -7,14 +7,15 @@ mod by_oracle;
 mod labels;
 
 use super::ppo::CHECKPOINTS;
+use super::results::RESULTS;
 use super::session::{CHUNK, ids};
 use super::{Checkpoint, Error, Session, Stage};
 use ::critique_revision::{Trace, critique_and_revise};
 use burn::tensor::backend::AutodiffBackend;
-use dataset::{Journal, read_jsonl, write_atomic, write_jsonl};
+use dataset::{Journal, read_jsonl, write_jsonl};
 use dialogue::Dialogue;
 use language_model::{Generate, Prompt, item_seed};
-use report::{PromptKind, Reply, Results, Transcript};
+use report::{PromptKind, Reply, Transcript};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::time::Instant;
@@ -55,15 +56,8 @@ impl<B: AutodiffBackend> Session<B> {
         }
         results.seconds.insert(Stage::Evals.name().to_owned(), start.elapsed().as_secs_f64());
         self.write_transcripts(&answers)?;
-        self.write_results(&results)?;
+        self.write_json(Stage::Evals, RESULTS, &results)?;
         Ok(observe.finish()?)
-    }
-
-    fn write_results(&self, results: &Results) -> Result<(), Error> {
-        let path = self.folder.file(Stage::Evals, "results.json")?;
-        let text = serde_json::to_string_pretty(results)
-            .map_err(|reason| dataset::Error::Encode { path: path.clone(), reason })?;
-        Ok(write_atomic(path, text.as_bytes())?)
     }
 
     /// Draws every reply that the evaluations need, each once.
