@@ -44,16 +44,18 @@ const PRINCIPLES: usize = 16;
 const SHARED: usize = 1000;
 const OWN: usize = 32;
 
-/// Rows of an optimiser step, and their tokens.
-const ROWS: usize = 16;
-const TIME: usize = 128;
-
-const WORKLOADS: [&str; 7] = [
+/// Behind `train` stand the rows of an optimiser step and the tokens of each.
+const WORKLOADS: [&str; 12] = [
     "prefill/1024",
     "decode/1",
     "decode/16",
     "decode/64",
-    "train",
+    "train/16x128",
+    "train/64x128",
+    "train/1x512",
+    "train/1x1024",
+    "train/1x2048",
+    "train/4x2048",
     "choose/shared",
     "choose/alone",
 ];
@@ -133,9 +135,9 @@ fn measure_on(device: &str, workload: &str, arguments: &Arguments) -> Outcome<Va
 fn measure<B: Backend>(name: &str, workload: &str, arguments: &Arguments) -> Outcome<Value> {
     let base_bytes = memory(RESIDENT);
     let device = B::Device::default();
-    let (per_second, unit) = match workload {
-        "train" => (train::<Autodiff<B>>(&device, arguments)?, "tok/s"),
-        _ => serve::<B>(&device, workload, arguments)?,
+    let (per_second, unit) = match workload.strip_prefix("train/") {
+        Some(shape) => (train::<Autodiff<B>>(&device, shape, arguments)?, "tok/s"),
+        None => serve::<B>(&device, workload, arguments)?,
     };
     Ok(json!({
         "workload": workload,
@@ -224,14 +226,21 @@ fn draw<B: Backend>(decoder: &Decoder<B>, prompts: &[Vec<u32>], count: usize) ->
     Ok(())
 }
 
-/// Forward, backward and `AdamW`, with a loss on every token.
-fn train<B: AutodiffBackend>(device: &B::Device, arguments: &Arguments) -> Outcome<f64> {
+/// Forward, backward and `AdamW` on rows of `ROWSxTOKENS`, with a loss on every token.
+fn train<B: AutodiffBackend>(
+    device: &B::Device,
+    shape: &str,
+    arguments: &Arguments,
+) -> Outcome<f64> {
+    let (rows_at_once, time) = shape.split_once('x').ok_or("train needs rows x tokens")?;
+    let (rows_at_once, time): (usize, usize) = (rows_at_once.parse()?, time.parse()?);
     let mut decoder = Some(load::<B>(device, arguments)?);
     let vocabulary = decoder.as_ref().map_or(2, |decoder| decoder.config().vocab_size);
-    let rows: Vec<Vec<u32>> = (0..ROWS).map(|row| tokens(vocabulary, row, 0, TIME)).collect();
+    let rows: Vec<Vec<u32>> =
+        (0..rows_at_once).map(|row| tokens(vocabulary, row, 0, time)).collect();
     let targets = Targets {
-        positions: (0..ROWS * TIME).collect(),
-        tokens: (0..ROWS).flat_map(|row| tokens(vocabulary, row, 1, TIME)).collect(),
+        positions: (0..rows_at_once * time).collect(),
+        tokens: (0..rows_at_once).flat_map(|row| tokens(vocabulary, row, 1, time)).collect(),
     };
     let mut optimizer = Optimizer::new(&OptimizerConfig::default());
     let rate = runs(|| {
@@ -243,7 +252,7 @@ fn train<B: AutodiffBackend>(device: &B::Device, arguments: &Arguments) -> Outco
         B::sync(device)?;
         Ok(())
     })?;
-    Ok((ROWS * TIME) as f64 * rate)
+    Ok((rows_at_once * time) as f64 * rate)
 }
 
 /// Runs a second: the median.

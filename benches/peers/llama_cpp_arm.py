@@ -17,7 +17,7 @@ import workloads
 
 # The most tokens that one call takes; no workload hands over more.
 BATCH = 2048
-SUPPORTED = [workload for workload in workloads.WORKLOADS if workload != "train"]
+SUPPORTED = [workload for workload in workloads.WORKLOADS if not workload.startswith("train/")]
 
 
 def main():

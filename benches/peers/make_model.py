@@ -1,13 +1,13 @@
 """Writes a model that all arms run: a Llama of 7 million random float32 parameters.
 
-    python make_model.py FOLDER
+    python make_model.py FOLDER --gguf
     python make_model.py FOLDER --training --size 20M
 
-FOLDER gets config.json and model.safetensors for `transformers` and this project, and model.gguf
-with the same weights for llama.cpp; the arms work on token numbers.
+FOLDER gets config.json and model.safetensors for `transformers` and this project; the arms work on
+token numbers. With --gguf there is model.gguf with the same weights for llama.cpp.
 
-With --training there is no GGUF, but the rows to train on, a reward model of the same size and a
-tokenizer whose words are the token numbers, since some of this project's stages read dialogues.
+With --training there are the rows to train on, a reward model of the same size and a tokenizer
+whose words are the token numbers, since some of this project's stages read dialogues.
 """
 
 import argparse
@@ -45,6 +45,7 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("--size", choices=workloads.SHAPES, default="7M")
     parser.add_argument("--training", action="store_true", help="what the training workloads need")
+    parser.add_argument("--gguf", action="store_true", help="what llama.cpp needs")
     arguments = parser.parse_args()
     config = make_config(arguments.size)
     torch.manual_seed(1)
@@ -52,7 +53,7 @@ def main():
     model.save_pretrained(arguments.folder)
     if arguments.training:
         write_training_side(arguments.size, arguments.folder)
-    else:
+    if arguments.gguf:
         write_gguf(model, arguments.folder / "model.gguf")
     print(f"{model.num_parameters():,} parameters")
 

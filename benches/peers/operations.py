@@ -21,7 +21,7 @@ import time
 
 import workloads
 
-ROWS, TIME, PROMPT = workloads.TRAIN_ROWS, workloads.TRAIN_TIME, 1024
+ROWS, TIME, PROMPT = 16, 128, 1024
 TOKENS = ROWS * TIME
 WIDTH, INNER, LAYERS, HEADS = workloads.SHAPES["7M"]
 HEAD_DIM, VOCABULARY = WIDTH // HEADS, 4096

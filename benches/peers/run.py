@@ -36,7 +36,7 @@ PACKAGES = ["torch", "transformers", "llama-cpp-python", "trl", "peft"]
 
 # What an arm cannot do, and what stands for it in ratios.
 UNSUPPORTED = {
-    (LLAMA_CPP, "train"): None,
+    **{(LLAMA_CPP, workload): None for workload in WORKLOADS if workload.startswith("train/")},
     (TRL, "sft/packed"): "sft",
     (TRL, "ppo/shared"): "ppo",
 }
@@ -84,6 +84,7 @@ def compare_workloads(arguments):
     if serving:
         figures = medians(measured, "per_second")
         print_table(serving_rows(figures, arguments))
+        print_memory(medians(measured, "peak_bytes"))
         print_goals(figures)
     if training:
         print_table(training_rows(measured, training, arguments))
@@ -104,19 +105,21 @@ def parse_arguments():
     parser.add_argument("--only", nargs="+", default=[], help="names; of operations, beginnings")
     parser.add_argument("--threads", type=int, default=2, help="threads of every arm")
     parser.add_argument(
-        "--model",
+        "--folder",
         type=Path,
-        default=target_folder() / "peers" / "model",
-        help="made where missing; those to train stand beside it",
+        default=target_folder() / "peers",
+        help="models are made here where missing",
     )
-    parser.add_argument("--sizes", nargs="+", choices=SHAPES, default=list(SHAPES))
+    parser.add_argument("--size", choices=SHAPES, default="7M", help="of the model that serves")
+    sizes = "of the models of the training workloads"
+    parser.add_argument("--sizes", nargs="+", choices=SHAPES, default=list(SHAPES), help=sizes)
     parser.add_argument("--steps", type=int, default=8, help="optimiser steps that are timed")
     parser.add_argument("--iterations", type=int, default=2, help="PPO iterations that are timed")
     parser.add_argument("--output", type=Path, help="a JSON file for all that was measured")
     arguments = parser.parse_args()
     if arguments.rounds < 1:
         parser.error("--rounds must be at least 1")
-    arguments.model = arguments.model.resolve()
+    arguments.folder = arguments.folder.resolve()
     check_names(parser, arguments)
     if not arguments.only and not arguments.operations:
         arguments.only = TRAINING_WORKLOADS if arguments.training else WORKLOADS
@@ -139,9 +142,11 @@ def serving_jobs(arguments):
     chosen = [workload for workload in arguments.only if workload in WORKLOADS]
     if not chosen:
         return []
-    if not (arguments.model / "model.gguf").exists():
-        make_model(arguments.model)
-    more = ["--model", arguments.model]
+    folder = arguments.folder / f"serving-{arguments.size}"
+    gguf = LLAMA_CPP in arguments.arms
+    if not (folder / ("model.gguf" if gguf else "model.safetensors")).exists():
+        make_model(folder, "--size", arguments.size, *(["--gguf"] if gguf else []))
+    more = ["--model", folder]
     commands = arm_commands(arguments, SERVING_ARMS, "throughput", more)
     return [job(workload, None, commands) for workload in chosen]
 
@@ -150,7 +155,7 @@ def training_jobs(arguments):
     chosen = [workload for workload in arguments.only if workload in TRAINING_WORKLOADS]
     jobs = []
     for size in arguments.sizes if chosen else []:
-        folder = arguments.model.parent / f"training-{size}"
+        folder = arguments.folder / f"training-{size}"
         if not (folder / ROWS).exists():
             make_model(folder, "--training", "--size", size)
         more = ["--model", folder, "--steps", arguments.steps, "--iterations", arguments.iterations]
@@ -378,6 +383,19 @@ def serving_rows(figures, arguments):
         row += [ratio(figures, (OURS, workload), (peer, workload)) for peer in ratios]
         rows.append(row)
     return rows
+
+
+def print_memory(peaks):
+    """The highest memory of a step of training, which should grow with its tokens alone."""
+    rows = [["workload", "unit", OURS, TRANSFORMERS, f"{OURS}/{TRANSFORMERS}"]]
+    for workload in [workload for workload in WORKLOADS if workload.startswith("train/")]:
+        keys = [(arm, workload) for arm in [OURS, TRANSFORMERS]]
+        if any(key in peaks for key in keys):
+            row = [workload, "peak MiB", *(mebibytes(peaks.get(key)) for key in keys)]
+            rows.append([*row, ratio(peaks, *keys)])
+    if len(rows) > 1:
+        print()
+        print_table(rows)
 
 
 def training_rows(measured, jobs, arguments):

@@ -29,7 +29,7 @@ def prepare(model, workload):
     """What one run of the workload is; tokens are laid out beforehand."""
     kind, _, size = workload.partition("/")
     if kind == "train":
-        return training_step(model)
+        return training_step(model, *workloads.train_shape(size))
     run = {"prefill": prefill, "decode": decode, "choose": choose}[kind](model.eval(), size)
     return torch.inference_mode()(run)
 
@@ -56,10 +56,8 @@ def decode(model, size):
     return run
 
 
-def training_step(model):
-    tokens = torch.tensor(
-        [workloads.row_of_tokens(row, workloads.TRAIN_TIME) for row in range(workloads.TRAIN_ROWS)]
-    )
+def training_step(model, rows, time):
+    tokens = torch.tensor([workloads.row_of_tokens(row, time) for row in range(rows)])
     model.train()
     # The Trainer's own choice.
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)

@@ -9,8 +9,8 @@ Serving, and a bare training step:
   position; tok/s of tokens read.
 - `decode/N` reads 32 tokens of each of the rows 0 to N - 1 and draws 128 greedy tokens more for
   each; nothing ends a row. tok/s of tokens drawn, the time of reading included.
-- `train` makes one step of AdamW on 16 rows of 128 tokens, each position predicting the next; tok/s
-  of tokens trained on.
+- `train/RxT` makes one step of AdamW on R rows of T tokens, each position predicting the next; tok/s
+  of tokens trained on, and the highest memory.
 - `choose/shared` and `choose/alone` label 16 prompts: each is tokens 0 to 999 of row 0 and then
   tokens 1,000 to 1,031 of row p + 1 for principle p. A label is the probabilities of tokens 1 and 2
   after the prompt. `shared` reads the 1,000 tokens once for all sixteen, `alone` reads each prompt
@@ -51,13 +51,17 @@ WORKLOADS = [
     "decode/1",
     "decode/16",
     "decode/64",
-    "train",
+    "train/16x128",
+    "train/64x128",
+    "train/1x512",
+    "train/1x1024",
+    "train/1x2048",
+    "train/4x2048",
     "choose/shared",
     "choose/alone",
 ]
 
 DECODE_PROMPT, DECODE_NEW = 32, 128
-TRAIN_ROWS, TRAIN_TIME = 16, 128
 PRINCIPLES, SHARED, OWN = 16, 1000, 32
 OPTIONS = [1, 2]
 
@@ -109,6 +113,12 @@ def own_suffixes():
     return [row_of_tokens(p + 1, SHARED + OWN, start=SHARED) for p in range(PRINCIPLES)]
 
 
+def train_shape(size):
+    """Rows, and the tokens of each."""
+    rows, _, time = size.partition("x")
+    return int(rows), int(time)
+
+
 def unit_and_amount(workload):
     """What is counted, and how much of it one run does."""
     kind, _, size = workload.partition("/")
@@ -117,7 +127,8 @@ def unit_and_amount(workload):
     if kind == "decode":
         return "tok/s", int(size) * DECODE_NEW
     if kind == "train":
-        return "tok/s", TRAIN_ROWS * TRAIN_TIME
+        rows, time = train_shape(size)
+        return "tok/s", rows * time
     return "labels/s", PRINCIPLES
 
 

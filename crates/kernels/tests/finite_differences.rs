@@ -1,0 +1,290 @@
+//! Backward passes against differences of the formulas in double precision, which share no code with them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "a test fails by panicking, and operands are rounded to 32 bits on purpose"
+)]
+
+use burn::backend::Autodiff;
+use burn::tensor::{Tensor, TensorData};
+use burn_flex::{Flex, FlexDevice};
+use kernels::{
+    Activation, Angles, Heads, Target, activate, causal_attention, gated, layer_norm, project,
+    rms_norm, rotate, select_rows, token_log_probs,
+};
+
+type Learning = Autodiff<Flex>;
+type Matrix = Tensor<Learning, 2>;
+
+/// An operation on matrices, as it is and as a formula over their numbers, row by row.
+struct Operation {
+    name: &'static str,
+    shapes: &'static [[usize; 2]],
+    fused: fn(Vec<Matrix>) -> Matrix,
+    formula: fn(&[Vec<f64>]) -> Vec<f64>,
+}
+
+const EPSILON: f64 = 1e-3;
+const HEADS: Heads = Heads { key_value_heads: 2, group: 2, head_dim: 3 };
+const LENGTHS: [usize; 3] = [4, 1, 3];
+const WINDOW: usize = 3;
+const TARGETS: [[usize; 2]; 5] = [[0, 4], [2, 1], [2, 6], [1, 0], [3, 3]];
+const PLACES: [usize; 5] = [3, 0, 3, 1, 3];
+const FREQUENCIES: [f32; 2] = [1.0, 0.25];
+
+const OPERATIONS: [Operation; 12] = [
+    Operation {
+        name: "rms_norm",
+        shapes: &[[3, 5], [1, 5]],
+        fused: |x| rms_norm(x[0].clone(), x[1].clone().flatten(0, 1), EPSILON),
+        formula: |x| {
+            by_row(&x[0], 5, |row| {
+                let mean = row.iter().map(|x| x * x).sum::<f64>() / 5.0;
+                let scale = (mean + EPSILON).sqrt().recip();
+                row.iter().zip(&x[1]).map(|(x, weight)| x * scale * weight).collect()
+            })
+        },
+    },
+    Operation {
+        name: "layer_norm",
+        shapes: &[[3, 5], [1, 5], [1, 5]],
+        fused: |x| {
+            let [weight, bias] = [1, 2].map(|index: usize| x[index].clone().flatten(0, 1));
+            layer_norm(x[0].clone(), weight, bias, EPSILON)
+        },
+        formula: |x| {
+            by_row(&x[0], 5, |row| {
+                let mean = row.iter().sum::<f64>() / 5.0;
+                let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 5.0;
+                let scale = (variance + EPSILON).sqrt().recip();
+                let affine = row.iter().zip(&x[1]).zip(&x[2]);
+                affine.map(|((x, weight), bias)| (x - mean) * scale * weight + bias).collect()
+            })
+        },
+    },
+    Operation {
+        name: "gated SiLU",
+        shapes: &[[2, 4], [2, 4]],
+        fused: |x| gated(Activation::Silu, x[0].clone(), x[1].clone()),
+        formula: |x| x[0].iter().zip(&x[1]).map(|(gate, up)| silu(*gate) * up).collect(),
+    },
+    Operation {
+        name: "SiLU",
+        shapes: &[[2, 4]],
+        fused: |x| activate(Activation::Silu, x[0].clone()),
+        formula: |x| x[0].iter().map(|x| silu(*x)).collect(),
+    },
+    Operation {
+        name: "GELU",
+        shapes: &[[2, 4]],
+        fused: |x| activate(Activation::Gelu, x[0].clone()),
+        formula: |x| x[0].iter().map(|x| x * normal_below(*x)).collect(),
+    },
+    Operation {
+        name: "tanh GELU",
+        shapes: &[[2, 4]],
+        fused: |x| activate(Activation::GeluTanh, x[0].clone()),
+        formula: |x| {
+            let root = (2.0 / std::f64::consts::PI).sqrt();
+            let inner = |x: f64| root * (x + 0.044_715 * x.powi(3));
+            x[0].iter().map(|x| 0.5 * x * (1.0 + inner(*x).tanh())).collect()
+        },
+    },
+    Operation {
+        name: "rotate",
+        shapes: &[[3, 10]],
+        fused: |x| {
+            let angles = Angles::new(&[0, 1, 7], &FREQUENCIES, 5, &[2], &FlexDevice);
+            rotate(x[0].clone(), &angles, 0.5)
+        },
+        formula: |x| {
+            let positions = [0.0, 1.0, 7.0];
+            let heads = x[0].chunks_exact(5).enumerate();
+            heads.flat_map(|(head, x)| turned(x, positions[head / 2])).map(|x| 0.5 * x).collect()
+        },
+    },
+    Operation {
+        name: "attention",
+        shapes: &[[8, 12], [8, 6], [8, 6]],
+        fused: |x| attended(x, None),
+        formula: |x| exact_attention(x, 8),
+    },
+    Operation {
+        name: "attention through a window",
+        shapes: &[[8, 12], [8, 6], [8, 6]],
+        fused: |x| attended(x, Some(WINDOW)),
+        formula: |x| exact_attention(x, WINDOW),
+    },
+    Operation {
+        name: "log-probabilities and entropy",
+        shapes: &[[4, 3], [7, 3]],
+        fused: |x| {
+            let targets = TARGETS.map(|[position, token]| Target { position, token });
+            token_log_probs(x[0].clone(), x[1].clone(), &targets, true).unwrap()
+        },
+        formula: |x| {
+            let of_target = |&[position, token]: &[usize; 2]| {
+                let state = &x[0][position * 3..][..3];
+                let logits = x[1].chunks_exact(3).map(|weight| dot(state, weight));
+                let logits: Vec<f64> = logits.collect();
+                let total = logits.iter().map(|x| x.exp()).sum::<f64>().ln();
+                let entropy: f64 = logits.iter().map(|x| (total - x) * (x - total).exp()).sum();
+                [logits[token] - total, entropy]
+            };
+            TARGETS.iter().flat_map(of_target).collect()
+        },
+    },
+    Operation {
+        name: "project",
+        shapes: &[[3, 4], [4, 2]],
+        fused: |x| project(x[0].clone(), x[1].clone()),
+        formula: |x| {
+            by_row(&x[0], 4, |row| {
+                let column = |index| x[1][index..].iter().step_by(2).copied().collect::<Vec<_>>();
+                [0, 1].map(|index| dot(row, &column(index))).to_vec()
+            })
+        },
+    },
+    Operation {
+        name: "select_rows",
+        shapes: &[[4, 3]],
+        fused: |x| {
+            let places = PLACES.map(|place| i64::try_from(place).unwrap());
+            select_rows(x[0].clone(), Tensor::from_data(places, &FlexDevice))
+        },
+        formula: |x| PLACES.iter().flat_map(|place| x[0][place * 3..][..3].to_vec()).collect(),
+    },
+];
+
+fn by_row(x: &[f64], width: usize, row: impl Fn(&[f64]) -> Vec<f64>) -> Vec<f64> {
+    x.chunks_exact(width).flat_map(row).collect()
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+fn silu(x: f64) -> f64 {
+    x / (1.0 + (-x).exp())
+}
+
+/// `P(X <= x)` of a standard normal `X`, by Simpson's rule from 0 on.
+fn normal_below(x: f64) -> f64 {
+    let (parts, density) = (1000, |t: f64| (-0.5 * t * t).exp());
+    let step = x / f64::from(parts);
+    let inner = (1..parts).map(|i| {
+        let factor = if i % 2 == 1 { 4.0 } else { 2.0 };
+        factor * density(f64::from(i) * step)
+    });
+    let integral = (density(0.0) + inner.sum::<f64>() + density(x)) * step / 3.0;
+    0.5 + integral / (2.0 * std::f64::consts::PI).sqrt()
+}
+
+/// A head of 5 dimensions, of which the pairs (0, 2) and (1, 3) turn.
+fn turned(x: &[f64], position: f64) -> [f64; 5] {
+    let [(a, c), (b, d)] = [0, 1].map(|pair: usize| {
+        let (sin, cos) = (position * f64::from(FREQUENCIES[pair])).sin_cos();
+        let (first, second) = (x[pair], x[pair + 2]);
+        (first * cos - second * sin, second * cos + first * sin)
+    });
+    [a, b, c, d, x[4]]
+}
+
+fn attended(operands: Vec<Matrix>, window: Option<usize>) -> Matrix {
+    let operands = operands.try_into().unwrap();
+    causal_attention(operands, HEADS, LENGTHS.to_vec(), window).unwrap()
+}
+
+/// Token by token, head by head.
+fn exact_attention(operands: &[Vec<f64>], window: usize) -> Vec<f64> {
+    let Heads { key_value_heads, group, head_dim } = HEADS;
+    let head = |x: usize, heads: usize, token: usize, head: usize| {
+        &operands[x][(token * heads + head) * head_dim..][..head_dim]
+    };
+    let heads = key_value_heads * group;
+    let mut out = Vec::new();
+    let mut first = 0;
+    for length in LENGTHS {
+        for token in first..first + length {
+            let seen = first.max((token + 1).saturating_sub(window))..=token;
+            for query_head in 0..heads {
+                let (query, own) = (head(0, heads, token, query_head), query_head / group);
+                let of_slot = |slot| dot(query, head(1, key_value_heads, slot, own)).exp();
+                let weights: Vec<f64> = seen.clone().map(of_slot).collect();
+                let total: f64 = weights.iter().sum();
+                out.extend((0..head_dim).map(|dimension| {
+                    let values =
+                        seen.clone().map(|slot| head(2, key_value_heads, slot, own)[dimension]);
+                    values.zip(&weights).map(|(value, weight)| value * weight / total).sum::<f64>()
+                }));
+            }
+        }
+        first += length;
+    }
+    out
+}
+
+/// Numbers that a float holds exactly, so that both sides have the same.
+fn numbers(count: usize, salt: f64) -> Vec<f64> {
+    let wave = |i: usize| f64::from(((i as f64 + 1.0) * salt).sin() as f32);
+    (0..count).map(wave).collect()
+}
+
+fn tensor(numbers: &[f64], shape: [usize; 2]) -> Matrix {
+    let data: Vec<f32> = numbers.iter().map(|&x| x as f32).collect();
+    Tensor::from_data(TensorData::new(data, shape), &FlexDevice)
+}
+
+/// `(f(x + h) - f(x - h)) / 2h` of every number of every operand, with `f` the weighted sum of what comes out.
+fn differences(operation: &Operation, operands: &[Vec<f64>], weights: &[f64]) -> Vec<Vec<f64>> {
+    const STEP: f64 = 1e-5;
+    let mut operands = operands.to_vec();
+    let mut found = operands.clone();
+    for (operand, found) in found.iter_mut().enumerate() {
+        for (place, found) in found.iter_mut().enumerate() {
+            let here = operands[operand][place];
+            let [above, below] = [STEP, -STEP].map(|step| {
+                operands[operand][place] = here + step;
+                dot(&(operation.formula)(&operands), weights)
+            });
+            operands[operand][place] = here;
+            *found = (above - below) / (2.0 * STEP);
+        }
+    }
+    found
+}
+
+#[test]
+fn gradients_are_slopes() {
+    for operation in &OPERATIONS {
+        let salted = operation.shapes.iter().zip([0.37, 0.73, 1.1]);
+        let operands: Vec<Vec<f64>> =
+            salted.map(|(shape, salt)| numbers(shape[0] * shape[1], salt)).collect();
+        let tensors: Vec<Matrix> = operands
+            .iter()
+            .zip(operation.shapes)
+            .map(|(numbers, &shape)| tensor(numbers, shape).require_grad())
+            .collect();
+        let result = (operation.fused)(tensors.clone());
+        let exact = (operation.formula)(&operands);
+        assert_close(operation.name, result.to_data(), &exact);
+        let weights = numbers(exact.len(), 0.7);
+        let weighted = result.clone() * tensor(&weights, result.dims());
+        let gradients = weighted.sum().backward();
+        let expected = differences(operation, &operands, &weights);
+        for (tensor, expected) in tensors.iter().zip(&expected) {
+            assert_close(operation.name, tensor.grad(&gradients).unwrap().into_data(), expected);
+        }
+    }
+}
+
+#[track_caller]
+fn assert_close(name: &str, found: TensorData, expected: &[f64]) {
+    let found = found.to_vec::<f32>().unwrap();
+    assert_eq!(found.len(), expected.len(), "{name}");
+    let largest = expected.iter().fold(1.0_f64, |largest, x| largest.max(x.abs()));
+    for (found, expected) in found.iter().zip(expected) {
+        let off = (f64::from(*found) - expected).abs();
+        assert!(off < 2e-6 * largest, "{name}: {found} is not {expected}");
+    }
+}
