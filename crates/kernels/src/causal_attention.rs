@@ -40,7 +40,7 @@ pub struct Heads {
 /// not 32 bits; there, primitives serve.
 ///
 /// # Panics
-/// If lengths and shapes do not agree.
+/// If lengths and shapes do not agree, heads have no dimensions, or the window is 0.
 pub fn causal_attention<B: Backend>(
     operands: [Tensor<B, 2>; 3],
     heads: Heads,
@@ -147,6 +147,8 @@ impl Attention {
     fn check(&self, [query, key, value]: &[FlexTensor; 3]) {
         let tokens: usize = self.lengths.iter().sum();
         let Heads { key_value_heads, head_dim, .. } = self.heads;
+        assert!(head_dim > 0, "heads have dimensions");
+        assert!(self.window != Some(0), "a token sees itself");
         for (x, heads) in
             [(query, self.heads.queries()), (key, key_value_heads), (value, key_value_heads)]
         {

@@ -10,7 +10,7 @@ use burn::tensor::{Tensor, backend::Backend};
 use burn_flex::FlexTensor;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
 /// With more rows a general product is faster.
 const FEW_ROWS: RangeInclusive<usize> = 1..=32;
@@ -20,6 +20,9 @@ const STREAMS: usize = 8;
 
 /// Rows that share what is loaded of a transposed matrix.
 const BLOCK: usize = 4;
+
+/// Inputs of several rows whose weights are read side by side: processors follow about so many pages at once.
+const LINES: usize = 32;
 
 /// Outputs that a thread computes are a multiple of this, a whole number of cache lines.
 const TILE: usize = 64;
@@ -232,56 +235,65 @@ impl Plain<'_> {
         }
     }
 
-    /// Tiles of `V` vectors of outputs of `ROWS` rows; what is left over in vectors of one row, then in single numbers.
+    /// Tiles of `V` vectors of outputs of `ROWS` rows, some inputs at a time; what is left over in vectors of one row, then
+    /// in single numbers.
     #[inline(always)]
     fn by_tiles<S: Simd, const V: usize, const ROWS: usize>(mut self, simd: S) {
         let width = self.out.len() / self.sizes.rows;
-        let mut place = 0;
-        while place + V * S::F32_LANES <= width {
-            self.columns::<S, V, ROWS>(simd, place, width);
-            place += V * S::F32_LANES;
-        }
-        while place + S::F32_LANES <= width {
-            self.columns::<S, 1, ROWS>(simd, place, width);
-            place += S::F32_LANES;
-        }
-        for place in place..width {
-            self.single(place, width);
+        let inner = self.sizes.inner;
+        for from in (0..inner).step_by(LINES) {
+            let lines = from..(from + LINES).min(inner);
+            let mut place = 0;
+            while place + V * S::F32_LANES <= width {
+                self.columns::<S, V, ROWS>(simd, place, &lines);
+                place += V * S::F32_LANES;
+            }
+            while place + S::F32_LANES <= width {
+                self.columns::<S, 1, ROWS>(simd, place, &lines);
+                place += S::F32_LANES;
+            }
+            for place in place..width {
+                self.single(place, &lines);
+            }
         }
     }
 
-    /// `V` vectors of outputs of all rows.
+    /// Adds what the inputs `lines` give to `V` vectors of outputs of all rows.
     #[inline(always)]
     fn columns<S: Simd, const V: usize, const ROWS: usize>(
         &mut self,
         simd: S,
         place: usize,
-        width: usize,
+        lines: &Range<usize>,
     ) {
         let Self { x, weight, sizes: Sizes { rows, inner, outer }, first, .. } = *self;
-        let first = first + place;
+        let width = self.out.len() / rows;
+        let weight = &weight[lines.start * outer..lines.end * outer];
+        let tile = Tile { inner, outer, first: first + place, lines: lines.clone() };
         let mut row = 0;
         while row + ROWS <= rows {
-            let sums = tile::<S, V, ROWS>(simd, &x[row * inner..], inner, weight, outer, first);
-            store(&sums, &mut self.out[row * width + place..], width);
+            let out = &mut self.out[row * width + place..];
+            tile.add::<S, V, ROWS>(simd, &x[row * inner..], weight, out, width);
             row += ROWS;
         }
         while row < rows {
-            let sums = tile::<S, V, 1>(simd, &x[row * inner..], inner, weight, outer, first);
-            store(&sums, &mut self.out[row * width + place..], width);
+            let out = &mut self.out[row * width + place..];
+            tile.add::<S, V, 1>(simd, &x[row * inner..], weight, out, width);
             row += 1;
         }
     }
 
-    /// One output of all rows.
+    /// Adds what the inputs `lines` give to one output of all rows.
     #[inline(always)]
-    fn single(&mut self, place: usize, width: usize) {
+    fn single(&mut self, place: usize, lines: &Range<usize>) {
         let Sizes { rows, inner, outer } = self.sizes;
+        let width = self.out.len() / rows;
         for row in 0..rows {
-            let factors = self.x[row * inner..][..inner].iter();
-            let column = self.weight[self.first + place..].iter().step_by(outer);
-            let sum = factors.zip(column).fold(0.0, |sum, (x, w)| x.mul_add(*w, sum));
-            self.out[row * width + place] = sum;
+            let factors = self.x[row * inner..][lines.clone()].iter();
+            let column = self.weight[lines.start * outer + self.first + place..].iter();
+            let products = factors.zip(column.step_by(outer));
+            let out = &mut self.out[row * width + place];
+            *out = products.fold(*out, |sum, (x, w)| x.mul_add(*w, sum));
         }
     }
 }
@@ -305,42 +317,47 @@ fn add_lines<S: Simd, const N: usize>(simd: S, out: &mut [f32], x: &[f32], lines
     }
 }
 
-/// The outputs of `ROWS` rows from `first` on, as many as fill `V` vectors. The weights of one input lie next to each
-/// other; those of the next are loaded while these are multiplied.
-#[inline(always)]
-fn tile<S: Simd, const V: usize, const ROWS: usize>(
-    simd: S,
-    x: &[f32],
+/// Outputs from `first` on, as many as fill some vectors, and the inputs that are added to them.
+struct Tile {
     inner: usize,
-    weight: &[f32],
     outer: usize,
     first: usize,
-) -> [[S::f32s; V]; ROWS] {
-    let mut sums = [[simd.splat_f32s(0.0); V]; ROWS];
-    let rows: [&[f32]; ROWS] = std::array::from_fn(|row| &x[row * inner..][..inner]);
-    for (index, line) in weight.chunks_exact(outer).enumerate() {
-        let line = S::as_simd_f32s(&line[first..first + V * S::F32_LANES]).0;
-        let Some(weights) = line.first_chunk::<V>() else { return sums };
-        for (sums, x) in sums.iter_mut().zip(&rows) {
-            let factor = simd.splat_f32s(x[index]);
-            for (sum, weight) in sums.iter_mut().zip(weights) {
-                *sum = simd.mul_add_f32s(factor, *weight, *sum);
-            }
-        }
-    }
-    sums
+    lines: Range<usize>,
 }
 
-/// Writes the sums of some rows, `stride` apart.
-#[inline(always)]
-fn store<T: bytemuck::Pod, const V: usize, const ROWS: usize>(
-    sums: &[[T; V]; ROWS],
-    out: &mut [f32],
-    stride: usize,
-) {
-    for (row, sums) in sums.iter().enumerate() {
-        let numbers: &[f32] = bytemuck::cast_slice(sums);
-        out[row * stride..][..numbers.len()].copy_from_slice(numbers);
+impl Tile {
+    /// To `V` vectors of outputs of `ROWS` rows, `width` apart. The weights of one input lie next to each other; those of
+    /// the next are loaded while these are multiplied.
+    #[inline(always)]
+    fn add<S: Simd, const V: usize, const ROWS: usize>(
+        &self,
+        simd: S,
+        x: &[f32],
+        weight: &[f32],
+        out: &mut [f32],
+        width: usize,
+    ) {
+        let columns = self.first..self.first + V * S::F32_LANES;
+        let rows: [&[f32]; ROWS] =
+            std::array::from_fn(|row| &x[row * self.inner..][self.lines.clone()]);
+        let mut sums: [[S::f32s; V]; ROWS] = std::array::from_fn(|row| {
+            let sums = S::as_simd_f32s(&out[row * width..][..V * S::F32_LANES]).0;
+            std::array::from_fn(|index| sums[index])
+        });
+        for (index, line) in weight.chunks_exact(self.outer).enumerate() {
+            let line = S::as_simd_f32s(&line[columns.clone()]).0;
+            let Some(weights) = line.first_chunk::<V>() else { return };
+            for (sums, x) in sums.iter_mut().zip(&rows) {
+                let factor = simd.splat_f32s(x[index]);
+                for (sum, weight) in sums.iter_mut().zip(weights) {
+                    *sum = simd.mul_add_f32s(factor, *weight, *sum);
+                }
+            }
+        }
+        for (row, sums) in sums.iter().enumerate() {
+            let numbers: &[f32] = bytemuck::cast_slice(sums);
+            out[row * width..][..numbers.len()].copy_from_slice(numbers);
+        }
     }
 }
 

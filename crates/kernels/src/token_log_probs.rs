@@ -44,13 +44,14 @@ pub struct Target {
 /// not 32 bits; there, primitives serve.
 ///
 /// # Panics
-/// If a target lies beyond the states or the vocabulary.
+/// If a target lies beyond the states or the vocabulary, or there is no vocabulary.
 pub fn token_log_probs<B: Backend>(
     states: Tensor<B, 2>,
     weight: Tensor<B, 2>,
     targets: &[Target],
     entropy: bool,
 ) -> Result<Tensor<B, 2>, (Tensor<B, 2>, Tensor<B, 2>)> {
+    assert!(weight.dims()[0] > 0, "there is a vocabulary");
     let asked = Asked::new(targets, states.dims()[0], entropy);
     let (states, weight) = match both_tracked(states, weight) {
         Ok([states, weight]) => {

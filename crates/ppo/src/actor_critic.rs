@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::prelude::{Backend, Tensor};
 use language_model::stream;
 use training::batches;
-use transformer::{Decoder, ScalarHead, ScalarModel, Targets, pad_right, select_positions};
+use transformer::{Decoder, ScalarHead, ScalarModel, Targets, select_positions};
 
 /// A policy and what estimates the value of its states.
 #[derive(Module, Debug)]
@@ -73,7 +73,7 @@ impl<B: Backend> Critic<B> {
     }
 }
 
-/// The replies at `rows`, grouped by length into batches of at most `tokens` padded tokens.
+/// The replies at `rows`, grouped by length into batches of at most `tokens` tokens, all counted as the longest.
 ///
 /// How they are grouped matters to rounding alone, so a fixed stream will do: drawing from the caller's would let the
 /// limit decide what is drawn from it next.
@@ -101,12 +101,13 @@ impl<'a> Batch<'a> {
     /// The replies at `rows`. The last token of a row predicts nothing and is left out, unless a slot is behind it.
     pub(crate) fn new(rollouts: &'a [Rollout], rows: &[usize]) -> Self {
         let inputs: Vec<&[u32]> = rows.iter().map(|&row| rollouts[row].input()).collect();
-        let time = inputs.iter().map(|input| input.len()).max().unwrap_or(0);
         let (mut targets, mut slots) = (Targets::default(), Vec::new());
-        for (place, &row) in rows.iter().enumerate() {
+        let mut begin = 0;
+        for &row in rows {
             let rollout = &rollouts[row];
             // The state at `t` predicts token `t + 1`.
-            let first = place * time + rollout.reply_start - 1;
+            let first = begin + rollout.reply_start - 1;
+            begin += rollout.input().len();
             targets.positions.extend(first..first + rollout.reply_tokens().len());
             targets.tokens.extend(rollout.reply_tokens());
             slots.extend(first..first + rollout.slots());
@@ -114,9 +115,9 @@ impl<'a> Batch<'a> {
         Self { inputs, targets, slots }
     }
 
-    /// Hidden states of the batch: `[rows, time, model]`.
+    /// Hidden states of the batch, row behind row: `[1, tokens, model]`.
     pub(crate) fn hidden<B: Backend>(&self, decoder: &Decoder<B>) -> Tensor<B, 3> {
-        decoder.hidden(pad_right(&self.inputs, &decoder.device()))
+        decoder.hidden_packed(&self.inputs)
     }
 }
 
@@ -140,8 +141,8 @@ mod tests {
         let rollouts = [rollout(&[1, 2, 3, 4, 5], 3), rollout(&[9], 1), rollout(&[6, 7], 1)];
         let batch = Batch::new(&rollouts, &[2, 0]);
         assert_eq!(batch.inputs, [&[6][..], &[1, 2, 3, 4]]);
-        // Rows of time 4: token 7 after state 0; tokens 4 and 5 after states 2 and 3 of the second row.
-        assert_eq!(batch.targets.positions, [0, 6, 7]);
+        // Token 7 after the state of the first row; tokens 4 and 5 after states 2 and 3 of the second one.
+        assert_eq!(batch.targets.positions, [0, 3, 4]);
         assert_eq!(batch.targets.tokens, [7, 4, 5]);
         assert_eq!(batch.slots, batch.targets.positions);
 
@@ -149,7 +150,7 @@ mod tests {
         rollouts[2].slots_after = 1;
         let batch = Batch::new(&rollouts, &[2, 0]);
         assert_eq!(batch.inputs, [&[6, 7][..], &[1, 2, 3, 4]]);
-        assert_eq!(batch.slots, [0, 1, 6, 7]);
-        assert_eq!(batch.targets.positions, [0, 6, 7]);
+        assert_eq!(batch.slots, [0, 1, 4, 5]);
+        assert_eq!(batch.targets.positions, [0, 4, 5]);
     }
 }

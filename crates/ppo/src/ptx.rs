@@ -2,23 +2,23 @@
 
 use burn::prelude::{Backend, Tensor};
 use sft::{Example, cross_entropy};
-use transformer::{Decoder, Targets, pad_right, token_log_probs};
+use transformer::{Decoder, Targets, token_log_probs};
 
 /// The mean loss of these rows, in nats a token, `[1]`: the "ptx" term of arXiv 2203.02155, equation 2.
 pub(crate) fn ptx_loss<B: Backend>(decoder: &Decoder<B>, rows: &[&Example]) -> Tensor<B, 1> {
     let device = decoder.device();
     let inputs: Vec<&[u32]> = rows.iter().map(|row| row.inputs()).collect();
-    let tokens = pad_right(&inputs, &device);
-    let [_, time] = tokens.dims();
     let (mut targets, mut weights) = (Targets::default(), Vec::new());
-    for (row, example) in rows.iter().enumerate() {
+    let mut begin = 0;
+    for example in rows {
         for place in example.targets() {
-            targets.positions.push(row * time + place - 1);
+            targets.positions.push(begin + place - 1);
             targets.tokens.push(example.tokens[place]);
             weights.push(example.weights[place]);
         }
+        begin += example.inputs().len();
     }
     let weight_sum = weights.iter().copied().map(f64::from).sum();
-    let log_probs = token_log_probs(decoder, decoder.hidden(tokens), &targets);
+    let log_probs = token_log_probs(decoder, decoder.hidden_packed(&inputs), &targets);
     cross_entropy(log_probs, Tensor::from_floats(weights.as_slice(), &device), weight_sum)
 }

@@ -32,7 +32,7 @@ impl PreferenceModelConfig {
     /// Every step records `loss` (nats a pair, before the update, with margin, smoothing and centring), `accuracy` (share of
     /// the pairs with a label other than 0.5 that the scores order as the label does, ties being wrong; absent if there is
     /// none), `margin`, `chosen_score` and `rejected_score` (means), `learning_rate`, `gradient_norm` (before clipping),
-    /// `pairs`, `tokens` (without padding), `padding` (share of what went through the model), `overlong`,
+    /// `pairs`, `tokens` (there is no padding), `overlong`,
     /// `shortened` and `identical` (pairs left out, without their oldest turns, and left out). The last step adds `score_mean` and `score_std`, and if pairs are held out `held_out_pairs`,
     /// `held_out_accuracy`, `held_out_log_loss`, `held_out_label_entropy`, `held_out_calibration_error`,
     /// `held_out_margin` and `held_out_length_correlation`, which `held_out_every` adds now and then before; see [`Report`].
@@ -275,13 +275,12 @@ mod tests {
     }
 
     #[test]
-    fn padding_is_the_share_of_tokens_that_nobody_said() {
-        // Six tokens and nine, in rows of nine.
+    fn tokens_are_those_that_somebody_said() {
+        // Six and nine.
         let preferences = [preference("q", "a", "b c d a", 0.9)];
         let mut records = Records::default();
         config(1).fit(transformer(1), &preferences, 1, &mut records, &mut NoCheckpoints).unwrap();
         assert!((records.metric(0, "tokens") - 15.0).abs() < 1e-9);
-        assert!((records.metric(0, "padding") - 3.0 / 18.0).abs() < 1e-9);
     }
 
     #[test]

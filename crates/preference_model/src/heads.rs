@@ -5,7 +5,9 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use language_model::stream;
 use training::batches;
-use transformer::{Architecture, Decoder, ScalarHead, ScalarModel, pad_right, select_positions};
+use transformer::{
+    Architecture, Decoder, ScalarHead, ScalarModel, last_of_packed, select_positions,
+};
 
 /// A decoder with linear heads instead of its output projection. Every head gives a row a score, read at its last token.
 ///
@@ -42,11 +44,7 @@ impl<B: Backend> Heads<B> {
 
     /// The scores of every head, `[heads][rows]`; every row has at least one token.
     pub(crate) fn forward(&self, rows: &[&[u32]]) -> Vec<Tensor<B, 1>> {
-        let tokens = pad_right(rows, &self.decoder.device());
-        let [_, time] = tokens.dims();
-        let last: Vec<usize> =
-            rows.iter().enumerate().map(|(row, tokens)| row * time + tokens.len() - 1).collect();
-        let states = select_positions(self.decoder.hidden(tokens), &last);
+        let states = select_positions(self.decoder.hidden_packed(rows), &last_of_packed(rows));
         self.heads.iter().map(|head| head.forward(states.clone())).collect()
     }
 

@@ -84,7 +84,7 @@ impl Pairs {
         self.rows[row].reply
     }
 
-    /// What both dialogues of a pair take up in a padded batch.
+    /// What a pair counts in a batch: both dialogues as the longer one, so that those of similar length meet.
     pub(crate) fn padded_tokens(&self, pair: &Pair) -> usize {
         2 * self.longest(pair)
     }

@@ -97,7 +97,6 @@ fn metrics(pairs: &Pairs, batch: &[&Pair], found: &StepGradients) -> Vec<Metric>
         ("rejected_score", mean(|pair| pair.rejected)),
         ("pairs", batch.len() as f64),
         ("tokens", tokens as f64),
-        ("padding", 1.0 - tokens as f64 / found.padded_tokens as f64),
         ("overlong", pairs.overlong as f64),
         ("shortened", pairs.shortened as f64),
         ("identical", pairs.identical as f64),

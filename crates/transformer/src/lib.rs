@@ -80,7 +80,7 @@ mod token_log_probs;
 mod tokenizer;
 mod weights;
 
-pub use batch::{pad_right, select_positions};
+pub use batch::{last_of_packed, pad_right, select_positions};
 pub use chat_template::{ChatTemplate, SpecialTokens};
 pub use codec::{Codec, TokenizedDialogue};
 pub use config::{

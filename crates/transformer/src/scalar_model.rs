@@ -1,6 +1,6 @@
 //! A decoder that scores.
 
-use crate::batch::{pad_right, select_positions};
+use crate::batch::{last_of_packed, select_positions};
 use crate::config::Architecture;
 use crate::decoder::Decoder;
 use crate::scalar_head::ScalarHead;
@@ -38,11 +38,8 @@ impl<B: Backend> ScalarModel<B> {
 
     /// One score a row, `[rows]`; every row has at least one token.
     pub fn forward(&self, rows: &[&[u32]]) -> Tensor<B, 1> {
-        let tokens = pad_right(rows, &self.decoder.device());
-        let [_, time] = tokens.dims();
-        let last: Vec<usize> =
-            rows.iter().enumerate().map(|(row, tokens)| row * time + tokens.len() - 1).collect();
-        self.head.forward(select_positions(self.decoder.hidden(tokens), &last))
+        let hidden = self.decoder.hidden_packed(rows);
+        self.head.forward(select_positions(hidden, &last_of_packed(rows)))
     }
 
     /// One score a row, in the order of the rows; at most `tokens_per_batch` tokens go through the model at once.
@@ -64,6 +61,7 @@ impl<B: Backend> ScalarModel<B> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pad_right;
     use burn_flex::{Flex, FlexDevice};
 
     fn scalar_model(seed: u64) -> ScalarModel<Flex> {

@@ -64,7 +64,7 @@ impl<'a, B: AutodiffBackend> Learner<'a, B> {
         step: u64,
         steps: u64,
     ) -> Result<(Self, Metrics), Error> {
-        let (loss, gradients, padded) = self.gradients(batch, step);
+        let (loss, gradients) = self.gradients(batch, step);
         let rate = self.config.schedule.rate(step - 1, steps);
         let learning_rate = self.config.optimizer.learning_rate * rate;
         let loss = finite(STAGE, step, "loss", loss)?;
@@ -74,28 +74,25 @@ impl<'a, B: AutodiffBackend> Learner<'a, B> {
             ("loss", loss),
             ("dialogues", batch.len() as f64),
             ("tokens", tokens),
-            ("padding", 1.0 - tokens / padded as f64),
             ("learning_rate", learning_rate),
             ("gradient_norm", finite(STAGE, step, "gradient_norm", norm)?),
         ];
         Ok((Self { model, ..self }, metrics))
     }
 
-    /// The mean squared error of a step, its gradients, and the tokens that went through the model.
+    /// The mean squared error of a step and its gradients.
     ///
     /// Each micro-batch is divided by the number of dialogues in the whole step, so that the cut into micro-batches leaves the
     /// sum unchanged.
-    fn gradients(&self, batch: &[&Item], step: u64) -> (f64, GradientsParams, usize) {
+    fn gradients(&self, batch: &[&Item], step: u64) -> (f64, GradientsParams) {
         let device = self.model.decoder().device();
         let lengths: Vec<usize> = batch.iter().map(|item| item.tokens.len()).collect();
         let mut rng = stream(item_seed(self.seed, &[STAGE, "micro-batches", &step.to_string()]));
         let mut accumulator = GradientsAccumulator::new();
         let mut total = Tensor::<B::InnerBackend, 1>::zeros([1], &device);
-        let mut padded = 0;
         for rows in batches(&lengths, self.config.tokens_per_micro_batch, &mut rng) {
             let items: Vec<&Item> = rows.iter().map(|&row| batch[row]).collect();
             let tokens: Vec<&[u32]> = items.iter().map(|item| item.tokens.as_slice()).collect();
-            padded += tokens.len() * tokens.iter().map(|row| row.len()).max().unwrap_or(0);
             let targets: Vec<f64> = items.iter().map(|item| item.rating - self.mean).collect();
             let targets = Tensor::from_floats(targets.as_slice(), &device);
             let scores = self.model.forward(&tokens).swap_remove(0);
@@ -105,7 +102,7 @@ impl<'a, B: AutodiffBackend> Learner<'a, B> {
             let gradients = GradientsParams::from_grads(loss.backward(), &self.model);
             accumulator.accumulate(&self.model, gradients);
         }
-        (total.into_scalar().elem(), accumulator.grads(), padded)
+        (total.into_scalar().elem(), accumulator.grads())
     }
 
     /// The ratings that the model predicts.

@@ -171,7 +171,7 @@ pub(crate) fn main() -> ExitCode {
 /// Makes this thread one of those that compute: to hand work over and wait for it takes longer than much of the work of a
 /// small model. Not where this thread waits for others that have work to hand over.
 fn compute_here(command: &Command) {
-    if !matches!(command, Command::Revise(_) | Command::Label(_)) {
+    if !matches!(command, Command::Revise(_) | Command::ReplyPairs(_) | Command::Label(_)) {
         // Fails if there is a pool already, and then that pool serves.
         let _ = rayon::ThreadPoolBuilder::new().use_current_thread().build_global();
     }
