@@ -35,7 +35,7 @@ impl<B: Backend> Operation<B> for CausalAttention<B> {
 
     fn ours(&self, operands: &[Tensor<B, 2>]) -> Tensor<B, 2> {
         let operands = [0, 1, 2].map(|index| operands[index].clone());
-        causal_attention(operands, MODEL, vec![self.time; self.rows], None)
+        causal_attention(operands, &[], MODEL, vec![self.time; self.rows], None)
             .expect("flex has this operation")
     }
 

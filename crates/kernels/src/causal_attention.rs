@@ -1,4 +1,4 @@
-//! Causal attention of rows of unequal length to themselves, as training and reading need it.
+//! Causal attention of rows of unequal length to themselves and to what all of them follow, as training and reading need it.
 //!
 //! Heads are read and written where they lie, scores exist for a block of queries of one head at a time, and what causal
 //! order hides beyond the block is not computed: memory grows with tokens, not with their square.
@@ -28,33 +28,40 @@ pub struct Heads {
     pub head_dim: usize,
 }
 
-/// `softmax(Q K^T) V` of every row of tokens for itself; a token sees itself and those before it, of these the last
-/// `window` (itself among them) if there is one. Scores are not scaled here: queries come scaled.
+/// `softmax(Q K^T) V` of every row of tokens for itself and for `past`, stretches of tokens that stand in their order before
+/// every row; a token sees itself and those before it, of these the last `window` (itself among them) if there is one.
+/// Scores are not scaled here: queries come scaled.
 ///
 /// # Shapes
-/// `query` `[tokens, key_value_heads * group * head_dim]` to the same; `key` and `value`
-/// `[tokens, key_value_heads * head_dim]`. The rows, of these lengths, lie one behind the other and cover all tokens.
+/// `query` `[tokens, key_value_heads * group * head_dim]` to the same; `key` and `value`, and those of every stretch of the
+/// past, `[tokens, key_value_heads * head_dim]`. The rows, of these lengths, lie one behind the other and cover all tokens.
 ///
 /// # Errors
 /// The operands, if the backend is not flex, with automatic differentiation around it or without, or their numbers have
-/// not 32 bits; there, primitives serve.
+/// not 32 bits, or they learn behind a past; there, primitives serve.
 ///
 /// # Panics
 /// If lengths and shapes do not agree, heads have no dimensions, or the window is 0.
 pub fn causal_attention<B: Backend>(
     operands: [Tensor<B, 2>; 3],
+    past: &[[Tensor<B, 2>; 2]],
     heads: Heads,
     lengths: Vec<usize>,
     window: Option<usize>,
 ) -> Result<Tensor<B, 2>, [Tensor<B, 2>; 3]> {
-    let attention = Attention { heads, lengths: lengths.into(), window };
+    let behind = past.iter().map(|[key, _]| key.dims()[0]).sum();
+    let attention = Attention { heads, lengths: lengths.into(), window, behind };
     let operands = match all(operands, tracked) {
-        Ok(operands) => return Ok(learned(attention.recorded(operands))),
+        Ok(operands) if past.is_empty() => return Ok(learned(attention.recorded(operands))),
+        Ok(operands) => return Err(operands.map(learned)),
         Err(operands) => operands,
     };
     let held = all(operands, in_order)?;
-    attention.check(&held);
-    Ok(to_tensor(attention.forward(&held)))
+    let stored = past.iter().map(|stretch| stretch.each_ref().map(|x| in_order(x.clone()).ok()));
+    let stored = stored.map(|[key, value]| Some([key?, value?])).collect::<Option<Vec<_>>>();
+    let Some(stored) = stored else { return Err(held.map(to_tensor)) };
+    attention.check(&held, &stored);
+    Ok(to_tensor(attention.forward(&held, &stored)))
 }
 
 /// All three, if a backend that holds one holds all; it is then given back as it was.
@@ -80,6 +87,8 @@ struct Attention {
     heads: Heads,
     lengths: Arc<[usize]>,
     window: Option<usize>,
+    /// Tokens of the past.
+    behind: usize,
 }
 
 /// A block of queries of a row.
@@ -89,8 +98,10 @@ struct Block {
     row: usize,
     /// Places of the queries in the row.
     queries: Range<usize>,
-    /// Places of the tokens that one of them sees.
+    /// Places of the tokens of the row that one of them sees.
     slots: Range<usize>,
+    /// Tokens of the past and of the row before the first query.
+    before: usize,
 }
 
 impl Block {
@@ -103,13 +114,27 @@ impl Block {
         self.row + self.slots.start
     }
 
-    /// The slots of the block that query `query` of the block sees.
+    /// The first token that query `query` of the block sees, counted from the first of the past.
     #[inline(always)]
-    fn visible(&self, query: usize, window: Option<usize>) -> Range<usize> {
-        let end = self.queries.start + query + 1;
-        let begin = window.map_or(0, |window| end.saturating_sub(window));
-        begin.max(self.slots.start) - self.slots.start..end - self.slots.start
+    fn first_seen(&self, query: usize, window: Option<usize>) -> usize {
+        window.map_or(0, |window| (self.before + query + 1).saturating_sub(window))
     }
+
+    /// What query `query` of the block sees, of the tokens from `origin` on, counted from the first of the past.
+    #[inline(always)]
+    fn visible(&self, query: usize, window: Option<usize>, origin: usize) -> Range<usize> {
+        let begin = self.first_seen(query, window).max(origin) - origin;
+        begin..self.before + query + 1 - origin
+    }
+}
+
+/// Some tokens that a block sees, next to each other.
+#[derive(Debug, Clone, Copy)]
+struct Stretch<'a> {
+    keys: Side<'a>,
+    values: Side<'a>,
+    first: usize,
+    tokens: usize,
 }
 
 impl Heads {
@@ -144,7 +169,7 @@ impl<'a> Side<'a> {
 }
 
 impl Attention {
-    fn check(&self, [query, key, value]: &[FlexTensor; 3]) {
+    fn check(&self, [query, key, value]: &[FlexTensor; 3], past: &[[FlexTensor; 2]]) {
         let tokens: usize = self.lengths.iter().sum();
         let Heads { key_value_heads, head_dim, .. } = self.heads;
         assert!(head_dim > 0, "heads have dimensions");
@@ -155,14 +180,19 @@ impl Attention {
             let shape: &[usize] = x.layout().shape();
             assert_eq!(shape, [tokens, heads * head_dim], "heads and rows make up the tokens");
         }
+        for [key, value] in past {
+            let shape = key.layout().shape();
+            assert_eq!(shape[1], key_value_heads * head_dim, "the past has the same heads");
+            assert_eq!(shape, value.layout().shape(), "keys and values belong together");
+        }
     }
 
     fn blocks_of(&self, row: usize, length: usize) -> impl Iterator<Item = Block> {
-        let window = self.window;
+        let (window, behind) = (self.window, self.behind);
         (0..length).step_by(BLOCK).map(move |from| {
             let end = (from + BLOCK).min(length);
             let begin = window.map_or(0, |window| (from + 1).saturating_sub(window));
-            Block { row, queries: from..end, slots: begin..end }
+            Block { row, queries: from..end, slots: begin..end, before: behind + from }
         })
     }
 
@@ -184,10 +214,11 @@ impl Attention {
         ]
     }
 
-    fn forward(&self, operands: &[FlexTensor; 3]) -> FlexTensor {
+    fn forward(&self, operands: &[FlexTensor; 3], past: &[[FlexTensor; 2]]) -> FlexTensor {
         let width = self.heads.queries() * self.heads.head_dim;
         let tokens = operands[0].layout().shape()[0];
         let sides = self.sides(operands);
+        let past: Vec<Stretch<'_>> = past.iter().map(|stretch| self.past(stretch)).collect();
         let mut out = vec![0.0_f32; tokens * width];
         let mut rest = &mut out[..];
         let blocks = self.rows().flat_map(|(row, length)| self.blocks_of(row, length));
@@ -197,38 +228,81 @@ impl Attention {
                 (block, out)
             })
             .collect();
-        jobs.into_par_iter().for_each(|(block, out)| self.attend(sides, &block, out));
+        jobs.into_par_iter().for_each(|(block, out)| self.attend(sides, &past, &block, out));
         from_numbers(out, [tokens, width])
     }
 
+    fn past<'a>(&self, [key, value]: &'a [FlexTensor; 2]) -> Stretch<'a> {
+        let Heads { key_value_heads, head_dim, .. } = self.heads;
+        let [keys, values] = [key, value].map(|x| Side::new(x, key_value_heads, head_dim));
+        Stretch { keys, values, first: 0, tokens: key.layout().shape()[0] }
+    }
+
+    /// What a block sees something of, and the place of its first token, counted from the first of the past.
+    fn seen<'a>(
+        &self,
+        [_, keys, values]: [Side<'a>; 3],
+        past: &[Stretch<'a>],
+        block: &Block,
+    ) -> (Vec<Stretch<'a>>, usize) {
+        let first = block.first_seen(0, self.window);
+        let mut origin = 0;
+        let mut seen = Vec::with_capacity(past.len() + 1);
+        for stretch in past {
+            if seen.is_empty() && origin + stretch.tokens <= first {
+                origin += stretch.tokens;
+            } else {
+                seen.push(*stretch);
+            }
+        }
+        if seen.is_empty() {
+            origin += block.slots.start;
+        }
+        let (first, tokens) = (block.first_slot(), block.slots.len());
+        seen.push(Stretch { keys, values, first, tokens });
+        (seen, origin)
+    }
+
     /// Fills `[queries, heads * head_dim]` of one block.
-    fn attend(&self, [query, key, value]: [Side<'_>; 3], block: &Block, out: &mut [f32]) {
-        let (queries, slots) = (block.queries.len(), block.slots.len());
-        let mut scores = vec![0.0_f32; queries * slots];
+    fn attend(&self, sides: [Side<'_>; 3], past: &[Stretch<'_>], block: &Block, out: &mut [f32]) {
+        let query = sides[0];
+        let (seen, origin) = self.seen(sides, past, block);
+        let queries = block.queries.len();
+        let columns: usize = seen.iter().map(|stretch| stretch.tokens).sum();
+        let mut scores = vec![0.0_f32; queries * columns];
         for head in 0..query.heads {
             let own = head / self.heads.group;
-            let keys = key.head(own, block.first_slot(), slots);
-            let values = value.head(own, block.first_slot(), slots);
             let queried = query.head(head, block.first_query(), queries);
-            multiply_into(queried, keys.transposed(), &mut scores, slots, false);
+            let mut column = 0;
+            for &Stretch { keys, first, tokens, .. } in &seen {
+                let keys = keys.head(own, first, tokens).transposed();
+                multiply_into(queried, keys, &mut scores[column..], columns, false);
+                column += tokens;
+            }
             vectorised(
                 #[inline(always)]
                 || {
-                    for (line, scores) in scores.chunks_exact_mut(slots).enumerate() {
-                        softmax(scores, block.visible(line, self.window));
+                    for (line, scores) in scores.chunks_exact_mut(columns).enumerate() {
+                        softmax(scores, block.visible(line, self.window, origin));
                     }
                 },
             );
-            let weights = Matrix::new(&scores, queries, slots);
             let out = &mut out[head * query.head_dim..];
-            multiply_into(weights, values, out, query.width(), false);
+            column = 0;
+            for &Stretch { values, first, tokens, .. } in &seen {
+                let weights = &scores[column..];
+                let weights = Matrix::strided(weights, [queries, tokens], [columns, 1]);
+                let values = values.head(own, first, tokens);
+                multiply_into(weights, values, out, query.width(), column > 0);
+                column += tokens;
+            }
         }
     }
 
     fn recorded(self, operands: [Tracked; 3]) -> Tracked {
         let held = operands.each_ref().map(|operand| ordered(operand.primitive.clone()));
-        self.check(&held);
-        let out = self.forward(&held);
+        self.check(&held, &[]);
+        let out = self.forward(&held, &[]);
         let [query, key, value] = &operands;
         let kept = |out: &FlexTensor| Kept { attention: self, operands: held, out: out.clone() };
         record([query, key, value], out, kept)
@@ -392,7 +466,7 @@ impl Scores {
                     let (gradient, out) =
                         (&gradient.numbers[of_head.clone()], &out.numbers[of_head]);
                     let mean = sum_of_products(gradient, out);
-                    softmax(scores, block.visible(query, window));
+                    softmax(scores, block.visible(query, window, block.slots.start));
                     for (of_weight, weight) in of_weights.iter_mut().zip(&*scores) {
                         *of_weight = weight * (*of_weight - mean);
                     }
@@ -407,6 +481,7 @@ mod tests {
     use super::*;
     use crate::tracked::tests::{Fused, Primitives, close, numbers, wave};
     use crate::{Stretch, Visibility, masked_softmax};
+    use burn::tensor::TensorData;
     use burn::tensor::backend::AutodiffBackend;
     use burn_flex::{Flex, FlexDevice};
     use proptest::prelude::*;
@@ -463,7 +538,7 @@ mod tests {
     }
 
     fn fused<B: Backend>(operands: [Tensor<B, 2>; 3], case: &Case) -> Tensor<B, 2> {
-        causal_attention(operands, case.heads, case.lengths.clone(), case.window).unwrap()
+        causal_attention(operands, &[], case.heads, case.lengths.clone(), case.window).unwrap()
     }
 
     fn agrees(case: &Case) -> Result<(), TestCaseError> {
@@ -497,8 +572,67 @@ mod tests {
         let heads = Heads { key_value_heads: 1, group: 1, head_dim: 2 };
         let case = Case { heads, lengths: vec![3], window: None, size: 1.0 };
         let operands = operands::<Primitives>(&case);
-        let back = causal_attention(operands.clone(), heads, case.lengths, None).unwrap_err();
+        let lengths = case.lengths.clone();
+        let back = causal_attention(operands.clone(), &[], heads, lengths, None).unwrap_err();
         assert_eq!(back.map(numbers), operands.map(numbers));
+        // So does what learns behind a past.
+        let operands = self::operands::<Fused>(&case);
+        let past = [operands[1].clone(), operands[2].clone()];
+        let back = causal_attention(operands.clone(), &[past], heads, case.lengths, None);
+        assert_eq!(back.unwrap_err().map(numbers), operands.map(numbers));
+    }
+
+    /// Rows behind a past are as the ends of rows that begin with it.
+    fn behind(case: &Case, past: &[usize]) -> Result<(), TestCaseError> {
+        let shared: usize = past.iter().sum();
+        let whole = Case {
+            lengths: case.lengths.iter().map(|length| shared + length).collect(),
+            ..case.clone()
+        };
+        let [query, key, value] = operands::<Flex>(&whole);
+        // The past of every row is that of the first.
+        let alike = |x: &Tensor<Flex, 2>| {
+            let [_, width] = x.dims();
+            let numbers = numbers(x.clone());
+            let mut at = 0;
+            let rows = whole.lengths.iter().flat_map(|&length| {
+                let own = &numbers[(at + shared) * width..(at + length) * width];
+                at += length;
+                [&numbers[..shared * width], own].concat()
+            });
+            let rows: Vec<f32> = rows.collect();
+            Tensor::<Flex, 2>::from_data(TensorData::new(rows, x.dims()), &FlexDevice)
+        };
+        let [key, value] = [alike(&key), alike(&value)];
+        let ends = |x: &Tensor<Flex, 2>| {
+            let mut at = 0;
+            let parts = whole.lengths.iter().map(|&length| {
+                at += length;
+                x.clone().narrow(0, at - length + shared, length - shared)
+            });
+            Tensor::cat(parts.collect(), 0)
+        };
+        let expected = ends(&fused([query.clone(), key.clone(), value.clone()], &whole));
+        let mut at = 0;
+        let stretches = past.iter().map(|&tokens| {
+            at += tokens;
+            [&key, &value].map(|x| x.clone().narrow(0, at - tokens, tokens))
+        });
+        let stretches: Vec<[Tensor<Flex, 2>; 2]> = stretches.collect();
+        let own = [&query, &key, &value].map(ends);
+        let lengths = case.lengths.clone();
+        let found = causal_attention(own, &stretches, case.heads, lengths, case.window).unwrap();
+        prop_assert!(close(&numbers(found), &numbers(expected), 1e-5, 1.0));
+        Ok(())
+    }
+
+    #[test]
+    fn a_window_may_reach_into_one_stretch_of_the_past_or_none() {
+        let heads = Heads { key_value_heads: 1, group: 2, head_dim: 4 };
+        for window in [None, Some(1), Some(3), Some(70), Some(130), Some(300)] {
+            let case = Case { heads, lengths: vec![70, 1, 3], window, size: 2.0 };
+            behind(&case, &[5, 60, 2]).unwrap();
+        }
     }
 
     proptest! {
@@ -515,6 +649,19 @@ mod tests {
             let mut lengths = lengths;
             lengths.push(1);
             agrees(&Case { heads, lengths, window, size: 2.0 })?;
+        }
+
+        #[test]
+        fn a_past_is_as_a_common_beginning(
+            key_value_heads in 1_usize..3,
+            group in 1_usize..4,
+            head_dim in 1_usize..20,
+            lengths in prop::collection::vec(1_usize..100, 1..4),
+            past in prop::collection::vec(1_usize..80, 1..4),
+            window in prop::option::of(1_usize..150),
+        ) {
+            let heads = Heads { key_value_heads, group, head_dim };
+            behind(&Case { heads, lengths, window, size: 2.0 }, &past)?;
         }
     }
 }

@@ -1,11 +1,6 @@
-//! Attention weights: a softmax over the tokens that a query may look at.
+//! Attention weights of primitives: a softmax over the tokens that a query may look at.
 
-use crate::exp::exp;
-use crate::flex::{in_order, to_tensor, vectorised};
-use crate::lanes::{maximum, sum};
 use burn::tensor::{Tensor, TensorData, activation, backend::Backend};
-use burn_flex::FlexTensor;
-use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
@@ -138,121 +133,6 @@ pub fn masked_softmax<B: Backend>(
     visible: &Visibility<B>,
     from: usize,
 ) -> Vec<Tensor<B, 5>> {
-    let mut held = Vec::with_capacity(stretches.len());
-    let mut refused = Vec::new();
-    for Stretch { scores, start } in stretches {
-        let shape = scores.dims();
-        match in_order(scores) {
-            Ok(scores) => held.push(Held { scores, start, shape }),
-            Err(scores) => refused.push(Stretch { scores, start }),
-        }
-    }
-    if refused.is_empty() {
-        in_place(&mut held, &visible.queries, from);
-        return held.into_iter().map(|held| to_tensor(held.scores)).collect();
-    }
-    // A backend holds all of its tensors alike.
-    of_primitives(refused, visible, from)
-}
-
-struct Held {
-    scores: FlexTensor,
-    start: usize,
-    shape: [usize; 5],
-}
-
-/// Scores that one thread works on at a time.
-const CHUNK: usize = 1 << 14;
-
-fn in_place(held: &mut [Held], visible: &Queries, from: usize) {
-    let Some(first) = held.first() else { return };
-    let [rows, heads, group, queries, _] = first.shape;
-    let lines = rows * heads * group * queries;
-    let same = |held: &Held| held.shape[..4] == first.shape[..4];
-    assert!(held.iter().all(same), "stretches differ in their slots alone");
-    let slots: Vec<usize> = held.iter().map(|held| held.shape[4]).collect();
-    let starts: Vec<usize> = held.iter().map(|held| held.start).collect();
-    let total: usize = slots.iter().sum();
-    if lines == 0 || total == 0 {
-        return;
-    }
-    let lines_at_once = (CHUNK / total).max(1);
-    let stretches = held.len();
-    let none = || Vec::with_capacity(stretches);
-    let mut chunks: Vec<Vec<&mut [f32]>> =
-        std::iter::repeat_with(none).take(lines.div_ceil(lines_at_once)).collect();
-    for (held, &slots) in held.iter_mut().zip(&slots) {
-        let scores: &mut [f32] = held.scores.storage_mut();
-        if slots == 0 {
-            for chunk in &mut chunks {
-                chunk.push(&mut []);
-            }
-            continue;
-        }
-        for (chunk, part) in chunks.iter_mut().zip(scores.chunks_mut(lines_at_once * slots)) {
-            chunk.push(part);
-        }
-    }
-    let first_visible = |stretch: usize, line: usize| {
-        let row = line / (heads * group * queries);
-        visible.visible(row, from + line % queries, starts[stretch], slots[stretch])
-    };
-    let work = |(index, mut parts): (usize, Vec<&mut [f32]>)| {
-        vectorised(
-            #[inline(always)]
-            || {
-                let count = lines_at_once.min(lines - index * lines_at_once);
-                for line in 0..count {
-                    let at = index * lines_at_once + line;
-                    softmax_line(&mut parts, &slots, line, |stretch| first_visible(stretch, at));
-                }
-            },
-        );
-    };
-    if chunks.len() == 1 {
-        chunks.into_iter().enumerate().for_each(work);
-    } else {
-        chunks.into_par_iter().enumerate().for_each(work);
-    }
-}
-
-/// The softmax of line `line` of every part, over the slots that `visible` names.
-#[inline(always)]
-fn softmax_line(
-    parts: &mut [&mut [f32]],
-    slots: &[usize],
-    line: usize,
-    visible: impl Fn(usize) -> Range<usize>,
-) {
-    let mut largest = f32::NEG_INFINITY;
-    for (index, (part, &slots)) in parts.iter().zip(slots).enumerate() {
-        largest = largest.max(maximum(&part[line * slots..][..slots][visible(index)]));
-    }
-    let mut total = 0.0;
-    for (index, (part, &slots)) in parts.iter_mut().zip(slots).enumerate() {
-        let scores = &mut part[line * slots..][..slots];
-        let Range { start, end } = visible(index);
-        scores[..start].fill(0.0);
-        scores[end..].fill(0.0);
-        let seen = &mut scores[start..end];
-        for score in seen.iter_mut() {
-            *score = exp(*score - largest);
-        }
-        total += sum(seen);
-    }
-    let scale = 1.0 / total;
-    for (index, (part, &slots)) in parts.iter_mut().zip(slots).enumerate() {
-        for weight in &mut part[line * slots..][..slots][visible(index)] {
-            *weight *= scale;
-        }
-    }
-}
-
-fn of_primitives<B: Backend>(
-    stretches: Vec<Stretch<B>>,
-    visible: &Visibility<B>,
-    from: usize,
-) -> Vec<Tensor<B, 5>> {
     let slots: Vec<usize> = stretches.iter().map(|stretch| stretch.scores.dims()[4]).collect();
     let mut masked: Vec<Tensor<B, 5>> =
         stretches.into_iter().map(|stretch| visible.mask(stretch, from)).collect();
@@ -273,43 +153,7 @@ fn of_primitives<B: Backend>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tracked::tests::Primitives;
     use burn_flex::{Flex, FlexDevice};
-    use proptest::prelude::*;
-
-    fn scores<B: Backend>(shape: [usize; 5], salt: f32, device: &B::Device) -> Tensor<B, 5> {
-        let count = shape.iter().product::<usize>();
-        let data: Vec<f32> = (0..count).map(|i| (i as f32 * salt).sin() * 8.0).collect();
-        Tensor::from_data(TensorData::new(data, shape), device)
-    }
-
-    /// The weights of a past of `past` slots and of the queries themselves, one after the other.
-    fn weights<B: Backend>(case: &Case, device: &B::Device) -> Vec<f32> {
-        let &Case { rows, heads, group, time, ref first, past, window, from } = case;
-        let queries = if time == 1 { group } else { time - from };
-        let (group, time_slots) = if time == 1 { (1, 1) } else { (group, time) };
-        let visible = Visibility::<B>::new(first.clone(), time, window);
-        let shape = |slots| [rows, heads, group, queries, slots];
-        let start = first.iter().copied().min().unwrap();
-        let stretches = vec![
-            Stretch { scores: scores(shape(past), 0.37, device), start: start - past },
-            Stretch { scores: scores(shape(time_slots), 0.83, device), start },
-        ];
-        let weights = masked_softmax(stretches, &visible, from);
-        weights.into_iter().flat_map(|part| part.into_data().to_vec::<f32>().unwrap()).collect()
-    }
-
-    #[derive(Debug, Clone)]
-    struct Case {
-        rows: usize,
-        heads: usize,
-        group: usize,
-        time: usize,
-        first: Vec<usize>,
-        past: usize,
-        window: Option<usize>,
-        from: usize,
-    }
 
     #[test]
     fn a_query_sees_the_past_and_itself() {
@@ -344,34 +188,5 @@ mod tests {
         let scores = Tensor::from_data([[[[[0.0, f32::NAN]]]]], &FlexDevice);
         let found = masked_softmax(vec![Stretch { scores, start: 0 }], &visible, 0);
         assert!(found[0].clone().into_data().to_vec::<f32>().unwrap()[1].is_nan());
-    }
-
-    fn case() -> impl Strategy<Value = Case> {
-        let sizes = (1_usize..4, 1_usize..3, 1_usize..3, 1_usize..40, 1_usize..70);
-        (sizes, prop::option::of(1_usize..30), any::<bool>(), any::<prop::sample::Index>())
-            .prop_map(|((rows, heads, group, time, past), window, ragged, from)| Case {
-                rows,
-                heads,
-                group,
-                time,
-                // Rows that begin later than the first see slots of the second stretch that stand before them.
-                first: if ragged { (0..rows).map(|row| past + row).collect() } else { vec![past] },
-                past,
-                window,
-                from: from.index(time),
-            })
-    }
-
-    proptest! {
-        #[test]
-        fn both_roads_agree(case in case()) {
-            let found = weights::<Flex>(&case, &FlexDevice);
-            let expected = weights::<Primitives>(&case, &FlexDevice);
-            prop_assert_eq!(found.len(), expected.len());
-            for (found, expected) in found.iter().zip(&expected) {
-                // A row without anything to see is not a number by primitives.
-                prop_assert!((found - expected).abs() < 1e-5 || expected.is_nan());
-            }
-        }
     }
 }

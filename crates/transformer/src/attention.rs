@@ -8,16 +8,13 @@ use crate::packed::cut;
 use burn::module::Module;
 use burn::tensor::{Tensor, backend::Backend};
 use kernels::{
-    Angles, Heads, Place, Stretch, Visibility, attend_step, causal_attention, is_flex,
-    masked_softmax, rotate,
+    Angles, Heads, Place, Stretch, Visibility, attend_step, causal_attention, masked_softmax,
+    rotate,
 };
 
 /// Queries of a row whose scores are held at the same time: few enough for most of what causal order hides not to be
 /// computed.
 const QUERIES_AT_ONCE: usize = 128;
-
-/// Scores behind a past that are held at the same time on the processor, few enough to stay near it.
-const SCORES_AT_ONCE: usize = 1 << 20;
 
 /// One attention block.
 #[derive(Module, Debug)]
@@ -109,15 +106,8 @@ impl<B: Backend> Attention<B> {
     ) -> Tensor<B, 2> {
         let operands = self.project(x, turns);
         let [_, key, value] = operands.clone();
-        let attended = if past.is_empty() {
-            let lengths = vec![pass.time; pass.rows];
-            let attended = self.causal(operands, lengths, pass);
-            attended.unwrap_or_else(|operands| self.of_primitives(operands, pass))
-        } else {
-            let [query, key, value] = operands;
-            let own = self.stored(key, value, pass);
-            merge(self.attend(self.split(query, pass), &own, pass, past), pass)
-        };
+        let attended = self.causal(operands, past, vec![pass.time; pass.rows], pass);
+        let attended = attended.unwrap_or_else(|operands| self.of_primitives(operands, pass, past));
         keep(self.stored(key, value, pass));
         self.output.forward(attended)
     }
@@ -135,22 +125,25 @@ impl<B: Backend> Attention<B> {
         let lengths = stretches.iter().flat_map(|pass| std::iter::repeat_n(pass.time, pass.rows));
         let operands = self.project(x, turns);
         let attended = match stretches.first() {
-            Some(pass) => self.causal(operands, lengths.collect(), pass),
+            Some(pass) => self.causal(operands, &[], lengths.collect(), pass),
             None => Err(operands),
         };
         self.output.forward(attended.unwrap_or_else(|operands| {
             let [query, key, value] = operands.map(|x| cut(x, stretches).into_iter());
             let parts = query.zip(key).zip(value).zip(stretches);
-            let attended = parts
-                .map(|(((query, key), value), pass)| self.of_primitives([query, key, value], pass));
+            let attended = parts.map(|(((query, key), value), pass)| {
+                self.of_primitives([query, key, value], pass, &[])
+            });
             Tensor::cat(attended.collect(), 0)
         }))
     }
 
-    /// Attention within rows of these lengths where it is one operation, or the operands; the window is that of `pass`.
+    /// Attention of rows of these lengths to themselves and to `past` where it is one operation, or the operands; the window
+    /// is that of `pass`.
     fn causal(
         &self,
         operands: [Tensor<B, 2>; 3],
+        past: Past<'_, B>,
         lengths: Vec<usize>,
         pass: &Pass<B>,
     ) -> Result<Tensor<B, 2>, [Tensor<B, 2>; 3]> {
@@ -159,7 +152,8 @@ impl<B: Backend> Attention<B> {
             group: self.heads / self.key_value_heads,
             head_dim: self.head_dim,
         };
-        causal_attention(operands, heads, lengths, self.visible(pass).window())
+        let past: Vec<[Tensor<B, 2>; 2]> = past.iter().map(|stretch| stretch.flat()).collect();
+        causal_attention(operands, &past, heads, lengths, self.visible(pass).window())
     }
 
     /// As [`Attention::causal`], for rows of equal length.
@@ -167,13 +161,14 @@ impl<B: Backend> Attention<B> {
         &self,
         [query, key, value]: [Tensor<B, 2>; 3],
         pass: &Pass<B>,
+        past: Past<'_, B>,
     ) -> Tensor<B, 2> {
         let own = self.stored(key, value, pass);
         let query = self.split(query, pass);
-        if B::ad_enabled(&query.device()) {
+        if past.is_empty() && B::ad_enabled(&query.device()) {
             return merge(self.attend_in_training(query, &own, pass), pass);
         }
-        merge(self.attend(query, &own, pass, &[]), pass)
+        merge(self.attend(query, &own, pass, past), pass)
     }
 
     /// Attention of one new token a row to that row of `cache`, which takes it up at its place.
@@ -253,32 +248,8 @@ impl<B: Backend> Attention<B> {
             .permute([0, 2, 3, 1, 4])
     }
 
-    /// `[rows, key_value_heads, group, time, head_dim]` of the queries to the same, some rows at a time.
+    /// `[rows, key_value_heads, group, time, head_dim]` of the queries to the same, block by block of the queries.
     fn attend(
-        &self,
-        query: Tensor<B, 5>,
-        own: &KeyValue<B>,
-        pass: &Pass<B>,
-        past: Past<'_, B>,
-    ) -> Tensor<B, 5> {
-        let [rows, heads, group, queries, _] = query.dims();
-        let slots = own.slots() + past.iter().map(|stretch| stretch.slots()).sum::<usize>();
-        let scores = heads * group * queries.min(QUERIES_AT_ONCE) * slots;
-        let at_once =
-            if is_flex::<B>() { (SCORES_AT_ONCE / scores.max(1)).max(1) } else { rows.max(1) };
-        let starts = (0..rows).step_by(at_once);
-        let parts: Vec<Tensor<B, 5>> = starts
-            .map(|row| {
-                let count = at_once.min(rows - row);
-                let own = own.rows(row, count);
-                self.attend_rows(query.clone().narrow(0, row, count), &own, pass, past)
-            })
-            .collect();
-        joined(parts, 0)
-    }
-
-    /// As [`Attention::attend`], block by block of the queries.
-    fn attend_rows(
         &self,
         query: Tensor<B, 5>,
         own: &KeyValue<B>,

@@ -26,10 +26,9 @@ impl<B: Backend> KeyValue<B> {
         Self { key: first(&self.key), value: first(&self.value) }
     }
 
-    /// Some of the rows.
-    pub(crate) fn rows(&self, from: usize, count: usize) -> Self {
-        let rows = |x: &Tensor<B, 5>| x.clone().narrow(0, from, count);
-        Self { key: rows(&self.key), value: rows(&self.value) }
+    /// `[rows * slots, key_value_heads * head_dim]`.
+    pub(crate) fn flat(&self) -> [Tensor<B, 2>; 2] {
+        [&self.key, &self.value].map(|x| flat(x.clone()))
     }
 
     /// Ready for products: `[rows, key_value_heads, 1, slots, head_dim]`.
