@@ -1,7 +1,7 @@
 //! Which settings make sense.
 
 use super::{BestOfN, KlPlace, PpoConfig};
-use crate::{Advantage, Error, KlEstimator};
+use crate::{Advantage, Error, KlEstimator, Over};
 
 impl PpoConfig {
     /// Checks every setting.
@@ -71,6 +71,9 @@ impl PpoConfig {
             let nats = target.nats();
             check("kl_target", nats, nats.is_finite() && nats > 0.0, "a number of nats above 0")?;
         }
+        let expected = "\"round\" or \"nothing\": rewards become advantages before a round is cut into minibatches";
+        let by_minibatch = self.whiten_rewards.over == Over::Minibatch;
+        check("whiten_rewards.over", "minibatch", !by_minibatch, expected)?;
         let horizon = self.kl_horizon;
         check("kl_horizon", horizon, horizon.is_finite() && horizon > 0.0, "a number above 0")?;
         let expected = "\"k2\" or \"k3\": in the loss the gradient of \"k1\" has expectation 0";
@@ -132,7 +135,7 @@ mod tests {
     #[test]
     fn names_the_setting_out_of_range() {
         type Break = fn(&mut PpoConfig);
-        let cases: [(&str, Break); 31] = [
+        let cases: [(&str, Break); 32] = [
             ("iterations", |c| c.iterations = 0),
             ("prompts_per_iteration", |c| c.prompts_per_iteration = 0),
             ("samples_per_prompt", |c| c.samples_per_prompt = 0),
@@ -159,6 +162,7 @@ mod tests {
             ("kl_estimator", |c| c.kl_place = KlPlace::Loss),
             ("score_clip", |c| c.score_clip = Some(-1.0)),
             ("missing_end_penalty", |c| c.missing_end_penalty = f32::NAN),
+            ("whiten_rewards.over", |c| c.whiten_rewards.over = Over::Minibatch),
             ("gamma", |c| c.gamma = 1.01),
             ("lambda", |c| c.lambda = f32::NAN),
             ("clip_low", |c| c.clip_low = 1.0),
