@@ -47,6 +47,10 @@ impl PpoConfig {
         let expected = "a whole number of at least 2";
         check("best_of_n_start.samples", samples, *samples >= 2, expected)?;
         check("best_of_n_start.prompts", prompts, *prompts >= 1, "a whole number of at least 1")?;
+        // A state keeps whole weights of the reference, and `lora` drops the adapter that it finds.
+        let expected = "none, since the adapter would be lost: leave it out to fine-tune all weights; or fine-tune with an \
+                        adapter beforehand, merge it and begin with the result";
+        check("best_of_n_start.sft.lora", "set", sft.lora.is_none(), expected)?;
         Ok(sft.validate()?)
     }
 
@@ -131,11 +135,13 @@ fn check(
 mod tests {
     use super::*;
     use crate::{KlTarget, Preset};
+    use sft::SftConfig;
+    use transformer::LoraConfig;
 
     #[test]
     fn names_the_setting_out_of_range() {
         type Break = fn(&mut PpoConfig);
-        let cases: [(&str, Break); 32] = [
+        let cases: [(&str, Break); 33] = [
             ("iterations", |c| c.iterations = 0),
             ("prompts_per_iteration", |c| c.prompts_per_iteration = 0),
             ("samples_per_prompt", |c| c.samples_per_prompt = 0),
@@ -147,6 +153,10 @@ mod tests {
             ("temperature", |c| c.temperature = 0.0),
             ("best_of_n_start.samples", |c| {
                 c.best_of_n_start = Some(BestOfN { samples: 1, ..BestOfN::default() });
+            }),
+            ("best_of_n_start.sft.lora", |c| {
+                let sft = SftConfig { lora: Some(LoraConfig::default()), ..SftConfig::default() };
+                c.best_of_n_start = Some(BestOfN { sft, ..BestOfN::default() });
             }),
             ("epochs", |c| c.epochs = 0),
             ("minibatches", |c| c.minibatches = 0),
