@@ -274,6 +274,36 @@ fn ends_where_the_caller_says() {
     assert!(records.finished);
 }
 
+/// What is learned before the first round follows the penalty, not the reward alone.
+#[test]
+fn the_start_learns_from_penalised_scores() {
+    let prompts = prompts(4);
+    // Long replies score best, and the longest are those that were cut.
+    let length = |dialogue: &Dialogue| dialogue.last_reply().unwrap_or_default().len() as f32;
+    let first_replies = |missing_end_penalty| {
+        let mut sft = sft::SftConfig { tokens_per_step: 16, ..sft::SftConfig::default() };
+        sft.optimizer.learning_rate = 1e-2;
+        let best = BestOfN { samples: 8, prompts: 4, sft };
+        let config = PpoConfig {
+            iterations: 1,
+            max_tokens: 12,
+            missing_end_penalty,
+            best_of_n_start: Some(best),
+            ..small()
+        };
+        let mut drawn = Vec::new();
+        let mut after = |iteration: &Iteration<'_, _>| {
+            drawn.extend_from_slice(iteration.replies);
+            Ok(ControlFlow::Continue(()))
+        };
+        let inputs = Inputs::<B>::new(policy(1), &length, &prompts);
+        config.run_with(inputs, 3, &mut Silent, &mut NoCheckpoints, &mut after).unwrap();
+        drawn.into_iter().map(|reply| reply.reply).collect::<Vec<String>>()
+    };
+    assert_eq!(first_replies(0.0), first_replies(0.0));
+    assert_ne!(first_replies(0.0), first_replies(100.0));
+}
+
 #[test]
 fn stops_when_the_kl_explodes() {
     // One violent step, then a round that is beyond any reasonable KL.
