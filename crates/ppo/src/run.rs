@@ -103,6 +103,7 @@ impl PpoConfig {
         let critic = self.critic(&start.policy, inputs.value.take());
         let mut run = Run::new(self, &inputs, seed, &start);
         let mut actor = ActorCritic { decoder: start.policy, critic };
+        self.check_groups(&actor)?;
         if let Some(saved) = saved {
             actor = run.restore(actor, saved)?;
         }

@@ -6,7 +6,7 @@ use crate::{Advantage, BestOfN, KlEstimator, KlPlace, Over, ScorePlace, ValueMod
 use dialogue::Dialogue;
 use language_model::Reward;
 use std::cell::Cell;
-use training::{NoCheckpoints, Silent};
+use training::{NoCheckpoints, OptimizerConfig, ParameterGroup, Silent};
 use transformer::{LoraConfig, fingerprint_of};
 
 fn prompts(count: u8) -> Vec<Dialogue> {
@@ -344,6 +344,34 @@ fn refuses_bad_input_before_it_draws() {
     assert!(run(&PpoConfig { clip_low: 0.0, ..small() }, &prompts(1)).contains("`clip_low`"));
     let lacking = PpoConfig { ptx_coefficient: 1.0, ..small() };
     assert!(run(&lacking, &prompts(1)).contains("`ptx_coefficient` is set, but no rows"));
+}
+
+#[test]
+fn a_group_of_an_optimiser_needs_a_parameter() {
+    let grouped = |names: &str| {
+        let group = ParameterGroup { names: vec![names.to_owned()], ..ParameterGroup::default() };
+        OptimizerConfig { groups: vec![group], ..OptimizerConfig::default() }
+    };
+    let refused = |config: &PpoConfig| {
+        let message = run(config, &vowels, &prompts(2)).unwrap_err().to_string();
+        assert!(message.contains("layers.0."), "{message}");
+        message
+    };
+    let shared = |names| PpoConfig { optimizer: grouped(names), ..small() };
+    let separate = |names| PpoConfig { value_model: ValueModel::Separate, ..shared(names) };
+    for config in [shared("critic.value_head"), separate("trunk.layers"), separate("value_head")] {
+        run(&config, &vowels, &prompts(2)).unwrap();
+    }
+    assert!(refused(&shared("trunk.layers")).contains(r#"["trunk.layers"]"#));
+    assert!(refused(&separate("critic")).contains(r#"["critic"]"#));
+    // With settings of its own the value model is on its own.
+    let own = PpoConfig { value_optimizer: Some(grouped("trunk")), ..separate("embedding") };
+    run(&own, &vowels, &prompts(2)).unwrap();
+    let own = PpoConfig { value_optimizer: Some(grouped("trunk")), ..separate("value_head") };
+    assert!(refused(&own).contains(r#"["value_head"]"#));
+    let own = PpoConfig { value_optimizer: Some(grouped("lm_head")), ..small() };
+    let own = PpoConfig { value_model: ValueModel::Separate, ..own };
+    assert!(refused(&own).contains(r#"["lm_head"]"#));
 }
 
 #[test]
