@@ -312,7 +312,9 @@ fn stops_when_the_kl_explodes() {
     let error = run(&config, &vowels, &prompts(4)).unwrap_err();
     assert!(matches!(error, Error::KlExploded { iteration: 2.., .. }), "{error}");
     let message = error.to_string();
-    assert!(message.contains("learning rate") && message.contains("kl_coefficient"), "{message}");
+    for advice in ["learning rate", "`kl_coefficient`", "`epochs`", "new run folder", "anew"] {
+        assert!(message.contains(advice), "`{advice}` is missing in: {message}");
+    }
 }
 
 #[test]
@@ -386,6 +388,7 @@ fn refuses_scores_that_are_missing_or_not_finite() {
     assert!(matches!(error(&Short), Error::Scores { expected: 6, found: 5 }));
     let found = error(&|_: &Dialogue| f32::NAN);
     assert!(matches!(found, Error::Score { iteration: 1, .. }), "{found}");
+    assert!(found.to_string().contains("fit it again"), "{found}");
 }
 
 #[test]
