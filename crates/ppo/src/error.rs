@@ -23,10 +23,12 @@ pub enum Error {
     },
     /// A score cannot be learned from.
     #[error(
-        "the reward gave {score} to dialogue {id} in iteration {iteration}, expected a finite number"
+        "the reward gave {score} to dialogue {id} in iteration {iteration}, expected a finite number: a reward of one's own \
+         must score every reply, an empty one too; if it is a preference model, its weights are damaged or its fitting \
+         diverged: fit it again with a lower learning rate"
     )]
     Score {
-        /// The iteration, counted from 1.
+        /// The iteration, counted from 1; 0 before the first, in [`crate::PpoConfig::best_of_n_start`].
         iteration: usize,
         /// [`dialogue::Dialogue::id`] of the dialogue.
         id: String,
@@ -48,8 +50,9 @@ pub enum Error {
     /// The policy has left its reference far behind.
     #[error(
         "the KL of a reply is {kl:.1} nats in iteration {iteration}, above `max_kl_per_sequence` = {limit}: the policy has \
-         left its reference; lower the learning rate or `epochs`, raise `kl_coefficient` or set a `kl_target`, and go on \
-         from an earlier state"
+         left its reference, and would again if this run went on; begin the stage anew in a new run folder, with a lower \
+         learning rate, fewer `epochs`, a higher `kl_coefficient` or a `kl_target`, or, if the KL may be this large, a \
+         higher `max_kl_per_sequence`"
     )]
     KlExploded {
         /// The iteration, counted from 1.

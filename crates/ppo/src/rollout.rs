@@ -98,7 +98,8 @@ impl ScoredReply {
     }
 }
 
-/// Makes sure that a reply to every prompt fits the context.
+/// Makes sure that a reply to every prompt fits the context, and after it what ends its turn: the reward reads a reply that
+/// was cut at `max_tokens` as a whole turn.
 pub(crate) fn check_prompts(
     codec: &Codec,
     prompts: &[Dialogue],
@@ -108,14 +109,24 @@ pub(crate) fn check_prompts(
         return Err(Error::NoPrompts);
     }
     let context = codec.context();
+    let reserved = max_tokens.saturating_add(end_of_turn_tokens(codec)?);
     for prompt in prompts {
         let tokens = codec.encode_prompt(prompt)?.len();
-        if tokens.saturating_add(max_tokens) > context {
-            let (id, reserved) = (prompt.id(), max_tokens);
+        if tokens.saturating_add(reserved) > context {
+            let id = prompt.id();
             return Err(language_model::Error::TooLong { id, tokens, context, reserved }.into());
         }
     }
     Ok(())
+}
+
+/// What the chat template puts behind the content of a reply, in tokens.
+fn end_of_turn_tokens(codec: &Codec) -> Result<usize, Error> {
+    let replied = Dialogue::from_user("a").with_assistant("b");
+    let (template, tokenizer) = (codec.template(), codec.tokenizer());
+    let (open, whole) = (template.render_open(&replied)?, template.render(&replied, false)?);
+    let end = whole.strip_prefix(open.as_str()).unwrap_or_default();
+    Ok(tokenizer.encode(end)?.len())
 }
 
 /// A reply of the policy to every prompt, from the whole distribution.
@@ -229,11 +240,14 @@ mod tests {
 
     #[test]
     fn a_prompt_needs_room_for_the_longest_reply() {
-        // The template adds two tokens.
-        let prompt = [Dialogue::from_user("a".repeat(CONTEXT - 2 - 10))];
+        // The template adds two tokens in front of the reply and one behind it.
+        let prompt = [Dialogue::from_user("a".repeat(CONTEXT - 3 - 10))];
         check_prompts(&codec(), &prompt, 10).unwrap();
         let error = check_prompts(&codec(), &prompt, 11).unwrap_err().to_string();
-        assert!(error.contains("22 tokens") && error.contains("holds 32 and 11"), "{error}");
+        assert!(error.contains("21 tokens") && error.contains("holds 32 and 12"), "{error}");
+        // The longest reply, cut, fills the context of whoever reads it as a whole turn.
+        let cut = finished_dialogue(&prompt[0], &"b".repeat(10));
+        assert_eq!(codec().encode_dialogue(&cut).unwrap().tokens.len(), CONTEXT);
         assert!(matches!(check_prompts(&codec(), &[], 1), Err(Error::NoPrompts)));
     }
 }

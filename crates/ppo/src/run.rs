@@ -61,8 +61,9 @@ impl PpoConfig {
     ///
     /// # Errors
     /// Before anything is drawn: settings out of range or without the input that they need, no prompts, or a prompt that
-    /// leaves no room for `max_tokens`. Later: a score, a loss or a gradient that is not finite, a KL above
-    /// `max_kl_per_sequence`, a round of empty replies, or an error of the reward, of `observe` or of `checkpoint`.
+    /// leaves no room for `max_tokens` and the end of the turn. Later: a group of an optimiser without a parameter, a score,
+    /// a loss or a gradient that is not finite, a KL above `max_kl_per_sequence`, a round of empty replies, or an error of
+    /// the reward, of `observe` or of `checkpoint`.
     ///
     /// # References
     /// arXiv 2212.08073, section 4; arXiv 2204.05862, section 4; arXiv 1707.06347.
@@ -103,6 +104,7 @@ impl PpoConfig {
         let critic = self.critic(&start.policy, inputs.value.take());
         let mut run = Run::new(self, &inputs, seed, &start);
         let mut actor = ActorCritic { decoder: start.policy, critic };
+        self.check_groups(&actor)?;
         if let Some(saved) = saved {
             actor = run.restore(actor, saved)?;
         }

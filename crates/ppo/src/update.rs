@@ -16,7 +16,9 @@ use rand::Rng;
 use rand::seq::SliceRandom;
 use sft::Example;
 use training::{State, finite};
-use transformer::{Decoder, Optimizer, token_log_probs, token_log_probs_and_entropy};
+use transformer::{
+    Decoder, Optimizer, learning_paths, token_log_probs, token_log_probs_and_entropy,
+};
 
 /// What the files of a separate value model begin with in a state.
 const VALUE_PREFIX: &str = "value_";
@@ -51,6 +53,25 @@ pub(crate) struct Learner<'a, B: AutodiffBackend> {
     value: Option<Optimizer<B>>,
     /// Optimiser steps taken.
     step: u64,
+}
+
+impl PpoConfig {
+    /// Checks that every group of an optimiser has a parameter.
+    pub(crate) fn check_groups<B: Backend>(&self, actor: &ActorCritic<B>) -> Result<(), Error> {
+        if !self.has_separate_values() {
+            return Ok(self.optimizer.check_groups(&learning_paths(actor))?);
+        }
+        let (policy, value) = (learning_paths(&actor.decoder), learning_paths(&actor.critic));
+        match &self.value_optimizer {
+            Some(own) => {
+                self.optimizer.check_groups(&policy)?;
+                own.check_groups(&value)?;
+            }
+            // The same settings serve both, so that a group may be there for either.
+            None => self.optimizer.check_groups(&[policy, value].concat())?,
+        }
+        Ok(())
+    }
 }
 
 impl<'a, B: AutodiffBackend> Learner<'a, B> {

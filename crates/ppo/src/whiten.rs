@@ -34,7 +34,7 @@ pub enum Over {
 ///
 /// | setting | default | meaning |
 /// |---|---|---|
-/// | `over` | `"round"` | `"nothing"`, `"minibatch"` or `"round"`, see [`Over`]; rewards are whitened over rounds alone |
+/// | `over` | `"round"` | `"nothing"`, `"minibatch"` or `"round"`, see [`Over`]; `"minibatch"` is for advantages alone |
 /// | `variance` | `"unbiased"` | `"biased"` or `"unbiased"`, see [`Variance`] |
 /// | `shift_mean` | true | to mean 0; without, the mean stays where it is |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

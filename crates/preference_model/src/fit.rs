@@ -177,7 +177,7 @@ mod tests {
     use burn_flex::FlexDevice;
     use dialogue::Dialogue;
     use language_model::Reward;
-    use training::{NoCheckpoints, Silent};
+    use training::{NoCheckpoints, ParameterGroup, Silent};
     use transformer::{Architecture, LoraConfig, Weights};
 
     fn fit(
@@ -485,6 +485,21 @@ mod tests {
         let same = [preference("q", "a", "a", 1.0)];
         let error = refused(&config(1), &[Source::new("set", &same)]);
         assert!(matches!(error, Error::NoPreferences { overlong: 0, identical: 1 }), "{error}");
+    }
+
+    #[test]
+    fn a_group_of_the_optimiser_needs_a_parameter() {
+        let preferences = preferences();
+        let with_group = |names: &str| {
+            let names = vec![names.to_owned()];
+            let mut config = config(1);
+            config.optimizer.groups.push(ParameterGroup { names, ..ParameterGroup::default() });
+            config
+        };
+        fit(&with_group("heads.0."), transformer(1), &preferences);
+        let source = Source::new("set", &preferences);
+        let message = refused(&with_group("value_head"), &[source]).to_string();
+        assert!(message.contains(r#"["value_head"]"#) && message.contains("heads.0."), "{message}");
     }
 
     #[test]

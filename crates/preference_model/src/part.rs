@@ -8,7 +8,7 @@ use crate::{Error, PreferenceModelConfig, Start};
 use burn::tensor::backend::AutodiffBackend;
 use language_model::stream;
 use training::{State, finite};
-use transformer::{Optimizer, ScalarHead};
+use transformer::{Optimizer, ScalarHead, learning_paths};
 
 /// The name of a metric and its value.
 pub(crate) type Metric = (&'static str, f64);
@@ -47,6 +47,7 @@ impl<B: AutodiffBackend> Training<B> {
             None => (0..part.heads).map(fresh).collect(),
         };
         let model = Heads::new(decoder, heads);
+        config.optimizer.check_groups(&learning_paths(&model))?;
         Ok(Self { model, optimizer: Optimizer::new(&config.optimizer) })
     }
 

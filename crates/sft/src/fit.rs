@@ -238,7 +238,7 @@ mod tests {
     use crate::testing::{B, Records, codec, counting, decoder, numbers};
     use burn::module::AutodiffModule;
     use language_model::{Generate, Prompt, Sampling, StopReason};
-    use training::{NoCheckpoints, OptimizerConfig, Schedule, Silent};
+    use training::{NoCheckpoints, OptimizerConfig, ParameterGroup, Schedule, Silent};
     use transformer::LoraConfig;
 
     fn config(epochs: u64) -> SftConfig {
@@ -527,6 +527,25 @@ mod tests {
         let best =
             config.fit_examples(decoder(1), &examples, 1, &mut again, &mut NoCheckpoints).unwrap();
         assert_eq!(numbers(&fitted), numbers(&best));
+    }
+
+    #[test]
+    fn a_group_of_the_optimiser_needs_a_parameter_that_learns() {
+        let fit = |names: &str, lora: Option<LoraConfig>| {
+            let group =
+                ParameterGroup { names: vec![names.to_owned()], ..ParameterGroup::default() };
+            let mut config = SftConfig { lora, ..config(1) };
+            config.optimizer.groups.push(group);
+            config.fit_examples(decoder(1), &counting(4), 1, &mut Silent, &mut NoCheckpoints)
+        };
+        fit("embedding", None).unwrap();
+        fit("adapter", Some(LoraConfig::default())).unwrap();
+        // Beside an adapter everything else stays as it is.
+        for (names, lora) in [("embeding", None), ("embedding", Some(LoraConfig::default()))] {
+            let message = fit(names, lora).unwrap_err().to_string();
+            assert!(message.contains(&format!("{names:?}")), "{message}");
+            assert!(message.contains("layers.0."), "{message}");
+        }
     }
 
     #[test]

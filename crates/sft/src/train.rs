@@ -11,7 +11,7 @@ use burn::module::AutodiffModule;
 use burn::tensor::backend::AutodiffBackend;
 use language_model::{item_seed, stream};
 use training::{Checkpoint, Fingerprint, Observe, State, Steps, finite};
-use transformer::{Decoder, Optimizer, fingerprint_of};
+use transformer::{Decoder, Optimizer, fingerprint_of, learning_paths};
 
 /// What a fitting is told besides its settings.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +32,7 @@ impl SftConfig {
         observe: &mut dyn Observe,
         checkpoint: &mut dyn Checkpoint,
     ) -> Result<Decoder<B>, Error> {
+        self.optimizer.check_groups(&learning_paths(&decoder))?;
         let fingerprint = || self.fingerprint(plan, draw, &decoder);
         let (mut steps, saved) = Steps::begin(STAGE, plan.steps, fingerprint, observe, checkpoint)?;
         let mut optimizer = Optimizer::new(&self.optimizer);

@@ -31,6 +31,18 @@ pub enum Error {
         /// The values allowed.
         expected: &'static str,
     },
+    /// A group of an optimiser has no parameter, so that its settings would do nothing.
+    #[error(
+        "`groups`: no parameter that learns belongs to the group with `names` = {names:?}; a name is part of a path, and a \
+         parameter belongs to the first group that names a part of its own; some that learn: {}",
+        paths.join(", ")
+    )]
+    EmptyGroup {
+        /// The names of the group.
+        names: Vec<String>,
+        /// The paths of some parameters that learn.
+        paths: Vec<String>,
+    },
     /// A state that was kept lacks a part.
     #[error(
         "the state kept after step {step} lacks `{what}`, or cannot be read; it was written by another version: remove it to \

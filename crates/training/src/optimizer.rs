@@ -3,6 +3,9 @@
 use crate::Error;
 use serde::{Deserialize, Serialize};
 
+/// Paths that the error about a group without parameters shows.
+const EXAMPLES: usize = 6;
+
 /// Settings of `AdamW` (arXiv 1711.05101) with gradient clipping.
 ///
 /// | setting | default | meaning |
@@ -42,7 +45,8 @@ pub struct OptimizerConfig {
 /// | `learning_rate_scale` | 1.0 | times the learning rate, at least 0; at 0 the parameters stay as they are |
 /// | `weight_decay` | as for others | decoupled weight decay, at least 0; given here, it holds for vectors too |
 ///
-/// A parameter belongs to the first group that names a part of its path.
+/// A parameter belongs to the first group that names a part of its path. A group without a parameter that learns is an
+/// error when a stage begins, see [`OptimizerConfig::check_groups`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ParameterGroup {
@@ -93,6 +97,21 @@ impl OptimizerConfig {
         self.groups.iter().find(|group| group.holds(path))
     }
 
+    /// Checks that every group has a parameter; `paths` are those of all parameters that learn.
+    ///
+    /// # Errors
+    /// [`Error::EmptyGroup`] shows the first group without one, and some of the paths.
+    pub fn check_groups(&self, paths: &[String]) -> Result<(), Error> {
+        for group in &self.groups {
+            let is_this = |path: &String| self.group(path).is_some_and(|found| found == group);
+            if !paths.iter().any(is_this) {
+                let names = group.names.clone();
+                return Err(Error::EmptyGroup { names, paths: some_of(paths) });
+            }
+        }
+        Ok(())
+    }
+
     /// Checks every setting.
     ///
     /// # Errors
@@ -115,6 +134,14 @@ impl OptimizerConfig {
         }
         Ok(())
     }
+}
+
+/// A few of the paths, from all over the module; the last is among them.
+fn some_of(paths: &[String]) -> Vec<String> {
+    let apart = paths.len().div_ceil(EXAMPLES).max(1);
+    let mut some: Vec<String> = paths.iter().rev().step_by(apart).cloned().collect();
+    some.reverse();
+    some
 }
 
 fn positive(setting: &'static str, value: f64) -> Result<(), Error> {
@@ -166,6 +193,25 @@ mod tests {
         assert_eq!(scale("decoder.layers.0.norm.scale"), Some(2.0));
         assert_eq!(scale("decoder.layers.0.attention.query.weight"), Some(1.0));
         assert_eq!(scale("decoder.layers.10.attention.query.weight"), None);
+    }
+
+    #[test]
+    fn a_group_without_a_parameter_is_an_error_that_shows_some_paths() {
+        let layers = (0..40).map(|layer| format!("layers.{layer}.norm.scale"));
+        let paths: Vec<String> = layers.chain(["value_head.weight".to_owned()]).collect();
+        let named = |name: &str| ParameterGroup { names: vec![name.to_owned()], ..heads() };
+        with_group(heads()).check_groups(&paths).unwrap();
+        OptimizerConfig::default().check_groups(&[]).unwrap();
+        let message = with_group(named("embeding")).check_groups(&paths).unwrap_err().to_string();
+        assert!(message.contains(r#""embeding""#), "{message}");
+        assert!(message.ends_with(", value_head.weight"), "{message}");
+        assert_eq!(message.matches(".scale").count(), EXAMPLES - 1, "{message}");
+        // What an earlier group has taken is not left for a later one.
+        let groups = vec![heads(), named("value_head")];
+        let config = OptimizerConfig { groups, ..OptimizerConfig::default() };
+        let message = config.check_groups(&paths).unwrap_err().to_string();
+        assert!(message.contains(r#"["value_head"]"#), "{message}");
+        assert!(with_group(heads()).check_groups(&[]).is_err());
     }
 
     #[test]

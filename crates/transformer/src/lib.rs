@@ -94,7 +94,7 @@ pub use kv_cache::KvCache;
 pub use lora::LoraConfig;
 pub use model::{Reply, Transformer};
 pub use optimizer::Optimizer;
-pub use parameters::fingerprint_of;
+pub use parameters::{fingerprint_of, learning_paths};
 pub use sampler::{Sampled, SeenTokens, sample};
 pub use scalar_head::ScalarHead;
 pub use scalar_model::ScalarModel;

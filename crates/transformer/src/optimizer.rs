@@ -205,6 +205,7 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for SumOfSquares<'_, B> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::learning_paths;
     use burn::backend::Autodiff;
     use burn::module::Module;
     use burn::tensor::backend::Backend;
@@ -352,5 +353,7 @@ mod tests {
         let mut state = optimizer.save(&frozen).unwrap();
         let kept = Weights::from_bytes(state.take(WEIGHTS).unwrap(), WEIGHTS).unwrap();
         assert_eq!(kept.names().collect::<Vec<_>>(), ["vector"]);
+        assert_eq!(learning_paths(&frozen), ["vector"]);
+        assert_eq!(learning_paths(&pair()), ["matrix", "vector"]);
     }
 }

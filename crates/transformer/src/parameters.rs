@@ -52,6 +52,34 @@ impl<B: Backend> ModuleVisitor<B> for Paths {
     }
 }
 
+/// The paths of all parameters that learn, in the order of the module, for [`training::OptimizerConfig::check_groups`].
+pub fn learning_paths<M: Module<B>, B: Backend>(module: &M) -> Vec<String> {
+    let mut visitor = LearningPaths { path: Path::default(), found: Vec::new() };
+    module.visit(&mut visitor);
+    visitor.found
+}
+
+struct LearningPaths {
+    path: Path,
+    found: Vec<String>,
+}
+
+impl<B: Backend> ModuleVisitor<B> for LearningPaths {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        if param.is_require_grad() {
+            self.found.push(self.path.joined());
+        }
+    }
+
+    fn enter_module(&mut self, name: &str, _kind: &str) {
+        self.path.enter(name);
+    }
+
+    fn exit_module(&mut self, _name: &str, _kind: &str) {
+        self.path.exit();
+    }
+}
+
 /// All parameters that learn, by their paths.
 pub(crate) fn learning<M: Module<B>, B: Backend>(module: &M) -> Weights {
     let mut visitor = Read { path: Path::default(), found: Weights::default() };

@@ -1,7 +1,7 @@
 //! Which settings make sense.
 
 use super::{BestOfN, KlPlace, PpoConfig};
-use crate::{Advantage, Error, KlEstimator};
+use crate::{Advantage, Error, KlEstimator, Over};
 
 impl PpoConfig {
     /// Checks every setting.
@@ -47,6 +47,10 @@ impl PpoConfig {
         let expected = "a whole number of at least 2";
         check("best_of_n_start.samples", samples, *samples >= 2, expected)?;
         check("best_of_n_start.prompts", prompts, *prompts >= 1, "a whole number of at least 1")?;
+        // A state keeps whole weights of the reference, and `lora` drops the adapter that it finds.
+        let expected = "none, since the adapter would be lost: leave it out to fine-tune all weights; or fine-tune with an \
+                        adapter beforehand, merge it and begin with the result";
+        check("best_of_n_start.sft.lora", "set", sft.lora.is_none(), expected)?;
         Ok(sft.validate()?)
     }
 
@@ -71,6 +75,9 @@ impl PpoConfig {
             let nats = target.nats();
             check("kl_target", nats, nats.is_finite() && nats > 0.0, "a number of nats above 0")?;
         }
+        let expected = "\"round\" or \"nothing\": rewards become advantages before a round is cut into minibatches";
+        let by_minibatch = self.whiten_rewards.over == Over::Minibatch;
+        check("whiten_rewards.over", "minibatch", !by_minibatch, expected)?;
         let horizon = self.kl_horizon;
         check("kl_horizon", horizon, horizon.is_finite() && horizon > 0.0, "a number above 0")?;
         let expected = "\"k2\" or \"k3\": in the loss the gradient of \"k1\" has expectation 0";
@@ -128,11 +135,13 @@ fn check(
 mod tests {
     use super::*;
     use crate::{KlTarget, Preset};
+    use sft::SftConfig;
+    use transformer::LoraConfig;
 
     #[test]
     fn names_the_setting_out_of_range() {
         type Break = fn(&mut PpoConfig);
-        let cases: [(&str, Break); 31] = [
+        let cases: [(&str, Break); 33] = [
             ("iterations", |c| c.iterations = 0),
             ("prompts_per_iteration", |c| c.prompts_per_iteration = 0),
             ("samples_per_prompt", |c| c.samples_per_prompt = 0),
@@ -144,6 +153,10 @@ mod tests {
             ("temperature", |c| c.temperature = 0.0),
             ("best_of_n_start.samples", |c| {
                 c.best_of_n_start = Some(BestOfN { samples: 1, ..BestOfN::default() });
+            }),
+            ("best_of_n_start.sft.lora", |c| {
+                let sft = SftConfig { lora: Some(LoraConfig::default()), ..SftConfig::default() };
+                c.best_of_n_start = Some(BestOfN { sft, ..BestOfN::default() });
             }),
             ("epochs", |c| c.epochs = 0),
             ("minibatches", |c| c.minibatches = 0),
@@ -159,6 +172,7 @@ mod tests {
             ("kl_estimator", |c| c.kl_place = KlPlace::Loss),
             ("score_clip", |c| c.score_clip = Some(-1.0)),
             ("missing_end_penalty", |c| c.missing_end_penalty = f32::NAN),
+            ("whiten_rewards.over", |c| c.whiten_rewards.over = Over::Minibatch),
             ("gamma", |c| c.gamma = 1.01),
             ("lambda", |c| c.lambda = f32::NAN),
             ("clip_low", |c| c.clip_low = 1.0),

@@ -40,9 +40,9 @@ pub enum KlPlace {
 ///
 /// | setting | default | meaning |
 /// |---|---|---|
-/// | `samples` | 4 | replies a prompt, of which the one with the highest score is learned; at least 2 |
+/// | `samples` | 4 | replies a prompt, of which the one with the highest score, less [`PpoConfig::missing_end_penalty`] if it was cut, is learned; at least 2 |
 /// | `prompts` | 256 | prompts, the first of the shuffled order; at least 1 |
-/// | `sft` | see there | how they are learned, [`SftConfig`] |
+/// | `sft` | see there | how they are learned, [`SftConfig`]; without `lora` |
 ///
 /// What comes out is the policy that the rounds begin with, and their reference.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use crate::{Advantage, BestOfN, KlEstimator, KlPlace, Over, ScorePlace, ValueMod
 use dialogue::Dialogue;
 use language_model::Reward;
 use std::cell::Cell;
-use training::{NoCheckpoints, Silent};
+use training::{NoCheckpoints, OptimizerConfig, ParameterGroup, Silent};
 use transformer::{LoraConfig, fingerprint_of};
 
 fn prompts(count: u8) -> Vec<Dialogue> {
@@ -274,6 +274,36 @@ fn ends_where_the_caller_says() {
     assert!(records.finished);
 }
 
+/// What is learned before the first round follows the penalty, not the reward alone.
+#[test]
+fn the_start_learns_from_penalised_scores() {
+    let prompts = prompts(4);
+    // Long replies score best, and the longest are those that were cut.
+    let length = |dialogue: &Dialogue| dialogue.last_reply().unwrap_or_default().len() as f32;
+    let first_replies = |missing_end_penalty| {
+        let mut sft = sft::SftConfig { tokens_per_step: 16, ..sft::SftConfig::default() };
+        sft.optimizer.learning_rate = 1e-2;
+        let best = BestOfN { samples: 8, prompts: 4, sft };
+        let config = PpoConfig {
+            iterations: 1,
+            max_tokens: 12,
+            missing_end_penalty,
+            best_of_n_start: Some(best),
+            ..small()
+        };
+        let mut drawn = Vec::new();
+        let mut after = |iteration: &Iteration<'_, _>| {
+            drawn.extend_from_slice(iteration.replies);
+            Ok(ControlFlow::Continue(()))
+        };
+        let inputs = Inputs::<B>::new(policy(1), &length, &prompts);
+        config.run_with(inputs, 3, &mut Silent, &mut NoCheckpoints, &mut after).unwrap();
+        drawn.into_iter().map(|reply| reply.reply).collect::<Vec<String>>()
+    };
+    assert_eq!(first_replies(0.0), first_replies(0.0));
+    assert_ne!(first_replies(0.0), first_replies(100.0));
+}
+
 #[test]
 fn stops_when_the_kl_explodes() {
     // One violent step, then a round that is beyond any reasonable KL.
@@ -282,7 +312,9 @@ fn stops_when_the_kl_explodes() {
     let error = run(&config, &vowels, &prompts(4)).unwrap_err();
     assert!(matches!(error, Error::KlExploded { iteration: 2.., .. }), "{error}");
     let message = error.to_string();
-    assert!(message.contains("learning rate") && message.contains("kl_coefficient"), "{message}");
+    for advice in ["learning rate", "`kl_coefficient`", "`epochs`", "new run folder", "anew"] {
+        assert!(message.contains(advice), "`{advice}` is missing in: {message}");
+    }
 }
 
 #[test]
@@ -317,6 +349,34 @@ fn refuses_bad_input_before_it_draws() {
 }
 
 #[test]
+fn a_group_of_an_optimiser_needs_a_parameter() {
+    let grouped = |names: &str| {
+        let group = ParameterGroup { names: vec![names.to_owned()], ..ParameterGroup::default() };
+        OptimizerConfig { groups: vec![group], ..OptimizerConfig::default() }
+    };
+    let refused = |config: &PpoConfig| {
+        let message = run(config, &vowels, &prompts(2)).unwrap_err().to_string();
+        assert!(message.contains("layers.0."), "{message}");
+        message
+    };
+    let shared = |names| PpoConfig { optimizer: grouped(names), ..small() };
+    let separate = |names| PpoConfig { value_model: ValueModel::Separate, ..shared(names) };
+    for config in [shared("critic.value_head"), separate("trunk.layers"), separate("value_head")] {
+        run(&config, &vowels, &prompts(2)).unwrap();
+    }
+    assert!(refused(&shared("trunk.layers")).contains(r#"["trunk.layers"]"#));
+    assert!(refused(&separate("critic")).contains(r#"["critic"]"#));
+    // With settings of its own the value model is on its own.
+    let own = PpoConfig { value_optimizer: Some(grouped("trunk")), ..separate("embedding") };
+    run(&own, &vowels, &prompts(2)).unwrap();
+    let own = PpoConfig { value_optimizer: Some(grouped("trunk")), ..separate("value_head") };
+    assert!(refused(&own).contains(r#"["value_head"]"#));
+    let own = PpoConfig { value_optimizer: Some(grouped("lm_head")), ..small() };
+    let own = PpoConfig { value_model: ValueModel::Separate, ..own };
+    assert!(refused(&own).contains(r#"["lm_head"]"#));
+}
+
+#[test]
 fn refuses_scores_that_are_missing_or_not_finite() {
     struct Short;
     impl Reward for Short {
@@ -328,6 +388,7 @@ fn refuses_scores_that_are_missing_or_not_finite() {
     assert!(matches!(error(&Short), Error::Scores { expected: 6, found: 5 }));
     let found = error(&|_: &Dialogue| f32::NAN);
     assert!(matches!(found, Error::Score { iteration: 1, .. }), "{found}");
+    assert!(found.to_string().contains("fit it again"), "{found}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{ElementConversion, Tensor};
 use language_model::{item_seed, stream};
 use training::{State, batches, finite};
-use transformer::{Optimizer, ScalarHead};
+use transformer::{Optimizer, ScalarHead, learning_paths};
 
 /// What is measured of a step.
 type Metrics = Vec<(&'static str, f64)>;
@@ -45,6 +45,7 @@ impl<'a, B: AutodiffBackend> Learner<'a, B> {
         let (width, device) = (decoder.config().hidden_size, decoder.device());
         let fresh = || ScalarHead::init(width, item_seed(seed, &[STAGE, "head"]), &device);
         let model = Heads::new(decoder, vec![head.unwrap_or_else(fresh)]);
+        config.optimizer.check_groups(&learning_paths(&model))?;
         Ok(Self { config, model, optimizer: Optimizer::new(&config.optimizer), mean, seed })
     }
 

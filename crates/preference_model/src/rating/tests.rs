@@ -3,7 +3,7 @@ use crate::testing::{B, Memory, Records, model_config, transformer};
 use dialogue::Dialogue;
 use evals::Rated;
 use language_model::Reward;
-use training::{Checkpoint, NoCheckpoints, Observe, Silent};
+use training::{Checkpoint, NoCheckpoints, Observe, ParameterGroup, Silent};
 use transformer::fingerprint_of;
 
 /// Replies with "bad" are rated 3, those with "good" 1, and a word more or less moves the rating a little.
@@ -140,6 +140,10 @@ fn refuses_what_it_cannot_learn_from() {
         rating: 1.0,
     };
     assert!(refused(&config(1), std::slice::from_ref(&long)).contains("1 were dropped"));
+    let group = ParameterGroup { names: vec!["haed".to_owned()], ..ParameterGroup::default() };
+    let mut grouped = config(1);
+    grouped.optimizer.groups.push(group);
+    assert!(refused(&grouped, &rated()).contains(r#"["haed"]"#));
     let strict = RatingConfig { overlong: Overlong::Error, ..config(1) };
     let message = refused(&strict, std::slice::from_ref(&long));
     assert!(message.contains("rated dialogue 0") && message.contains("holds 16"), "{message}");

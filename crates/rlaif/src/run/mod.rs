@@ -30,6 +30,7 @@ mod session;
 mod settings;
 mod sft;
 mod stage;
+mod with_counts;
 mod world;
 
 pub use direct_reward::RewardSource;

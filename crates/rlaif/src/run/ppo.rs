@@ -3,6 +3,7 @@
 use super::direct_reward::{JudgeReward, Principles, RewardSource};
 use super::evals::rates;
 use super::models::model_folder;
+use super::with_counts::WithCounts;
 use super::{Checkpoint, Error, Session, Stage};
 use ai_feedback::Judge;
 use burn::tensor::backend::AutodiffBackend;
@@ -14,7 +15,7 @@ use preference_model::Ensemble;
 use report::Checkpoint as Measured;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use sft::Example;
+use sft::{Example, Examples};
 use std::ops::ControlFlow;
 use std::path::Path;
 use training::Observe;
@@ -31,6 +32,9 @@ const SAMPLES: usize = 4;
 
 /// The file of looks at the policy.
 pub(crate) const CHECKPOINTS: &str = "checkpoints.jsonl";
+
+/// Names and values that stand in every record.
+type Counts = Vec<(&'static str, f64)>;
 
 /// A reply of some round: one line of `samples.jsonl`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -56,12 +60,13 @@ impl<B: AutodiffBackend> Session<B> {
         };
         let prompts: Vec<Dialogue> = red_team.into_iter().chain(helpful).collect();
         let config = &self.settings.ppo;
-        let ptx = self.ptx(&policy)?;
+        let (ptx, counts) = self.ptx(&policy)?;
         let mut inputs = Inputs::new(policy, &*reward, &prompts).with_ptx(&ptx);
         if config.value_model == ValueModel::Separate && !direct {
             inputs.value = self.value_start()?;
         }
         let mut watched = self.watched(stage, observe)?;
+        let mut watched = WithCounts { observe: &mut watched, counts };
         let rollouts = self.folder.file(stage, "rollouts.jsonl")?;
         let looks = self.folder.file(stage, CHECKPOINTS)?;
         let samples = self.folder.file(stage, "samples.jsonl")?;
@@ -98,20 +103,17 @@ impl<B: AutodiffBackend> Session<B> {
         JudgeReward::new(judge, principles, &self.settings.direct_reward, helpful, seed)
     }
 
-    /// What the policy goes on learning beside the reward, if it does: what SL-CAI was fine-tuned on, as far as it fits.
-    fn ptx(&self, policy: &Transformer<B>) -> Result<Vec<Example>, Error> {
+    /// What the policy goes on learning beside the reward, if it does: what SL-CAI was fine-tuned on, and, for the records,
+    /// how many dialogues were too long and left out or shortened, as they were for SL-CAI.
+    fn ptx(&self, policy: &Transformer<B>) -> Result<(Vec<Example>, Counts), Error> {
         if self.settings.ppo.ptx_coefficient <= 0.0 {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), Vec::new()));
         }
-        let context = policy.codec.context();
-        let mut examples = Vec::new();
-        for dialogue in self.lessons()?.concat() {
-            let example = Example::from_dialogue(&policy.codec, &dialogue)?;
-            if example.tokens.len() <= context {
-                examples.push(example);
-            }
-        }
-        Ok(examples)
+        let Transformer { decoder, codec, .. } = policy;
+        let (dialogues, overlong) = (self.lessons()?.concat(), self.settings.sft.overlong);
+        let found = Examples::of_dialogues(codec, decoder.config(), &dialogues, overlong)?;
+        let [left_out, shortened] = [found.overlong, found.shortened].map(|count| count as f64);
+        Ok((found.kept, vec![("ptx_overlong", left_out), ("ptx_shortened", shortened)]))
     }
 
     /// The preference model as what the value model begins as.
