@@ -7,6 +7,9 @@ use serde_json::{Map, Value, json};
 /// Characters of a token, roughly; for servers that do not count.
 const CHARACTERS_PER_TOKEN: usize = 4;
 
+/// Stop strings that every server takes; some refuse a request with more.
+const MOST_STOPS: usize = 4;
+
 /// Puts sampling settings into a request.
 pub(crate) fn add_sampling(body: &mut Map<String, Value>, sampling: &Sampling, stops: &[&str]) {
     let mut add = |name: &str, value: Value| drop(body.insert(name.to_owned(), value));
@@ -16,7 +19,7 @@ pub(crate) fn add_sampling(body: &mut Map<String, Value>, sampling: &Sampling, s
         add("top_p", number(top_p));
     }
     if !stops.is_empty() {
-        add("stop", stops.into());
+        add("stop", most_general(stops).into());
     }
     // Beyond OpenAI's protocol, and so only if asked for; vLLM, SGLang and llama.cpp know them.
     if let Some(top_k) = sampling.top_k {
@@ -33,6 +36,24 @@ pub(crate) fn add_sampling(body: &mut Map<String, Value>, sampling: &Sampling, s
     if !sampling.stop_tokens.is_empty() {
         add("stop_token_ids", sampling.stop_tokens.clone().into());
     }
+}
+
+/// As many stop strings as a server takes: of too many, those that end most. What the others would have ended is cut when it
+/// is there, see [`completion`].
+fn most_general<'a>(stops: &[&'a str]) -> Vec<&'a str> {
+    if stops.len() <= MOST_STOPS {
+        return stops.to_vec();
+    }
+    let mut shortest = stops.to_vec();
+    shortest.sort_by_key(|stop| stop.len());
+    let mut sent: Vec<&str> = Vec::new();
+    for stop in shortest {
+        // Where one stands that holds another, the other stands as well.
+        if sent.len() < MOST_STOPS && !sent.iter().any(|shorter| stop.contains(shorter)) {
+            sent.push(stop);
+        }
+    }
+    sent
 }
 
 /// A number as people write it: 0.2, not 0.200000003.
@@ -108,6 +129,28 @@ mod tests {
             "repetition_penalty": 1.5, "repeat_penalty": 1.5, "stop_token_ids": [3],
         });
         assert_eq!(Value::Object(body), expected);
+    }
+
+    #[test]
+    fn no_more_stop_strings_are_sent_than_servers_take() {
+        let sent = |stops: &[&str]| {
+            let mut body = Map::new();
+            add_sampling(&mut body, &Sampling::default(), stops);
+            body["stop"].clone()
+        };
+        let four = ["\n\nHuman:", "\nHuman:", "x", "x"];
+        assert_eq!(sent(&four), json!(four));
+        let transcript = ["\nCritique Request:", "\nRevision Request:", "\nHuman:", "\nAssistant:"];
+        let mut expected = transcript;
+        expected.sort_by_key(|stop| stop.len());
+        let more = [&transcript[..], &["\n\nHuman:"]].concat();
+        assert_eq!(sent(&more), json!(expected));
+        let more = [&transcript[..], &["!", "\nHuman:"]].concat();
+        assert_eq!(sent(&more), json!(["!", "\nHuman:", "\nAssistant:", "\nCritique Request:"]));
+        // What is not sent still ends a reply.
+        let text = "Well.\nRevision Request: more".to_owned();
+        let found = completion(text, None, None, &Sampling::default(), &more);
+        assert_eq!(found.text, "Well.");
     }
 
     #[test]
