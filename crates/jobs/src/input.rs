@@ -6,7 +6,7 @@ use crate::{Error, Job, Shard};
 use dataset::{Reading, Rows};
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What an input holds.
 #[derive(Debug)]
@@ -32,8 +32,9 @@ impl Input {
     /// Reads every row, so that bad ones show before anything is asked.
     ///
     /// Until it is read this holds some 20 bytes an item, and then 8 bytes for each item that occurs twice.
-    pub(crate) fn scan<I>(job: &Job, kind: &Kind<I>) -> Result<Self, Error> {
-        let (reading, shard) = (job.reading(), job.shard);
+    /// Bad rows go to `rejects`.
+    pub(crate) fn scan<I>(job: &Job, kind: &Kind<I>, rejects: &Path) -> Result<Self, Error> {
+        let (reading, shard) = (job.reading(rejects), job.shard);
         let mut keys = Vec::new();
         let mut rows = (kind.open)(&reading, &job.input)?;
         for row in rows.by_ref() {
@@ -159,13 +160,13 @@ impl<I> Iterator for Items<'_, I> {
 mod tests {
     use super::*;
     use dialogue::Dialogue;
-    use std::path::Path;
 
     const KIND: Kind<Dialogue> =
         Kind { open: |reading, path| reading.prompts(path), id: Dialogue::id };
 
     fn scan(path: &Path, shard: Option<Shard>) -> Result<Input, Error> {
-        Input::scan(&Job { shard, ..Job::new(path, path.with_extension("out")) }, &KIND)
+        let job = Job { shard, ..Job::new(path, path.with_extension("out")) };
+        Input::scan(&job, &KIND, &job.rejects())
     }
 
     fn file(rows: &[&str]) -> (tempfile::TempDir, PathBuf) {
@@ -238,14 +239,14 @@ mod tests {
     fn a_share_of_bad_rows_is_left_out_of_both_readings() {
         let (_folder, path) = file(&["a", " ", "b", "a"]);
         let job = Job { rejected_share: 0.25, ..Job::new(&path, path.with_extension("out")) };
-        let input = Input::scan(&job, &KIND).unwrap();
+        let input = Input::scan(&job, &KIND, &job.rejects()).unwrap();
         assert_eq!((input.items, input.rejected, input.duplicates), (2, 1, 1));
         let rejected: Vec<dataset::Rejected> = dataset::read_jsonl(job.rejects()).unwrap();
         assert_eq!(rejected[0].place, dataset::Place::Line(2));
         let items: Vec<_> = input.items(&KIND).unwrap().map(Result::unwrap).collect();
         assert_eq!((items.len(), items[1].index), (2, 1));
         let strict = Job { rejected_share: 0.2, ..job };
-        let error = Input::scan(&strict, &KIND).unwrap_err().to_string();
+        let error = Input::scan(&strict, &KIND, &strict.rejects()).unwrap_err().to_string();
         assert!(error.contains("1 of 4 rows are bad"), "{error}");
     }
 }

@@ -373,3 +373,25 @@ fn bad_rows_are_left_out_up_to_a_share_and_columns_have_names() {
     revise(&job, Parrot::default()).unwrap();
     assert_eq!(case.text("part1.rejects.jsonl"), case.text("out.rejects.jsonl"));
 }
+
+#[test]
+fn another_input_leaves_the_bad_rows_of_a_job_alone() {
+    let good: Vec<String> = (0..ITEMS).map(|n| format!("\"question {n}x\"\n")).collect();
+    let mut case = Case::new(&[good.concat(), "3\n".to_owned()]);
+    case.job.rejected_share = 0.1;
+    revise(&case.job, Parrot::default()).unwrap();
+    let before = case.text("out.rejects.jsonl");
+    for (name, bad) in [("none bad", ""), ("others bad", "4\n")] {
+        fs::write(case.path(name), format!("{}\"another\"\n{bad}", good.concat())).unwrap();
+        let job = Job { input: case.path(name), ..case.job.clone() };
+        let error = revise(&job, Parrot::default()).unwrap_err().to_string();
+        assert!(error.contains("`items` is 20 there and 21 here"), "{error}");
+        assert_eq!(case.text("out.rejects.jsonl"), before, "{name}");
+        assert!(!case.path("out.rejects.new.jsonl").exists(), "{name}");
+    }
+    // The same job finds the same rows.
+    let done = revise(&case.job, Parrot::default()).unwrap();
+    assert_eq!((done.calls, done.rejected), (0, 1));
+    assert_eq!(case.text("out.rejects.jsonl"), before);
+    assert!(!case.path("out.rejects.new.jsonl").exists());
+}
