@@ -20,6 +20,8 @@ pub(crate) struct Input {
     pub(crate) mine: u64,
     /// Rows whose item had come before.
     pub(crate) duplicates: u64,
+    /// Rows to which there is nothing to do.
+    pub(crate) void: u64,
     /// Rows that are bad.
     pub(crate) rejected: u64,
     /// A hash of the ids of all distinct items, in order.
@@ -35,10 +37,15 @@ impl Input {
     /// Bad rows go to `rejects`.
     pub(crate) fn scan<I>(job: &Job, kind: &Kind<I>, rejects: &Path) -> Result<Self, Error> {
         let (reading, shard) = (job.reading(rejects), job.shard);
-        let mut keys = Vec::new();
+        let (mut keys, mut void) = (Vec::new(), 0);
         let mut rows = (kind.open)(&reading, &job.input)?;
         for row in rows.by_ref() {
-            keys.push(key(&(kind.id)(&row?)));
+            let row = row?;
+            if (kind.is_void)(&row) {
+                void += 1;
+            } else {
+                keys.push(key(&(kind.id)(&row)));
+            }
         }
         let good = keys.len() as u64;
         let mut input = Self {
@@ -48,6 +55,7 @@ impl Input {
             items: 0,
             mine: 0,
             duplicates: 0,
+            void,
             rejected: rows.rejected() as u64,
             fingerprint: String::new(),
             repeated: repeated(&keys),
@@ -72,7 +80,8 @@ impl Input {
         // Those that are bad stand in their file already.
         let rows = if self.reading.rejects.is_some() { rows.without_bad() } else { rows };
         let once = Once::new(&self.repeated);
-        Ok(Items { input: self, rows, id: kind.id, once, seen: 0, given: 0 })
+        let (id, is_void) = (kind.id, kind.is_void);
+        Ok(Items { input: self, rows, id, is_void, once, seen: 0, given: 0 })
     }
 }
 
@@ -117,6 +126,7 @@ pub(crate) struct Items<'a, I> {
     input: &'a Input,
     rows: Rows<I>,
     id: fn(&I) -> String,
+    is_void: fn(&I) -> bool,
     once: Once<'a>,
     /// Distinct items that were read, of all shards.
     seen: u64,
@@ -128,6 +138,9 @@ impl<I> Items<'_, I> {
     fn read(&mut self) -> Result<Option<Item<I>>, Error> {
         for row in self.rows.by_ref() {
             let value = row?;
+            if (self.is_void)(&value) {
+                continue;
+            }
             let id = (self.id)(&value);
             let key = key(&id);
             if !self.once.is_first(key) {
@@ -161,8 +174,11 @@ mod tests {
     use super::*;
     use dialogue::Dialogue;
 
-    const KIND: Kind<Dialogue> =
-        Kind { open: |reading, path| reading.prompts(path), id: Dialogue::id };
+    const KIND: Kind<Dialogue> = Kind {
+        open: |reading, path| reading.prompts(path),
+        id: Dialogue::id,
+        is_void: |dialogue| dialogue.last_request() == Some("void"),
+    };
 
     fn scan(path: &Path, shard: Option<Shard>) -> Result<Input, Error> {
         let job = Job { shard, ..Job::new(path, path.with_extension("out")) };
@@ -195,6 +211,14 @@ mod tests {
         assert_eq!(input.repeated.len(), 2);
         let expected = [(0, "a".to_owned()), (1, "b".to_owned()), (2, "c".to_owned())];
         assert_eq!(texts(&path, None), expected);
+    }
+
+    #[test]
+    fn what_there_is_nothing_to_do_to_is_no_item() {
+        let (_folder, path) = file(&["void", "a", "void", "b", "a"]);
+        let input = scan(&path, None).unwrap();
+        assert_eq!((input.items, input.void, input.duplicates), (2, 2, 1));
+        assert_eq!(texts(&path, None), [(0, "a".to_owned()), (1, "b".to_owned())]);
     }
 
     #[test]

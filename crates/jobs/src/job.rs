@@ -106,6 +106,8 @@ pub struct Done {
     pub duplicates: u64,
     /// Rows of the input that were left out because they are bad.
     pub rejected: u64,
+    /// Rows of the input that were left out because both replies are the same.
+    pub equal: u64,
     /// Calls of the model by this process; one for each prompt, kept answers among them.
     pub calls: u64,
     /// Tokens that were drawn, as far as the model tells.

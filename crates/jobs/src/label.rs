@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::ops::AddAssign;
 
 /// Prepares to label every pair of a file by the principles of a constitution, as [`ai_feedback::label()`] does; a record
-/// is a [`Label`]. The rows are those of [`dataset::Pair`]. Nothing is probed.
+/// is a [`Label`]. The rows are those of [`dataset::Pair`]; pairs of equal replies are left out. Nothing is probed.
 ///
 /// The whole input is read, so that what is wrong with it shows before a judge is there.
 ///
@@ -41,8 +41,14 @@ impl Stage for Labelling {
     type Record = Label;
 
     const NAME: &'static str = "label";
-    const KIND: Kind<Pair> =
-        Kind { open: |reading, path| reading.pairs(path), id: |pair| pair_id(&pair.comparison) };
+    const KIND: Kind<Pair> = Kind {
+        open: |reading, path| reading.pairs(path),
+        id: |pair| pair_id(&pair.comparison),
+        is_void: |pair| {
+            let [a, b] = &pair.comparison.replies;
+            a.trim() == b.trim()
+        },
+    };
 
     fn settings(&self) -> Result<Value, Error> {
         let constitution = about(&self.constitution)?;

@@ -75,9 +75,9 @@ impl<S: Stage> Work for Ready<S> {
             Opened::UnderWay(output) => self.go_on(model, output, &meter, observe)?,
         };
         remove_answers(&job.answers());
-        let Input { duplicates, rejected, .. } = *input;
+        let Input { duplicates, rejected, void, .. } = *input;
         let (calls, tokens) = (meter.calls(), meter.tokens());
-        Ok(Done { report, before, duplicates, rejected, calls, tokens })
+        Ok(Done { report, before, duplicates, rejected, equal: void, calls, tokens })
     }
 }
 

@@ -20,6 +20,8 @@ struct Parrot {
     gone: bool,
     /// What it says one thing to alone.
     stubborn: &'static str,
+    /// Whether what it says to it alone has more and more space behind it.
+    spaced: bool,
     asked: AtomicUsize,
 }
 
@@ -52,7 +54,10 @@ impl Generate for Parrot {
             let request = prompt.dialogue.last_request().unwrap();
             let stubborn =
                 !self.stubborn.is_empty() && request.ends_with(&format!(" {}", self.stubborn));
-            let text = format!("{request} {}", if stubborn { 0 } else { prompt.seed });
+            let mut text = format!("{request} {}", if stubborn { 0 } else { prompt.seed });
+            if self.spaced {
+                text.push_str(&"\n".repeat(self.asked.load(Ordering::SeqCst)));
+            }
             Ok(Completion { text, tokens: 3, stopped: StopReason::Stop })
         };
         prompts.iter().map(reply).collect()
@@ -278,7 +283,8 @@ fn pairs_hold_two_different_replies_and_are_what_label_reads() {
         let model = Alone::new(parrot, json!({"name": "parrot"}));
         jobs::reply_pairs(job.clone(), Sampling::default())?.run(&model, &mut Silent)
     };
-    let stubborn = || Parrot { stubborn: "4x", ..Parrot::refusing(&["7x"]) };
+    // Space around a reply makes it no other one.
+    let stubborn = || Parrot { stubborn: "4x", spaced: true, ..Parrot::refusing(&["7x"]) };
     let done = draw(&case.job, stubborn()).unwrap();
     let Figures::Pairs(summary) = done.report.figures else { panic!() };
     assert_eq!((done.report.failed, summary.pairs, summary.tokens), (2, 18, 18 * 6));
@@ -287,6 +293,7 @@ fn pairs_hold_two_different_replies_and_are_what_label_reads() {
     assert!(errors[0].contains("all the same") && errors[1].contains("not 7x"), "{errors:?}");
     let rows: Vec<jobs::ReplyPair> = dataset::read_jsonl(case.path("out")).unwrap();
     assert!(rows.iter().all(|row| row.pair.replies[0] != row.pair.replies[1]));
+    assert!(rows.iter().flat_map(|row| &row.pair.replies).all(|reply| reply.trim() == reply));
     // The same streams as the pairs of a run.
     let seed = language_model::item_seed(1, &["pairs", &rows[0].id, "1"]);
     assert_eq!(rows[0].pair.replies[1], format!("question 0x {seed}"));
@@ -394,4 +401,19 @@ fn another_input_leaves_the_bad_rows_of_a_job_alone() {
     assert_eq!((done.calls, done.rejected), (0, 1));
     assert_eq!(case.text("out.rejects.jsonl"), before);
     assert!(!case.path("out.rejects.new.jsonl").exists());
+}
+
+#[test]
+fn pairs_of_equal_replies_are_left_out_and_counted() {
+    let rows = [
+        json!({"prompt": "question 0x", "replies": ["good", "bad"]}),
+        json!({"prompt": "question 1x", "replies": ["good", "good\n"]}),
+        json!({"prompt": "question 2x", "chosen": [{"role": "assistant", "content": "bad "}], "rejected": "bad"}),
+        json!({"prompt": "question 3x", "chosen": "bad", "rejected": "good"}),
+    ];
+    let case = Case::new(&rows.map(|row| format!("{row}\n")));
+    let done = label(&case.job, Parrot::default()).unwrap();
+    assert_eq!((done.report.records, done.equal, done.duplicates), (2, 2, 0));
+    let labels: Vec<ai_feedback::Label> = dataset::read_jsonl(case.path("out")).unwrap();
+    assert_eq!(labels[1].pair.replies, ["bad", "good"]);
 }

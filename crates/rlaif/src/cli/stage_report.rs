@@ -16,12 +16,16 @@ pub(super) fn ending(done: &Done, job: &Job) -> String {
         0 => String::new(),
         rows => format!("{rows} rows repeat others and were left out\n"),
     };
+    let equal = match done.equal {
+        0 => String::new(),
+        rows => format!("{rows} rows have the same reply twice and were left out\n"),
+    };
     let rejected = match done.rejected {
         0 => String::new(),
         rows => format!("{rows} bad rows are in {}\n", job.rejects().display()),
     };
     let records = format!("{} records in {}{before}\n", done.report.records, job.out.display());
-    records + &repeated + &rejected + &report(&done.report, &job.failures())
+    records + &repeated + &equal + &rejected + &report(&done.report, &job.failures())
 }
 
 /// What came of a merge.
@@ -103,7 +107,7 @@ mod tests {
 
     fn done(figures: Figures, failed: u64) -> Done {
         let report = Report { items: 10 + failed, records: 10, failed, figures };
-        Done { report, before: 4, duplicates: 2, rejected: 1, calls: 9, tokens: 9 }
+        Done { report, before: 4, duplicates: 2, rejected: 1, equal: 5, calls: 9, tokens: 9 }
     }
 
     #[test]
@@ -115,6 +119,7 @@ mod tests {
         for part in [
             "10 records in out, 4 of them were there before",
             "2 rows repeat others",
+            "5 rows have the same reply twice",
             "1 bad rows are in out.rejects.jsonl",
             "3 items failed and are in out.failures.jsonl",
             "20 steps",
