@@ -80,7 +80,10 @@ pub enum Error {
         problem: String,
     },
     /// The input changed while it was read.
-    #[error("{path} has changed while the job was under way: it had {expected} items, now {found}")]
+    #[error(
+        "{path} has changed while the job was under way: {expected} items then and {found} now, which differ; put the \
+         first content back, or begin anew under another name"
+    )]
     InputChanged {
         /// The input.
         path: PathBuf,

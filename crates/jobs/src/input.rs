@@ -68,9 +68,7 @@ impl Input {
             input.mine += u64::from(holds(shard, key));
         }
         input.duplicates = good - input.items;
-        let digest = hash.finalize();
-        let first = u128::from_be_bytes(std::array::from_fn(|index| digest[index]));
-        input.fingerprint = format!("{first:032x}");
+        input.fingerprint = fingerprint(hash);
         Ok(input)
     }
 
@@ -81,8 +79,15 @@ impl Input {
         let rows = if self.reading.rejects.is_some() { rows.without_bad() } else { rows };
         let once = Once::new(&self.repeated);
         let (id, is_void) = (kind.id, kind.is_void);
-        Ok(Items { input: self, rows, id, is_void, once, seen: 0, given: 0 })
+        Ok(Items { input: self, rows, id, is_void, once, seen: 0, hash: Sha256::new() })
     }
+}
+
+/// 128 bits of a hash, in hexadecimal digits.
+fn fingerprint(hash: Sha256) -> String {
+    let digest = hash.finalize();
+    let first = u128::from_be_bytes(std::array::from_fn(|index| digest[index]));
+    format!("{first:032x}")
 }
 
 fn holds(shard: Option<Shard>, key: u64) -> bool {
@@ -130,8 +135,8 @@ pub(crate) struct Items<'a, I> {
     once: Once<'a>,
     /// Distinct items that were read, of all shards.
     seen: u64,
-    /// Items that were given.
-    given: u64,
+    /// Of their keys.
+    hash: Sha256,
 }
 
 impl<I> Items<'_, I> {
@@ -148,13 +153,13 @@ impl<I> Items<'_, I> {
             }
             let index = self.seen;
             self.seen += 1;
+            self.hash.update(key.to_le_bytes());
             if holds(self.input.shard, key) {
-                self.given += 1;
                 return Ok(Some(Item { index, id, value }));
             }
         }
         let (expected, found) = (self.input.items, self.seen);
-        if expected != found || self.given != self.input.mine {
+        if fingerprint(self.hash.clone()) != self.input.fingerprint {
             return Err(Error::InputChanged { path: self.input.path.clone(), expected, found });
         }
         Ok(None)
@@ -250,6 +255,12 @@ mod tests {
         std::fs::write(&path, "\"a\"\n").unwrap();
         let error = input.items(&KIND).unwrap().collect::<Result<Vec<_>, _>>().unwrap_err();
         assert!(matches!(error, Error::InputChanged { expected: 2, found: 1, .. }), "{error}");
+        for others in ["\"b\"\n\"a\"\n", "\"a\"\n\"c\"\n"] {
+            std::fs::write(&path, others).unwrap();
+            let error = input.items(&KIND).unwrap().collect::<Result<Vec<_>, _>>().unwrap_err();
+            let message = error.to_string();
+            assert!(message.contains("2 items then and 2 now, which differ"), "{message}");
+        }
     }
 
     #[test]
