@@ -23,11 +23,16 @@ pub enum Error {
         /// What is allowed.
         expected: &'static str,
     },
-    /// A name asks for compression, which a file that grows cannot have.
-    #[error("{path} would be compressed, but a job writes plain lines; leave out `.gz`")]
-    Compressed {
+    /// A name asks for another format than the plain JSON lines that a job writes.
+    #[error(
+        "{path} would hold plain JSON lines, not what `.{extension}` says; leave out `.{extension}`, and see `rlaif convert` for \
+         other formats"
+    )]
+    Format {
         /// The file to write.
         path: PathBuf,
+        /// How its name ends.
+        extension: &'static str,
     },
     /// A file that no job made stands in the place of the result.
     #[error(

@@ -11,10 +11,15 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufWriter, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+/// Names of files that `dataset` reads otherwise than as plain JSON lines.
+const OTHER_FORMATS: [&str; 3] = ["gz", "parquet", "csv"];
+
 /// Refuses a place in which no job can write its records.
 pub(crate) fn check_place(out: &Path) -> Result<(), Error> {
-    if out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz")) {
-        return Err(Error::Compressed { path: out.to_owned() });
+    let ends_in =
+        |extension: &&str| out.extension().is_some_and(|it| it.eq_ignore_ascii_case(extension));
+    if let Some(&extension) = OTHER_FORMATS.iter().find(ends_in) {
+        return Err(Error::Format { path: out.to_owned(), extension });
     }
     let begun = std::fs::metadata(beside(out, "job")).is_ok_and(|job| job.len() > 0);
     if out.exists() && !begun {
