@@ -140,6 +140,17 @@ pub enum Error {
         /// What the model said to the last.
         last: String,
     },
+    /// A file of records that lacks one, of a job that is finished.
+    #[error(
+        "{path} counts as finished, but lacks the record of item {id}, which is in {path}.failures.jsonl neither; remove {path} and \
+         {path}.job to begin anew"
+    )]
+    LacksItem {
+        /// The file of records.
+        path: PathBuf,
+        /// The item.
+        id: String,
+    },
     /// The report of a finished job cannot be read.
     #[error("{path}, the report of a finished job, is damaged: {reason}")]
     Report {

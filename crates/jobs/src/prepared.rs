@@ -9,9 +9,11 @@ use crate::input::Input;
 use crate::meter::{Meter, Metered};
 use crate::model::Model;
 use crate::output::{Opened, Output, check_place, check_same, found, remove, rename};
+use crate::recount::recount;
 use crate::stage::Stage;
 use crate::writer::{Finished, Writer};
 use crate::{Done, Error, Job, Report};
+use dataset::write_atomic;
 use serde_json::Value;
 use std::fmt;
 use std::path::Path;
@@ -71,7 +73,7 @@ impl<S: Stage> Work for Ready<S> {
         let Self { job, input, .. } = self;
         let meter = Meter::default();
         let (report, before) = match Output::open(job, &self.header(model.about())?)? {
-            Opened::Finished => (Report::read(&job.report())?, input.mine),
+            Opened::Finished => (self.report()?, input.mine),
             Opened::UnderWay(output) => self.go_on(model, output, &meter, observe)?,
         };
         remove_answers(&job.answers());
@@ -103,6 +105,17 @@ impl<S: Stage> Ready<S> {
             }
         }
         Ok(ready)
+    }
+
+    /// The report of the finished job; one that is not there is made again.
+    fn report(&self) -> Result<Report, Error> {
+        let path = self.job.report();
+        if path.exists() {
+            return Report::read(&path);
+        }
+        let report = recount::<S>(&self.job, self.input.items(&S::KIND)?)?;
+        write_atomic(&path, report.text(&path)?.as_bytes())?;
+        Ok(report)
     }
 
     fn header(&self, model: Value) -> Result<Header, Error> {

@@ -417,3 +417,33 @@ fn pairs_of_equal_replies_are_left_out_and_counted() {
     let labels: Vec<ai_feedback::Label> = dataset::read_jsonl(case.path("out")).unwrap();
     assert_eq!(labels[1].pair.replies, ["bad", "good"]);
 }
+
+#[test]
+fn a_report_that_was_removed_is_made_again() {
+    type Run = fn(&Job, Parrot) -> Result<Done, Error>;
+    let stages: [(Case, Run); 2] = [(Case::prompts(), revise), (Case::pairs(), label)];
+    for (case, run) in stages {
+        for shard in [None, Some(Shard::new(1, 2).unwrap())] {
+            let name = if shard.is_some() { "part" } else { "out" };
+            let job = Job { shard, failed_share: 0.9, ..case.named(name) };
+            let done = run(&job, Parrot::refusing(&["2x", "3x", "19x"])).unwrap();
+            let report = fs::read_to_string(job.report()).unwrap();
+            fs::remove_file(job.report()).unwrap();
+            let again = run(&job, Parrot::default()).unwrap();
+            assert_eq!(
+                (again.calls, again.before, &again.report),
+                (0, done.report.items, &done.report)
+            );
+            assert_eq!(fs::read_to_string(job.report()).unwrap(), report);
+        }
+        // Not of files that are not whole.
+        let text = case.text("out");
+        fs::write(case.path("out"), &text[text.find('\n').unwrap() + 1..]).unwrap();
+        fs::remove_file(case.job.report()).unwrap();
+        let error = run(&case.job, Parrot::default()).unwrap_err().to_string();
+        assert!(error.contains("lacks the record of item"), "{error}");
+        fs::write(case.path("out"), format!("{text}{}\n", text.lines().next().unwrap())).unwrap();
+        let error = run(&case.job, Parrot::default()).unwrap_err().to_string();
+        assert!(error.contains("comes out of its order"), "{error}");
+    }
+}
