@@ -33,7 +33,7 @@ pub(crate) struct Input {
 impl Input {
     /// Reads every row, so that bad ones show before anything is asked.
     ///
-    /// Until it is read this holds some 20 bytes an item, and then 8 bytes for each item that occurs twice.
+    /// Until it is read this holds two hashes an item, of 8 bytes each, and then one for each item that occurs twice.
     /// Bad rows go to `rejects`.
     pub(crate) fn scan<I>(job: &Job, kind: &Kind<I>, rejects: &Path) -> Result<Self, Error> {
         let (reading, shard) = (job.reading(rejects), job.shard);
