@@ -37,7 +37,7 @@ pub struct PairSummary {
     pub pairs: usize,
     /// Replies that were drawn again because they equal the other one.
     pub redrawn: usize,
-    /// Replies of the pairs that were cut off.
+    /// Replies of the pairs that were cut off, by their longest length or by a filter of the server.
     pub truncated: usize,
     /// Tokens of the replies of the pairs.
     pub tokens: usize,
@@ -154,7 +154,7 @@ impl Record for ReplyPair {
     }
 
     fn tally(&self, _: Option<f64>) -> PairSummary {
-        let cut = self.stopped.iter().filter(|&&stopped| stopped == StopReason::Length);
+        let cut = self.stopped.iter().filter(|&&stopped| stopped != StopReason::Stop);
         PairSummary {
             pairs: 1,
             redrawn: self.equal,

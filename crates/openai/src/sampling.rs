@@ -76,8 +76,8 @@ pub(crate) struct Usage {
 
 /// A reply as a server sent it, made into a completion.
 ///
-/// It ends before the first stop string, even if the server does not know any. `length` is a reason of its own; all
-/// others, a content filter's too, count as a stop: the text up to there is the reply.
+/// It ends before the first stop string, even if the server does not know any. `length` and `content_filter` are reasons of
+/// their own; all others count as a stop. Whatever the reason, the text up to there is the reply.
 pub(crate) fn completion(
     mut text: String,
     finish_reason: Option<&str>,
@@ -87,12 +87,13 @@ pub(crate) fn completion(
 ) -> Completion {
     let mut stopped = match finish_reason {
         Some("length" | "max_tokens") => StopReason::Length,
+        Some("content_filter") => StopReason::Filtered,
         _ => StopReason::Stop,
     };
     let counted = usage.and_then(|usage| usize::try_from(usage.completion_tokens?).ok());
     let tokens = counted.unwrap_or_else(|| match stopped {
         StopReason::Length => sampling.max_tokens,
-        StopReason::Stop | StopReason::Cancelled => {
+        StopReason::Stop | StopReason::Cancelled | StopReason::Filtered => {
             text.chars().count().div_ceil(CHARACTERS_PER_TOKEN)
         }
     });
@@ -164,7 +165,8 @@ mod tests {
         let sampling = Sampling::default().with_max_tokens(9);
         let ended = |reason| completion("text".to_owned(), reason, None, &sampling, &[]);
         assert_eq!(ended(Some("length")).stopped, StopReason::Length);
-        for reason in [None, Some("stop"), Some("eos"), Some("content_filter")] {
+        assert_eq!(ended(Some("content_filter")).stopped, StopReason::Filtered);
+        for reason in [None, Some("stop"), Some("eos")] {
             assert_eq!(ended(reason).stopped, StopReason::Stop);
         }
         // Without a count: the limit that was reached, or a guess.
