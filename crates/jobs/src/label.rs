@@ -74,6 +74,8 @@ impl Stage for Labelling {
 pub(crate) struct LabelTally {
     habits: ai_feedback::Tally,
     truth: CalibrationTally,
+    /// Labels of which the input knows, but which were asked in one order.
+    one_order: u64,
 }
 
 impl Record for Label {
@@ -91,7 +93,11 @@ impl Record for Label {
         };
         // Numbers out of range do not come through the reading of rows and labels.
         let forecast = verdict_holds.and_then(|holds| Forecast::new(label, holds).ok());
-        LabelTally { habits: self.into(), truth: forecast.into_iter().collect() }
+        // Where the better reply is always shown first, a judge that always takes the first would be right.
+        let both = self.principles.iter().all(|principle| principle.orders.len() > 1);
+        let one_order = u64::from(forecast.is_some() && !both);
+        let truth = forecast.filter(|_| both).into_iter().collect();
+        LabelTally { habits: self.into(), truth, one_order }
     }
 }
 
@@ -99,11 +105,13 @@ impl AddAssign for LabelTally {
     fn add_assign(&mut self, other: Self) {
         self.habits += other.habits;
         self.truth += other.truth;
+        self.one_order += other.one_order;
     }
 }
 
 impl Tally for LabelTally {
     fn figures(&self) -> Figures {
-        Figures::Labels { labels: self.habits.summary(), truth: self.truth.calibration() }
+        let (labels, truth) = (self.habits.summary(), self.truth.calibration());
+        Figures::Labels { labels, truth, one_order: self.one_order }
     }
 }

@@ -327,7 +327,9 @@ fn a_report_says_what_the_records_say() {
     let case = Case::pairs();
     let done = label(&case.job, Parrot::default()).unwrap();
     let labels: Vec<ai_feedback::Label> = dataset::read_jsonl(case.path("out")).unwrap();
-    let Figures::Labels { labels: found, truth } = done.report.figures.clone() else { panic!() };
+    let Figures::Labels { labels: found, truth, one_order } = done.report.figures.clone() else {
+        panic!()
+    };
     let expected = ai_feedback::summarise(&labels);
     assert_eq!((found.labels, found.order_consistency), (ITEMS, Some(1.0)));
     assert!((found.position_bias.unwrap() - 0.1).abs() < 1e-12, "{found:?}");
@@ -335,7 +337,7 @@ fn a_report_says_what_the_records_say() {
     // The judge always takes the good one, of which it is sure by (0.8 + 0.6) / 2; a third of the rows that know call the
     // other one better.
     let truth = truth.unwrap();
-    assert_eq!(truth.accuracy.n, 15);
+    assert_eq!((truth.accuracy.n, one_order), (15, 0));
     assert!((truth.accuracy.value - 10.0 / 15.0).abs() < 1e-12, "{truth:?}");
     assert!((truth.expected_calibration_error - (0.7 - 10.0 / 15.0)).abs() < 1e-12, "{truth:?}");
     let text = case.text("out.report.json");
@@ -446,4 +448,15 @@ fn a_report_that_was_removed_is_made_again() {
         let error = run(&case.job, Parrot::default()).unwrap_err().to_string();
         assert!(error.contains("comes out of its order"), "{error}");
     }
+}
+
+#[test]
+fn labels_in_one_order_do_not_count_as_right_or_wrong() {
+    let case = Case::pairs();
+    let config = FeedbackConfig { both_orders: false, ..FeedbackConfig::default() };
+    let prepared = jobs::label(case.job.clone(), Constitution::general(), config).unwrap();
+    let model = Alone::new(Parrot::default(), json!({"name": "parrot"}));
+    let done = prepared.run(&model, &mut Silent).unwrap();
+    let Figures::Labels { labels, truth, one_order } = done.report.figures else { panic!() };
+    assert_eq!((labels.labels, truth, one_order), (ITEMS, None, 15));
 }

@@ -46,7 +46,9 @@ fn report(report: &Report, failures: &Path) -> String {
         Figures::Pairs(PairSummary { redrawn, truncated, .. }) => {
             format!("{redrawn} replies drawn again that were the same, {truncated} cut off\n")
         }
-        Figures::Labels { labels, truth } => of_labels(labels) + &of_truth(truth.as_ref()),
+        Figures::Labels { labels, truth, one_order } => {
+            of_labels(labels) + &of_truth(truth.as_ref()) + &of_one_order(*one_order)
+        }
     };
     failed + &figures
 }
@@ -100,6 +102,16 @@ fn of_truth(truth: Option<&Calibration>) -> String {
     )
 }
 
+fn of_one_order(labels: u64) -> String {
+    match labels {
+        0 => String::new(),
+        labels => format!(
+            "{labels} labels are not compared with the input: asked in one order, a judge that always takes the reply shown \
+             first would agree wherever that is the better one\n"
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,9 +145,16 @@ mod tests {
     #[test]
     fn a_judge_is_told_by_what_is_known_of_it() {
         let labels = Summary { labels: 10, entropy: Some(0.5), ..Summary::default() };
-        let text =
-            ending(&done(Figures::Labels { labels, truth: None }, 0), &Job::new("in", "out"));
+        let text = ending(
+            &done(Figures::Labels { labels, truth: None, one_order: 0 }, 0),
+            &Job::new("in", "out"),
+        );
         assert!(text.contains("entropy (nats)") && !text.contains("position bias"), "{text}");
-        assert!(!text.contains("failed") && !text.contains("agreement"), "{text}");
+        for part in ["failed", "agreement", "one order"] {
+            assert!(!text.contains(part), "{text}");
+        }
+        let figures = Figures::Labels { labels, truth: None, one_order: 7 };
+        let text = ending(&done(figures, 0), &Job::new("in", "out"));
+        assert!(text.contains("7 labels are not compared") && text.contains("one order"), "{text}");
     }
 }
