@@ -48,7 +48,7 @@ pub enum Exhausted {
 /// | `critique_is_revision` | `"keep"` | a critique that is a revision |
 /// | `revision_is_critique` | `"keep"` | a revision that is a critique |
 /// | `empty` | `"drop"` | a revision without text |
-/// | `truncated` | `"keep"` | a revision that was cut off at its longest length |
+/// | `truncated` | `"keep"` | a revision that was cut off, at its longest length or by a filter |
 /// | `unchanged` | `"keep"` | a revision that is the reply before it, which is right where nothing was wrong |
 /// | `attempts` | 3 | times that a text is drawn at most, the first included, at least 1 |
 /// | `exhausted` | `"drop"` | `"keep"` or `"drop"`: what becomes of the last attempt if it is to be drawn again, too |

@@ -10,7 +10,7 @@ const CRITIQUE: &str = "Critique";
 const REVISION_REQUEST: &str = "Revision Request";
 const REVISION: &str = "Revision";
 
-/// Where a text ends that is written on in the transcript. Servers take at most four such strings.
+/// Where a text ends that is written on in the transcript.
 const ENDS: [&str; 4] = ["\nCritique Request:", "\nRevision Request:", "\nHuman:", "\nAssistant:"];
 
 /// How a critique or a revision is asked for.

@@ -15,7 +15,9 @@ use serde_json::{Map, Value};
 /// | `completion` | `"completion"` | the reply to `prompt` |
 /// | `messages` | `"messages"` | a whole dialogue |
 /// | `chosen`, `rejected` | `"chosen"`, `"rejected"` | the better and the worse reply, or the dialogues that end in them |
-/// | `probability` | `"probability"` | that `chosen` is better, from 0 to 1 |
+/// | `probability` | `"probability"` | that `chosen`, or the first of two replies that wait for a judge, is better, from 0 to 1 |
+/// | `replies` | `"replies"` | a list of two replies that wait for a judge |
+/// | `reply_a`, `reply_b` | `"reply_a"`, `"reply_b"` | the same in two columns |
 /// | `text` | `"text"` | a text that is asked |
 /// | `transcript` | `"transcript"` | the dialogue of a red-team attempt |
 ///
@@ -45,6 +47,15 @@ pub struct ColumnMapping {
     /// The probability that `chosen` is better.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probability: Option<String>,
+    /// Two replies that wait for a judge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replies: Option<String>,
+    /// The first of them, in a column of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply_a: Option<String>,
+    /// The second of them, in a column of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply_b: Option<String>,
     /// A text that is asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
@@ -74,6 +85,9 @@ impl ColumnMapping {
             ("chosen", &self.chosen),
             ("rejected", &self.rejected),
             ("probability", &self.probability),
+            ("replies", &self.replies),
+            ("reply_a", &self.reply_a),
+            ("reply_b", &self.reply_b),
             ("text", &self.text),
             ("transcript", &self.transcript),
         ];
@@ -81,6 +95,11 @@ impl ColumnMapping {
             Some(&(setting, _)) => Err(Error::Column { setting }),
             None => Ok(()),
         }
+    }
+
+    /// Whether one of some columns is named here.
+    pub(crate) fn names_any(&self, columns: &[Column]) -> bool {
+        columns.iter().any(|column| self.named(*column).is_some())
     }
 
     fn named(&self, column: Column) -> Option<&str> {
@@ -91,6 +110,9 @@ impl ColumnMapping {
             Column::Chosen => self.chosen.as_deref(),
             Column::Rejected => self.rejected.as_deref(),
             Column::Probability => self.probability.as_deref(),
+            Column::Replies => self.replies.as_deref(),
+            Column::ReplyA => self.reply_a.as_deref(),
+            Column::ReplyB => self.reply_b.as_deref(),
             Column::Text => self.text.as_deref(),
             Column::Transcript => self.transcript.as_deref(),
             Column::Samples => None,
@@ -105,6 +127,9 @@ impl ColumnMapping {
             Column::Chosen => "chosen",
             Column::Rejected => "rejected",
             Column::Probability => "probability",
+            Column::Replies => "replies",
+            Column::ReplyA => "reply_a",
+            Column::ReplyB => "reply_b",
             Column::Text => "text",
             Column::Transcript => "transcript",
             Column::Samples => "rl_prompt",

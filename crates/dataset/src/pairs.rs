@@ -1,6 +1,6 @@
 //! Pairs of replies that wait for a judge.
 
-use crate::columns::ColumnMapping;
+use crate::columns::{ColumnMapping, Field};
 use crate::conversation::{Problem, dialogue, kind, prompt, reply};
 use crate::preferences;
 use crate::row_format::Column;
@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 pub(crate) const ACCEPTED: &str = concat!(
-    r#"{"prompt": "text" or [messages], "replies": [reply, reply]}, "#,
+    r#"{"prompt": "text" or [messages], "replies": [reply, reply]}, the same with "reply_a": reply, "reply_b": reply, "#,
     r#"{"prompt": "text" or [messages], "chosen": reply, "rejected": reply} "#,
     r#"with replies as text or a list of one assistant message, or {"chosen": dialogue, "rejected": dialogue} "#,
     r#"with dialogues as "\n\nHuman: ...\n\nAssistant: ..." or [messages]"#,
@@ -20,6 +20,7 @@ pub(crate) const ACCEPTED: &str = concat!(
 /// | row | pair |
 /// |---|---|
 /// | `{"prompt": …, "replies": [a, b]}` | (A) and (B) as they stand, as a [`Comparison`] is written |
+/// | `{"prompt": …, "reply_a": a, "reply_b": b}` | (A) and (B) |
 /// | a row of [`crate::read_preferences`] | `chosen` is (A), `rejected` is (B) |
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Pair {
@@ -37,33 +38,61 @@ pub(crate) fn read(columns: &ColumnMapping, row: &Value) -> Result<Pair, Problem
         return Err(Problem::new("the row", format!("is {}", kind(row))));
     };
     let probability = preferences::probability(columns, fields)?;
-    match fields.get("replies") {
-        Some(replies) => {
-            Ok(Pair { comparison: as_they_stand(columns, fields, replies)?, probability })
-        }
-        None => Ok(Pair {
-            comparison: preferences::comparison(columns, fields)?,
-            probability: Some(probability.unwrap_or(1.0)),
-        }),
+    let (comparison, probability) = match replies(columns, fields)? {
+        Some(replies) => (as_they_stand(columns, fields, replies)?, probability),
+        None => (preferences::comparison(columns, fields)?, Some(probability.unwrap_or(1.0))),
+    };
+    Ok(Pair { comparison, probability })
+}
+
+/// Two replies of which the row does not say that one was chosen; `None` if it does.
+fn replies(
+    columns: &ColumnMapping,
+    fields: &Map<String, Value>,
+) -> Result<Option<[String; 2]>, Problem> {
+    let two = [Column::ReplyA, Column::ReplyB];
+    if columns.names_any(&[Column::Chosen, Column::Rejected]) {
+        return Ok(None);
     }
+    let named = columns.names_any(&[Column::Replies]);
+    if columns.names_any(&two)
+        || (!named && two.iter().all(|column| columns.find(fields, *column).is_some()))
+    {
+        let [a, b] = two.map(|column| one(columns, fields, column));
+        return Ok(Some([a?, b?]));
+    }
+    if named || columns.find(fields, Column::Replies).is_some() {
+        return listed(columns.get(fields, Column::Replies)?).map(Some);
+    }
+    Ok(None)
+}
+
+fn one(
+    columns: &ColumnMapping,
+    fields: &Map<String, Value>,
+    column: Column,
+) -> Result<String, Problem> {
+    let (name, value) = columns.get(fields, column)?;
+    reply(&name, value)
+}
+
+fn listed((name, value): Field<'_>) -> Result<[String; 2], Problem> {
+    let Value::Array(list) = value else {
+        return Err(Problem::new(name, format!("is {}, expected a list", kind(value))));
+    };
+    let [a, b] = list.as_slice() else {
+        return Err(Problem::new(name, format!("has {} entries, expected 2", list.len())));
+    };
+    Ok([reply(&name, a)?, reply(&name, b)?])
 }
 
 fn as_they_stand(
     columns: &ColumnMapping,
     fields: &Map<String, Value>,
-    replies: &Value,
+    replies: [String; 2],
 ) -> Result<Comparison, Problem> {
     let (name, asked) = columns.get(fields, Column::Prompt)?;
-    let Value::Array(list) = replies else {
-        return Err(Problem::new("`replies`", format!("is {}, expected a list", kind(replies))));
-    };
-    let [a, b] = list.as_slice() else {
-        return Err(Problem::new("`replies`", format!("has {} entries, expected 2", list.len())));
-    };
-    Ok(Comparison {
-        prompt: prompt(&name, dialogue(&name, asked)?)?,
-        replies: [reply("`replies`", a)?, reply("`replies`", b)?],
-    })
+    Ok(Comparison { prompt: prompt(&name, dialogue(&name, asked)?)?, replies })
 }
 
 #[cfg(test)]
@@ -104,6 +133,36 @@ mod tests {
         ] {
             assert_eq!(read(row).unwrap(), [pair(probability)], "{row}");
         }
+    }
+
+    #[test]
+    fn replies_in_columns_of_any_name_are_not_judged_yet() {
+        let columns = |setting: &str| -> ColumnMapping {
+            serde_json::from_str(&format!("{{{setting}}}")).unwrap()
+        };
+        let pair = |setting: &str, row: &str| {
+            let row: Value = serde_json::from_str(row).unwrap();
+            super::read(&columns(setting), &row)
+                .map(|pair| (pair.comparison.replies.join(" "), pair.probability))
+                .map_err(|problem| format!("{} {}", problem.field, problem.text))
+        };
+        let found = |text: &str, probability| Ok((text.to_owned(), probability));
+        let row =
+            r#"{"prompt": "q", "reply_a": "yes", "reply_b": "no", "both": ["1", "2"], "p": 0.25}"#;
+        assert_eq!(pair("", row), found("yes no", None));
+        assert_eq!(
+            pair(r#""reply_a": "reply_b", "reply_b": "reply_a""#, row),
+            found("no yes", None)
+        );
+        assert_eq!(pair(r#""replies": "both""#, row), found("1 2", None));
+        assert_eq!(pair(r#""replies": "both", "probability": "p""#, row), found("1 2", Some(0.25)));
+        // Whoever names a chosen reply means that it is known to be better.
+        let chosen = r#""chosen": "reply_a", "rejected": "reply_b""#;
+        assert_eq!(pair(chosen, row), found("yes no", Some(1.0)));
+        let missing = pair(r#""reply_a": "x""#, row).unwrap_err();
+        assert!(missing.starts_with("`x` is missing"), "{missing}");
+        let missing = pair(r#""replies": "x""#, row).unwrap_err();
+        assert!(missing.starts_with("`x` is missing"), "{missing}");
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl<I> Iterator for Chunks<'_, I> {
 }
 
 /// The records of an earlier round, in the order of their items; some may be missing.
-struct Before {
+pub(crate) struct Before {
     path: PathBuf,
     lines: Box<dyn Iterator<Item = Result<Vec<u8>, dataset::Error>> + Send>,
     /// Lines that were read.
@@ -79,7 +79,7 @@ struct Before {
 }
 
 impl Before {
-    fn open(path: &Path) -> Result<Self, Error> {
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         // What a killed process left of a line is not among the lines.
         let lines = Box::new(AppendOnly::open(path)?.lines()?);
         let mut before = Self { path: path.to_owned(), lines, number: 0, next: None };
@@ -88,7 +88,7 @@ impl Before {
     }
 
     /// The line of an item, if it is the next.
-    fn take(&mut self, id: &str) -> Result<Option<Kept>, Error> {
+    pub(crate) fn take(&mut self, id: &str) -> Result<Option<Kept>, Error> {
         if self.next.as_ref().is_none_or(|(next, _)| next != id) {
             return Ok(None);
         }
@@ -113,7 +113,7 @@ impl Before {
     }
 
     /// The error that a line is left when there are no more items.
-    fn left(&mut self) -> Option<Error> {
+    pub(crate) fn left(&mut self) -> Option<Error> {
         let (id, _) = self.next.take()?;
         Some(
             self.wrong(format!(

@@ -23,11 +23,16 @@ pub enum Error {
         /// What is allowed.
         expected: &'static str,
     },
-    /// A name asks for compression, which a file that grows cannot have.
-    #[error("{path} would be compressed, but a job writes plain lines; leave out `.gz`")]
-    Compressed {
+    /// A name asks for another format than the plain JSON lines that a job writes.
+    #[error(
+        "{path} would hold plain JSON lines, not what `.{extension}` says; leave out `.{extension}`, and see `rlaif convert` for \
+         other formats"
+    )]
+    Format {
         /// The file to write.
         path: PathBuf,
+        /// How its name ends.
+        extension: &'static str,
     },
     /// A file that no job made stands in the place of the result.
     #[error(
@@ -80,7 +85,10 @@ pub enum Error {
         problem: String,
     },
     /// The input changed while it was read.
-    #[error("{path} has changed while the job was under way: it had {expected} items, now {found}")]
+    #[error(
+        "{path} has changed while the job was under way: {expected} items then and {found} now, which differ; put the \
+         first content back, or begin anew under another name"
+    )]
     InputChanged {
         /// The input.
         path: PathBuf,
@@ -131,6 +139,17 @@ pub enum Error {
         failed: u64,
         /// What the model said to the last.
         last: String,
+    },
+    /// A file of records that lacks one, of a job that is finished.
+    #[error(
+        "{path} counts as finished, but lacks the record of item {id}, which is in {path}.failures.jsonl neither; remove {path} and \
+         {path}.job to begin anew"
+    )]
+    LacksItem {
+        /// The file of records.
+        path: PathBuf,
+        /// The item.
+        id: String,
     },
     /// The report of a finished job cannot be read.
     #[error("{path}, the report of a finished job, is damaged: {reason}")]

@@ -6,7 +6,7 @@ use crate::{Error, Job, Shard};
 use dataset::{Reading, Rows};
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What an input holds.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub(crate) struct Input {
     pub(crate) mine: u64,
     /// Rows whose item had come before.
     pub(crate) duplicates: u64,
+    /// Rows to which there is nothing to do.
+    pub(crate) void: u64,
     /// Rows that are bad.
     pub(crate) rejected: u64,
     /// A hash of the ids of all distinct items, in order.
@@ -31,13 +33,19 @@ pub(crate) struct Input {
 impl Input {
     /// Reads every row, so that bad ones show before anything is asked.
     ///
-    /// Until it is read this holds some 20 bytes an item, and then 8 bytes for each item that occurs twice.
-    pub(crate) fn scan<I>(job: &Job, kind: &Kind<I>) -> Result<Self, Error> {
-        let (reading, shard) = (job.reading(), job.shard);
-        let mut keys = Vec::new();
+    /// Until it is read this holds two hashes an item, of 8 bytes each, and then one for each item that occurs twice.
+    /// Bad rows go to `rejects`.
+    pub(crate) fn scan<I>(job: &Job, kind: &Kind<I>, rejects: &Path) -> Result<Self, Error> {
+        let (reading, shard) = (job.reading(rejects), job.shard);
+        let (mut keys, mut void) = (Vec::new(), 0);
         let mut rows = (kind.open)(&reading, &job.input)?;
         for row in rows.by_ref() {
-            keys.push(key(&(kind.id)(&row?)));
+            let row = row?;
+            if (kind.is_void)(&row) {
+                void += 1;
+            } else {
+                keys.push(key(&(kind.id)(&row)));
+            }
         }
         let good = keys.len() as u64;
         let mut input = Self {
@@ -47,6 +55,7 @@ impl Input {
             items: 0,
             mine: 0,
             duplicates: 0,
+            void,
             rejected: rows.rejected() as u64,
             fingerprint: String::new(),
             repeated: repeated(&keys),
@@ -59,9 +68,7 @@ impl Input {
             input.mine += u64::from(holds(shard, key));
         }
         input.duplicates = good - input.items;
-        let digest = hash.finalize();
-        let first = u128::from_be_bytes(std::array::from_fn(|index| digest[index]));
-        input.fingerprint = format!("{first:032x}");
+        input.fingerprint = fingerprint(hash);
         Ok(input)
     }
 
@@ -71,8 +78,16 @@ impl Input {
         // Those that are bad stand in their file already.
         let rows = if self.reading.rejects.is_some() { rows.without_bad() } else { rows };
         let once = Once::new(&self.repeated);
-        Ok(Items { input: self, rows, id: kind.id, once, seen: 0, given: 0 })
+        let (id, is_void) = (kind.id, kind.is_void);
+        Ok(Items { input: self, rows, id, is_void, once, seen: 0, hash: Sha256::new() })
     }
+}
+
+/// 128 bits of a hash, in hexadecimal digits.
+fn fingerprint(hash: Sha256) -> String {
+    let digest = hash.finalize();
+    let first = u128::from_be_bytes(std::array::from_fn(|index| digest[index]));
+    format!("{first:032x}")
 }
 
 fn holds(shard: Option<Shard>, key: u64) -> bool {
@@ -116,17 +131,21 @@ pub(crate) struct Items<'a, I> {
     input: &'a Input,
     rows: Rows<I>,
     id: fn(&I) -> String,
+    is_void: fn(&I) -> bool,
     once: Once<'a>,
     /// Distinct items that were read, of all shards.
     seen: u64,
-    /// Items that were given.
-    given: u64,
+    /// Of their keys.
+    hash: Sha256,
 }
 
 impl<I> Items<'_, I> {
     fn read(&mut self) -> Result<Option<Item<I>>, Error> {
         for row in self.rows.by_ref() {
             let value = row?;
+            if (self.is_void)(&value) {
+                continue;
+            }
             let id = (self.id)(&value);
             let key = key(&id);
             if !self.once.is_first(key) {
@@ -134,13 +153,13 @@ impl<I> Items<'_, I> {
             }
             let index = self.seen;
             self.seen += 1;
+            self.hash.update(key.to_le_bytes());
             if holds(self.input.shard, key) {
-                self.given += 1;
                 return Ok(Some(Item { index, id, value }));
             }
         }
         let (expected, found) = (self.input.items, self.seen);
-        if expected != found || self.given != self.input.mine {
+        if fingerprint(self.hash.clone()) != self.input.fingerprint {
             return Err(Error::InputChanged { path: self.input.path.clone(), expected, found });
         }
         Ok(None)
@@ -159,13 +178,16 @@ impl<I> Iterator for Items<'_, I> {
 mod tests {
     use super::*;
     use dialogue::Dialogue;
-    use std::path::Path;
 
-    const KIND: Kind<Dialogue> =
-        Kind { open: |reading, path| reading.prompts(path), id: Dialogue::id };
+    const KIND: Kind<Dialogue> = Kind {
+        open: |reading, path| reading.prompts(path),
+        id: Dialogue::id,
+        is_void: |dialogue| dialogue.last_request() == Some("void"),
+    };
 
     fn scan(path: &Path, shard: Option<Shard>) -> Result<Input, Error> {
-        Input::scan(&Job { shard, ..Job::new(path, path.with_extension("out")) }, &KIND)
+        let job = Job { shard, ..Job::new(path, path.with_extension("out")) };
+        Input::scan(&job, &KIND, &job.rejects())
     }
 
     fn file(rows: &[&str]) -> (tempfile::TempDir, PathBuf) {
@@ -197,6 +219,14 @@ mod tests {
     }
 
     #[test]
+    fn what_there_is_nothing_to_do_to_is_no_item() {
+        let (_folder, path) = file(&["void", "a", "void", "b", "a"]);
+        let input = scan(&path, None).unwrap();
+        assert_eq!((input.items, input.void, input.duplicates), (2, 2, 1));
+        assert_eq!(texts(&path, None), [(0, "a".to_owned()), (1, "b".to_owned())]);
+    }
+
+    #[test]
     fn shards_share_the_items_among_them() {
         let names: Vec<String> = (0..50).map(|number| format!("prompt {number}")).collect();
         let rows: Vec<&str> = names.iter().chain(&names[..10]).map(String::as_str).collect();
@@ -225,6 +255,12 @@ mod tests {
         std::fs::write(&path, "\"a\"\n").unwrap();
         let error = input.items(&KIND).unwrap().collect::<Result<Vec<_>, _>>().unwrap_err();
         assert!(matches!(error, Error::InputChanged { expected: 2, found: 1, .. }), "{error}");
+        for others in ["\"b\"\n\"a\"\n", "\"a\"\n\"c\"\n"] {
+            std::fs::write(&path, others).unwrap();
+            let error = input.items(&KIND).unwrap().collect::<Result<Vec<_>, _>>().unwrap_err();
+            let message = error.to_string();
+            assert!(message.contains("2 items then and 2 now, which differ"), "{message}");
+        }
     }
 
     #[test]
@@ -238,14 +274,14 @@ mod tests {
     fn a_share_of_bad_rows_is_left_out_of_both_readings() {
         let (_folder, path) = file(&["a", " ", "b", "a"]);
         let job = Job { rejected_share: 0.25, ..Job::new(&path, path.with_extension("out")) };
-        let input = Input::scan(&job, &KIND).unwrap();
+        let input = Input::scan(&job, &KIND, &job.rejects()).unwrap();
         assert_eq!((input.items, input.rejected, input.duplicates), (2, 1, 1));
         let rejected: Vec<dataset::Rejected> = dataset::read_jsonl(job.rejects()).unwrap();
         assert_eq!(rejected[0].place, dataset::Place::Line(2));
         let items: Vec<_> = input.items(&KIND).unwrap().map(Result::unwrap).collect();
         assert_eq!((items.len(), items[1].index), (2, 1));
         let strict = Job { rejected_share: 0.2, ..job };
-        let error = Input::scan(&strict, &KIND).unwrap_err().to_string();
+        let error = Input::scan(&strict, &KIND, &strict.rejects()).unwrap_err().to_string();
         assert!(error.contains("1 of 4 rows are bad"), "{error}");
     }
 }

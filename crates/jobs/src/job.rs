@@ -3,7 +3,7 @@
 use crate::header::beside;
 use crate::{Error, Flow, Report, Shard};
 use dataset::{ColumnMapping, Reading, Rejects};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What is done to which file, and where the records go.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,10 +87,10 @@ impl Job {
         Ok(())
     }
 
-    /// How its input is read.
-    pub(crate) fn reading(&self) -> Reading {
+    /// How its input is read; bad rows go to `rejects`.
+    pub(crate) fn reading(&self, rejects: &Path) -> Reading {
         let share = self.rejected_share;
-        let rejects = (share > 0.0).then(|| Rejects::new(self.rejects(), share));
+        let rejects = (share > 0.0).then(|| Rejects::new(rejects, share));
         Reading { columns: self.columns.clone(), rejects }
     }
 }
@@ -106,6 +106,8 @@ pub struct Done {
     pub duplicates: u64,
     /// Rows of the input that were left out because they are bad.
     pub rejected: u64,
+    /// Rows of the input that were left out because both replies are the same.
+    pub equal: u64,
     /// Calls of the model by this process; one for each prompt, kept answers among them.
     pub calls: u64,
     /// Tokens that were drawn, as far as the model tells.

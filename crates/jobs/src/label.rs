@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::ops::AddAssign;
 
 /// Prepares to label every pair of a file by the principles of a constitution, as [`ai_feedback::label()`] does; a record
-/// is a [`Label`]. The rows are those of [`dataset::Pair`]. Nothing is probed.
+/// is a [`Label`]. The rows are those of [`dataset::Pair`]; pairs of equal replies are left out. Nothing is probed.
 ///
 /// The whole input is read, so that what is wrong with it shows before a judge is there.
 ///
@@ -41,8 +41,14 @@ impl Stage for Labelling {
     type Record = Label;
 
     const NAME: &'static str = "label";
-    const KIND: Kind<Pair> =
-        Kind { open: |reading, path| reading.pairs(path), id: |pair| pair_id(&pair.comparison) };
+    const KIND: Kind<Pair> = Kind {
+        open: |reading, path| reading.pairs(path),
+        id: |pair| pair_id(&pair.comparison),
+        is_void: |pair| {
+            let [a, b] = &pair.comparison.replies;
+            a.trim() == b.trim()
+        },
+    };
 
     fn settings(&self) -> Result<Value, Error> {
         let constitution = about(&self.constitution)?;
@@ -68,6 +74,8 @@ impl Stage for Labelling {
 pub(crate) struct LabelTally {
     habits: ai_feedback::Tally,
     truth: CalibrationTally,
+    /// Labels of which the input knows, but which were asked in one order.
+    one_order: u64,
 }
 
 impl Record for Label {
@@ -85,7 +93,11 @@ impl Record for Label {
         };
         // Numbers out of range do not come through the reading of rows and labels.
         let forecast = verdict_holds.and_then(|holds| Forecast::new(label, holds).ok());
-        LabelTally { habits: self.into(), truth: forecast.into_iter().collect() }
+        // Where the better reply is always shown first, a judge that always takes the first would be right.
+        let both = self.principles.iter().all(|principle| principle.orders.len() > 1);
+        let one_order = u64::from(forecast.is_some() && !both);
+        let truth = forecast.filter(|_| both).into_iter().collect();
+        LabelTally { habits: self.into(), truth, one_order }
     }
 }
 
@@ -93,11 +105,13 @@ impl AddAssign for LabelTally {
     fn add_assign(&mut self, other: Self) {
         self.habits += other.habits;
         self.truth += other.truth;
+        self.one_order += other.one_order;
     }
 }
 
 impl Tally for LabelTally {
     fn figures(&self) -> Figures {
-        Figures::Labels { labels: self.habits.summary(), truth: self.truth.calibration() }
+        let (labels, truth) = (self.habits.summary(), self.truth.calibration());
+        Figures::Labels { labels, truth, one_order: self.one_order }
     }
 }

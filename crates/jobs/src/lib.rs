@@ -44,6 +44,7 @@ mod model;
 mod output;
 mod part;
 mod prepared;
+mod recount;
 mod reply_pairs;
 mod report;
 mod revise;

@@ -3,7 +3,7 @@
 use crate::header::{Header, beside};
 use crate::join::Joining;
 use crate::label::Labelling;
-use crate::output::check_place;
+use crate::output::{self, check_place};
 use crate::reply_pairs::{Drawing, ReplyPair};
 use crate::revise::Revision;
 use crate::stage::Stage;
@@ -126,9 +126,5 @@ fn check_all(parts: &[PathBuf], headers: &[(Header, Shard)]) -> Result<(), Error
 fn check_free(out: &Path, whole: &Header) -> Result<(), Error> {
     let job = beside(out, "job");
     let Ok(text) = std::fs::read_to_string(&job) else { return Ok(()) };
-    let differences = Header::read(&job, &text)?.differences(whole);
-    if differences.is_empty() {
-        return Ok(());
-    }
-    Err(Error::OtherSettings { path: out.to_owned(), differences })
+    output::check_same(out, &Header::read(&job, &text)?, whole)
 }

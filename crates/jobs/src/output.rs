@@ -11,10 +11,15 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufWriter, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+/// Names of files that `dataset` reads otherwise than as plain JSON lines.
+const OTHER_FORMATS: [&str; 3] = ["gz", "parquet", "csv"];
+
 /// Refuses a place in which no job can write its records.
 pub(crate) fn check_place(out: &Path) -> Result<(), Error> {
-    if out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz")) {
-        return Err(Error::Compressed { path: out.to_owned() });
+    let ends_in =
+        |extension: &&str| out.extension().is_some_and(|it| it.eq_ignore_ascii_case(extension));
+    if let Some(&extension) = OTHER_FORMATS.iter().find(ends_in) {
+        return Err(Error::Format { path: out.to_owned(), extension });
     }
     let begun = std::fs::metadata(beside(out, "job")).is_ok_and(|job| job.len() > 0);
     if out.exists() && !begun {
@@ -184,7 +189,8 @@ fn write_error(path: &Path) -> impl Fn(std::io::Error) -> dataset::Error {
     move |source| dataset::Error::Write { path: path.to_owned(), source }
 }
 
-fn rename(from: &Path, to: &Path) -> Result<(), Error> {
+/// Gives a file another name.
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), Error> {
     Ok(std::fs::rename(from, to).map_err(write_error(to))?)
 }
 
@@ -203,12 +209,7 @@ fn claim(out: &Path, header: &Header) -> Result<File, Error> {
     let mut text = String::new();
     job.read_to_string(&mut text).map_err(failed)?;
     match Header::read(&path, &text) {
-        Ok(found) => {
-            let differences = found.differences(header);
-            if !differences.is_empty() {
-                return Err(Error::OtherSettings { path: out.to_owned(), differences });
-            }
-        }
+        Ok(found) => check_same(out, &found, header)?,
         // A process was killed before it had written the header, and so before any record.
         Err(_) if !begun(out) => {
             write(&mut job, &header.text(&path)?).map_err(write_error(&path))?;
@@ -216,6 +217,29 @@ fn claim(out: &Path, header: &Header) -> Result<File, Error> {
         Err(error) => return Err(error),
     }
     Ok(job)
+}
+
+/// What the files say that are there, if a job has begun in this place.
+pub(crate) fn found(out: &Path) -> Result<Option<Header>, Error> {
+    let path = beside(out, "job");
+    let text = match std::fs::read_to_string(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        text => text.map_err(|source| dataset::Error::Open { path: path.clone(), source })?,
+    };
+    match Header::read(&path, &text) {
+        Ok(header) => Ok(Some(header)),
+        Err(_) if !begun(out) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Refuses the files of a job with other settings.
+pub(crate) fn check_same(out: &Path, found: &Header, here: &Header) -> Result<(), Error> {
+    let differences = found.differences(here);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(Error::OtherSettings { path: out.to_owned(), differences })
 }
 
 /// Whether there are records of a job.
@@ -236,7 +260,7 @@ fn begin_again(job: &Job, part: &Path, before: &Path) -> Result<(), Error> {
 }
 
 /// Removes a file, if it is there.
-fn remove(path: &Path) -> Result<(), Error> {
+pub(crate) fn remove(path: &Path) -> Result<(), Error> {
     match std::fs::remove_file(path) {
         Err(source) if source.kind() != ErrorKind::NotFound => {
             Err(write_error(path)(source).into())

@@ -3,15 +3,18 @@
 use crate::before::{Chunks, Todos};
 use crate::chunk::lines;
 use crate::failed::Limit;
-use crate::header::Header;
+use crate::header::{Header, beside};
 use crate::in_order::in_order;
 use crate::input::Input;
 use crate::meter::{Meter, Metered};
 use crate::model::Model;
-use crate::output::{Opened, Output, check_place};
+use crate::output::{Opened, Output, check_place, check_same, found, remove, rename};
+use crate::recount::recount;
 use crate::stage::Stage;
 use crate::writer::{Finished, Writer};
 use crate::{Done, Error, Job, Report};
+use dataset::write_atomic;
+use serde_json::Value;
 use std::fmt;
 use std::path::Path;
 use training::Observe;
@@ -32,8 +35,11 @@ impl Prepared {
     pub(crate) fn new<S: Stage + 'static>(job: Job, stage: S) -> Result<Self, Error> {
         job.validate()?;
         check_place(&job.out)?;
-        let input = Input::scan(&job, &S::KIND)?;
-        Ok(Self { job: job.clone(), work: Box::new(Ready { job, input, stage }) })
+        let ready = match found(&job.out)? {
+            None => Ready::read(&job, stage, &job.rejects())?,
+            Some(found) => Ready::again(&job, stage, &found)?,
+        };
+        Ok(Self { job, work: Box::new(ready) })
     }
 
     /// What is done.
@@ -66,24 +72,58 @@ impl<S: Stage> Work for Ready<S> {
     fn run(&self, model: &dyn Model, observe: &mut dyn Observe) -> Result<Done, Error> {
         let Self { job, input, .. } = self;
         let meter = Meter::default();
-        let (report, before) = match Output::open(job, &self.header(model)?)? {
-            Opened::Finished => (Report::read(&job.report())?, input.mine),
+        let (report, before) = match Output::open(job, &self.header(model.about())?)? {
+            Opened::Finished => (self.report()?, input.mine),
             Opened::UnderWay(output) => self.go_on(model, output, &meter, observe)?,
         };
         remove_answers(&job.answers());
-        let Input { duplicates, rejected, .. } = *input;
+        let Input { duplicates, rejected, void, .. } = *input;
         let (calls, tokens) = (meter.calls(), meter.tokens());
-        Ok(Done { report, before, duplicates, rejected, calls, tokens })
+        Ok(Done { report, before, duplicates, rejected, equal: void, calls, tokens })
     }
 }
 
 impl<S: Stage> Ready<S> {
-    fn header(&self, model: &dyn Model) -> Result<Header, Error> {
+    /// Reads the input; bad rows go to `rejects`.
+    fn read(job: &Job, stage: S, rejects: &Path) -> Result<Self, Error> {
+        Ok(Self { job: job.clone(), input: Input::scan(job, &S::KIND, rejects)?, stage })
+    }
+
+    /// Reads the input of a job that has begun, and leaves its files alone unless it is this one.
+    fn again(job: &Job, stage: S, found: &Header) -> Result<Self, Error> {
+        let rejects = beside(&job.out, "rejects.new.jsonl");
+        let ready = Self::read(job, stage, &rejects)?;
+        // Of the model nothing is known yet.
+        if let Err(error) = check_same(&job.out, found, &ready.header(found.model.clone())?) {
+            remove(&rejects)?;
+            return Err(error);
+        }
+        if job.rejected_share > 0.0 {
+            match ready.input.rejected {
+                0 => remove(&job.rejects())?,
+                _ => rename(&rejects, &job.rejects())?,
+            }
+        }
+        Ok(ready)
+    }
+
+    /// The report of the finished job; one that is not there is made again.
+    fn report(&self) -> Result<Report, Error> {
+        let path = self.job.report();
+        if path.exists() {
+            return Report::read(&path);
+        }
+        let report = recount::<S>(&self.job, self.input.items(&S::KIND)?)?;
+        write_atomic(&path, report.text(&path)?.as_bytes())?;
+        Ok(report)
+    }
+
+    fn header(&self, model: Value) -> Result<Header, Error> {
         Ok(Header {
             job: S::NAME.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             seed: self.job.seed,
-            model: model.about(),
+            model,
             settings: self.stage.settings()?,
             items: self.input.items,
             input: self.input.fingerprint.clone(),

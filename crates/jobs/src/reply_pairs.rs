@@ -37,7 +37,7 @@ pub struct PairSummary {
     pub pairs: usize,
     /// Replies that were drawn again because they equal the other one.
     pub redrawn: usize,
-    /// Replies of the pairs that were cut off.
+    /// Replies of the pairs that were cut off, by their longest length or by a filter of the server.
     pub truncated: usize,
     /// Tokens of the replies of the pairs.
     pub tokens: usize,
@@ -45,7 +45,7 @@ pub struct PairSummary {
 
 /// Prepares to draw two different replies to every prompt of a file; a record is a [`ReplyPair`].
 ///
-/// The replies are two samples, each from a stream of its own (section 4.1 of arXiv 2212.08073 draws both from SL-CAI). If the
+/// The replies, without the space around them, are two samples, each from a stream of its own (section 4.1 of arXiv 2212.08073 draws both from SL-CAI). If the
 /// second equals the first, the next stream is tried, up to eight samples; a prompt without two different ones has failed.
 ///
 /// # Errors
@@ -65,7 +65,7 @@ impl Stage for Drawing {
 
     const NAME: &'static str = "reply-pairs";
     const KIND: Kind<Dialogue> =
-        Kind { open: |reading, path| reading.prompts(path), id: Dialogue::id };
+        Kind { open: |reading, path| reading.prompts(path), id: Dialogue::id, is_void: |_| false };
 
     fn settings(&self) -> Result<Value, Error> {
         Ok(json!({ "reply": self.sampling }))
@@ -84,7 +84,7 @@ impl Stage for Drawing {
         for sample in 1..SAMPLES {
             let drawn = self.draw(model, prompts, &open, sample, seed)?;
             for (&item, reply) in open.iter().zip(drawn) {
-                if reply.text != firsts[item].text {
+                if reply.text.trim() != firsts[item].text.trim() {
                     seconds[item] = Some((sample - 1, reply));
                 }
             }
@@ -138,7 +138,10 @@ fn pair(
         id,
         tokens: [first.tokens, second.tokens],
         stopped: [first.stopped, second.stopped],
-        pair: Comparison { prompt: prompt.clone(), replies: [first.text, second.text] },
+        pair: Comparison {
+            prompt: prompt.clone(),
+            replies: [first, second].map(|reply| reply.text.trim().to_owned()),
+        },
         equal,
     })
 }
@@ -151,7 +154,7 @@ impl Record for ReplyPair {
     }
 
     fn tally(&self, _: Option<f64>) -> PairSummary {
-        let cut = self.stopped.iter().filter(|&&stopped| stopped == StopReason::Length);
+        let cut = self.stopped.iter().filter(|&&stopped| stopped != StopReason::Stop);
         PairSummary {
             pairs: 1,
             redrawn: self.equal,

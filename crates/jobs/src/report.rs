@@ -36,6 +36,10 @@ pub enum Figures {
         /// How often its verdict is right and how sure it is then, against what the input says; `None` where it says
         /// nothing. The event is that the reply which the judge prefers is the better one.
         truth: Option<Calibration>,
+        /// Labels of which the input knows, but which do not count for `truth`, since they were asked in one order: agreement
+        /// would say which reply is shown first.
+        #[serde(default)]
+        one_order: u64,
     },
 }
 

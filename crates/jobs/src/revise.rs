@@ -40,7 +40,7 @@ impl Stage for Revision {
 
     const NAME: &'static str = "revise";
     const KIND: Kind<Dialogue> =
-        Kind { open: |reading, path| reading.prompts(path), id: Dialogue::id };
+        Kind { open: |reading, path| reading.prompts(path), id: Dialogue::id, is_void: |_| false };
 
     fn settings(&self) -> Result<Value, Error> {
         let constitution = about(&self.constitution)?;

@@ -14,6 +14,8 @@ use std::path::Path;
 pub(crate) struct Kind<I> {
     pub(crate) open: fn(&Reading, &Path) -> Result<Rows<I>, dataset::Error>,
     pub(crate) id: fn(&I) -> String,
+    /// Whether there is nothing to do to it, so that it is no item.
+    pub(crate) is_void: fn(&I) -> bool,
 }
 
 /// What is done with a kind of item.

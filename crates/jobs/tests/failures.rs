@@ -20,6 +20,8 @@ struct Parrot {
     gone: bool,
     /// What it says one thing to alone.
     stubborn: &'static str,
+    /// Whether what it says to it alone has more and more space behind it.
+    spaced: bool,
     asked: AtomicUsize,
 }
 
@@ -52,7 +54,10 @@ impl Generate for Parrot {
             let request = prompt.dialogue.last_request().unwrap();
             let stubborn =
                 !self.stubborn.is_empty() && request.ends_with(&format!(" {}", self.stubborn));
-            let text = format!("{request} {}", if stubborn { 0 } else { prompt.seed });
+            let mut text = format!("{request} {}", if stubborn { 0 } else { prompt.seed });
+            if self.spaced {
+                text.push_str(&"\n".repeat(self.asked.load(Ordering::SeqCst)));
+            }
             Ok(Completion { text, tokens: 3, stopped: StopReason::Stop })
         };
         prompts.iter().map(reply).collect()
@@ -278,7 +283,8 @@ fn pairs_hold_two_different_replies_and_are_what_label_reads() {
         let model = Alone::new(parrot, json!({"name": "parrot"}));
         jobs::reply_pairs(job.clone(), Sampling::default())?.run(&model, &mut Silent)
     };
-    let stubborn = || Parrot { stubborn: "4x", ..Parrot::refusing(&["7x"]) };
+    // Space around a reply makes it no other one.
+    let stubborn = || Parrot { stubborn: "4x", spaced: true, ..Parrot::refusing(&["7x"]) };
     let done = draw(&case.job, stubborn()).unwrap();
     let Figures::Pairs(summary) = done.report.figures else { panic!() };
     assert_eq!((done.report.failed, summary.pairs, summary.tokens), (2, 18, 18 * 6));
@@ -287,6 +293,7 @@ fn pairs_hold_two_different_replies_and_are_what_label_reads() {
     assert!(errors[0].contains("all the same") && errors[1].contains("not 7x"), "{errors:?}");
     let rows: Vec<jobs::ReplyPair> = dataset::read_jsonl(case.path("out")).unwrap();
     assert!(rows.iter().all(|row| row.pair.replies[0] != row.pair.replies[1]));
+    assert!(rows.iter().flat_map(|row| &row.pair.replies).all(|reply| reply.trim() == reply));
     // The same streams as the pairs of a run.
     let seed = language_model::item_seed(1, &["pairs", &rows[0].id, "1"]);
     assert_eq!(rows[0].pair.replies[1], format!("question 0x {seed}"));
@@ -320,7 +327,9 @@ fn a_report_says_what_the_records_say() {
     let case = Case::pairs();
     let done = label(&case.job, Parrot::default()).unwrap();
     let labels: Vec<ai_feedback::Label> = dataset::read_jsonl(case.path("out")).unwrap();
-    let Figures::Labels { labels: found, truth } = done.report.figures.clone() else { panic!() };
+    let Figures::Labels { labels: found, truth, one_order } = done.report.figures.clone() else {
+        panic!()
+    };
     let expected = ai_feedback::summarise(&labels);
     assert_eq!((found.labels, found.order_consistency), (ITEMS, Some(1.0)));
     assert!((found.position_bias.unwrap() - 0.1).abs() < 1e-12, "{found:?}");
@@ -328,7 +337,7 @@ fn a_report_says_what_the_records_say() {
     // The judge always takes the good one, of which it is sure by (0.8 + 0.6) / 2; a third of the rows that know call the
     // other one better.
     let truth = truth.unwrap();
-    assert_eq!(truth.accuracy.n, 15);
+    assert_eq!((truth.accuracy.n, one_order), (15, 0));
     assert!((truth.accuracy.value - 10.0 / 15.0).abs() < 1e-12, "{truth:?}");
     assert!((truth.expected_calibration_error - (0.7 - 10.0 / 15.0)).abs() < 1e-12, "{truth:?}");
     let text = case.text("out.report.json");
@@ -372,4 +381,82 @@ fn bad_rows_are_left_out_up_to_a_share_and_columns_have_names() {
     let job = Job { shard, ..case.named("part1") };
     revise(&job, Parrot::default()).unwrap();
     assert_eq!(case.text("part1.rejects.jsonl"), case.text("out.rejects.jsonl"));
+}
+
+#[test]
+fn another_input_leaves_the_bad_rows_of_a_job_alone() {
+    let good: Vec<String> = (0..ITEMS).map(|n| format!("\"question {n}x\"\n")).collect();
+    let mut case = Case::new(&[good.concat(), "3\n".to_owned()]);
+    case.job.rejected_share = 0.1;
+    revise(&case.job, Parrot::default()).unwrap();
+    let before = case.text("out.rejects.jsonl");
+    for (name, bad) in [("none bad", ""), ("others bad", "4\n")] {
+        fs::write(case.path(name), format!("{}\"another\"\n{bad}", good.concat())).unwrap();
+        let job = Job { input: case.path(name), ..case.job.clone() };
+        let error = revise(&job, Parrot::default()).unwrap_err().to_string();
+        assert!(error.contains("`items` is 20 there and 21 here"), "{error}");
+        assert_eq!(case.text("out.rejects.jsonl"), before, "{name}");
+        assert!(!case.path("out.rejects.new.jsonl").exists(), "{name}");
+    }
+    // The same job finds the same rows.
+    let done = revise(&case.job, Parrot::default()).unwrap();
+    assert_eq!((done.calls, done.rejected), (0, 1));
+    assert_eq!(case.text("out.rejects.jsonl"), before);
+    assert!(!case.path("out.rejects.new.jsonl").exists());
+}
+
+#[test]
+fn pairs_of_equal_replies_are_left_out_and_counted() {
+    let rows = [
+        json!({"prompt": "question 0x", "replies": ["good", "bad"]}),
+        json!({"prompt": "question 1x", "replies": ["good", "good\n"]}),
+        json!({"prompt": "question 2x", "chosen": [{"role": "assistant", "content": "bad "}], "rejected": "bad"}),
+        json!({"prompt": "question 3x", "chosen": "bad", "rejected": "good"}),
+    ];
+    let case = Case::new(&rows.map(|row| format!("{row}\n")));
+    let done = label(&case.job, Parrot::default()).unwrap();
+    assert_eq!((done.report.records, done.equal, done.duplicates), (2, 2, 0));
+    let labels: Vec<ai_feedback::Label> = dataset::read_jsonl(case.path("out")).unwrap();
+    assert_eq!(labels[1].pair.replies, ["bad", "good"]);
+}
+
+#[test]
+fn a_report_that_was_removed_is_made_again() {
+    type Run = fn(&Job, Parrot) -> Result<Done, Error>;
+    let stages: [(Case, Run); 2] = [(Case::prompts(), revise), (Case::pairs(), label)];
+    for (case, run) in stages {
+        for shard in [None, Some(Shard::new(1, 2).unwrap())] {
+            let name = if shard.is_some() { "part" } else { "out" };
+            let job = Job { shard, failed_share: 0.9, ..case.named(name) };
+            let done = run(&job, Parrot::refusing(&["2x", "3x", "19x"])).unwrap();
+            let report = fs::read_to_string(job.report()).unwrap();
+            fs::remove_file(job.report()).unwrap();
+            let again = run(&job, Parrot::default()).unwrap();
+            assert_eq!(
+                (again.calls, again.before, &again.report),
+                (0, done.report.items, &done.report)
+            );
+            assert_eq!(fs::read_to_string(job.report()).unwrap(), report);
+        }
+        // Not of files that are not whole.
+        let text = case.text("out");
+        fs::write(case.path("out"), &text[text.find('\n').unwrap() + 1..]).unwrap();
+        fs::remove_file(case.job.report()).unwrap();
+        let error = run(&case.job, Parrot::default()).unwrap_err().to_string();
+        assert!(error.contains("lacks the record of item"), "{error}");
+        fs::write(case.path("out"), format!("{text}{}\n", text.lines().next().unwrap())).unwrap();
+        let error = run(&case.job, Parrot::default()).unwrap_err().to_string();
+        assert!(error.contains("comes out of its order"), "{error}");
+    }
+}
+
+#[test]
+fn labels_in_one_order_do_not_count_as_right_or_wrong() {
+    let case = Case::pairs();
+    let config = FeedbackConfig { both_orders: false, ..FeedbackConfig::default() };
+    let prepared = jobs::label(case.job.clone(), Constitution::general(), config).unwrap();
+    let model = Alone::new(Parrot::default(), json!({"name": "parrot"}));
+    let done = prepared.run(&model, &mut Silent).unwrap();
+    let Figures::Labels { labels, truth, one_order } = done.report.figures else { panic!() };
+    assert_eq!((labels.labels, truth, one_order), (ITEMS, None, 15));
 }

@@ -193,8 +193,13 @@ fn files_of_others_are_left_alone() {
     assert!(error.contains("exists already"), "{error}");
     assert_eq!(fs::read_to_string(case.path("out")).unwrap(), "mine");
     assert!(!case.path("out.job").exists());
-    case.job.out = case.path("out.jsonl.gz");
-    assert!(case.run().unwrap_err().to_string().contains("leave out `.gz`"));
+    for extension in ["gz", "parquet", "CSV"] {
+        case.job.out = case.path(&format!("out.{extension}"));
+        let error = case.run().unwrap_err().to_string();
+        let expected = format!("leave out `.{}`", extension.to_lowercase());
+        assert!(error.contains(&expected) && error.contains("`rlaif convert`"), "{error}");
+        assert!(merge(&[], &case.job.out).unwrap_err().to_string().contains(&expected));
+    }
     // Not even the superuser makes a file there.
     if cfg!(target_os = "linux") {
         case.job.out = PathBuf::from("/proc/out");

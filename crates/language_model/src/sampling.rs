@@ -139,6 +139,8 @@ pub enum StopReason {
     Length,
     /// Whoever asked for it wanted no more; only a reply that is streamed ends like this.
     Cancelled,
+    /// A filter of the server, which does not let the rest of it through.
+    Filtered,
 }
 
 /// A drawn reply.
@@ -198,5 +200,6 @@ mod tests {
         let again = serde_json::to_value(&sampling).unwrap();
         assert_eq!(serde_json::from_value::<Sampling>(again).unwrap(), sampling);
         assert_eq!(serde_json::to_value(StopReason::Cancelled).unwrap(), "cancelled");
+        assert_eq!(serde_json::to_value(StopReason::Filtered).unwrap(), "filtered");
     }
 }

@@ -2,22 +2,23 @@
 
 use crate::Client;
 use crate::answers::Answer;
+use crate::asked::Asked;
 use crate::task::Task;
 use dialogue::Dialogue;
 use language_model::{Choose, Completion, Generate, Prompt, Sampling};
 
 impl Client {
-    /// A reply to each prompt; `note` gets the names of the tasks before any is asked.
+    /// A reply to each prompt; `asked` learns of it.
     pub(crate) fn replies(
         &self,
         prompts: &[Prompt],
         sampling: &Sampling,
-        note: impl Fn(&[String]),
+        asked: &Asked,
     ) -> Result<Vec<Completion>, language_model::Error> {
         sampling.validate()?;
         let task = |prompt| Task::reply(&self.transport, prompt, sampling);
         let tasks = prompts.iter().map(task).collect::<Result<_, _>>()?;
-        let answers = self.answer_all(tasks, note)?;
+        let answers = self.answer_all(tasks, asked)?;
         let completions = answers.into_iter().filter_map(|answer| match answer {
             Answer::Completion(completion) => Some(completion),
             Answer::Probabilities(_) => None,
@@ -25,12 +26,12 @@ impl Client {
         checked(completions.collect(), prompts.len())
     }
 
-    /// The probability of each option behind each prompt; `note` gets the names of the tasks before any is asked.
+    /// The probability of each option behind each prompt; `asked` learns of it.
     pub(crate) fn choices(
         &self,
         prompts: &[Dialogue],
         options: &[&str],
-        note: impl Fn(&[String]),
+        asked: &Asked,
     ) -> Result<Vec<Vec<f64>>, language_model::Error> {
         if options.is_empty() || options.iter().any(|option| option.trim().is_empty()) {
             let reason =
@@ -39,7 +40,7 @@ impl Client {
         }
         let task = |prompt| Task::choice(&self.transport, prompt, options);
         let tasks = prompts.iter().map(task).collect::<Result<_, _>>()?;
-        let answers = self.answer_all(tasks, note)?;
+        let answers = self.answer_all(tasks, asked)?;
         let rows = answers.into_iter().filter_map(|answer| match answer {
             Answer::Probabilities(row) if row.len() == options.len() => Some(row),
             _ => None,
@@ -54,7 +55,7 @@ impl Generate for Client {
         prompts: &[Prompt],
         sampling: &Sampling,
     ) -> Result<Vec<Completion>, language_model::Error> {
-        self.replies(prompts, sampling, |_| ())
+        self.replies(prompts, sampling, &Asked::default())
     }
 }
 
@@ -64,7 +65,7 @@ impl Choose for Client {
         prompts: &[Dialogue],
         options: &[&str],
     ) -> Result<Vec<Vec<f64>>, language_model::Error> {
-        self.choices(prompts, options, |_| ())
+        self.choices(prompts, options, &Asked::default())
     }
 }
 

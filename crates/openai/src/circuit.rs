@@ -21,12 +21,15 @@ impl Circuit {
         self.failures.store(0, Ordering::Relaxed);
     }
 
-    /// The server has not answered, or says that it cannot.
-    pub(crate) fn failure(&self) {
+    /// The server has not answered, or says that it cannot. Tells once whether it has now failed as often as it may.
+    pub(crate) fn failure(&self) -> bool {
         let before = self.failures.fetch_add(1, Ordering::Relaxed);
-        if before.saturating_add(1) >= self.limit {
-            self.open.send_replace(true);
-        }
+        before.saturating_add(1) == self.limit
+    }
+
+    /// The server counts as gone.
+    pub(crate) fn open(&self) {
+        self.open.send_replace(true);
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -52,30 +55,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn opens_after_failures_in_a_row_only() {
+    fn tells_once_of_failures_in_a_row() {
         let circuit = Circuit::new(3);
         for _ in 0..5 {
-            circuit.failure();
-            circuit.failure();
+            assert!(!circuit.failure() && !circuit.failure());
             circuit.success();
         }
+        let told: Vec<bool> = (0..5).map(|_| circuit.failure()).collect();
+        assert_eq!(told, [false, false, true, false, false]);
+    }
+
+    #[test]
+    fn is_open_until_it_is_closed() {
+        let circuit = Circuit::new(3);
         assert!(!circuit.is_open());
-        (0..3).for_each(|_| circuit.failure());
-        assert!(circuit.is_open());
+        circuit.open();
         circuit.success();
         assert!(circuit.is_open(), "an answer that was on its way does not close it");
         circuit.close();
-        assert!(!circuit.is_open());
-        circuit.failure();
-        assert!(!circuit.is_open());
+        assert!(!circuit.is_open() && !circuit.failure());
     }
 
     #[test]
     fn closing_a_closed_one_forgets_nothing() {
         let circuit = Circuit::new(2);
-        circuit.failure();
+        assert!(!circuit.failure());
         circuit.close();
-        circuit.failure();
-        assert!(circuit.is_open());
+        assert!(circuit.failure());
     }
 }

@@ -1,6 +1,7 @@
 //! The client.
 
 use crate::answers::{Answer, Answers};
+use crate::asked::Asked;
 use crate::retrying::Listener;
 use crate::task::Task;
 use crate::transport::Transport;
@@ -156,24 +157,20 @@ impl Client {
         self.answers().settle(ids)
     }
 
-    /// The answers to all tasks, in order: those that are kept, and then those that the server gives. `note` gets their
+    /// The answers to all tasks, in order: those that are kept, and then those that the server gives. `asked` learns their
     /// names first: whatever becomes of the call, some of their answers may be kept.
-    pub(crate) fn answer_all(
-        &self,
-        tasks: Vec<Task>,
-        note: impl Fn(&[String]),
-    ) -> Result<Vec<Answer>, Error> {
+    pub(crate) fn answer_all(&self, tasks: Vec<Task>, asked: &Asked) -> Result<Vec<Answer>, Error> {
         let ids: Vec<String> = tasks.iter().map(|task| task.id.clone()).collect();
-        note(&ids);
+        asked.note(&ids);
         // A copy of the call's own: others may run beside it, and ask for the same.
         let mut found: HashMap<String, Answer> = {
             let kept = self.answers();
             ids.iter().filter_map(|id| Some((id.clone(), kept.get(id)?))).collect()
         };
-        let mut asked = HashSet::new();
-        let new = |task: &Task| !found.contains_key(&task.id) && asked.insert(task.id.clone());
+        let mut names = HashSet::new();
+        let new = |task: &Task| !found.contains_key(&task.id) && names.insert(task.id.clone());
         let todo: Vec<Task> = tasks.into_iter().filter(new).collect();
-        let outcome = self.ask(todo, &mut found);
+        let outcome = self.ask(todo, asked, &mut found);
         let answers: Vec<Answer> = ids.iter().filter_map(|id| found.get(id).cloned()).collect();
         let mut kept = self.answers();
         match outcome {
@@ -191,7 +188,15 @@ impl Client {
     }
 
     /// Asks the server and keeps what it answers, up to the first failure.
-    fn ask(&self, todo: Vec<Task>, found: &mut HashMap<String, Answer>) -> Result<(), Error> {
+    fn ask(
+        &self,
+        todo: Vec<Task>,
+        asked: &Asked,
+        found: &mut HashMap<String, Answer>,
+    ) -> Result<(), Error> {
+        if let Some(error) = todo.iter().find_map(|task| asked.given_up(&task.id)) {
+            return Err(error);
+        }
         if todo.is_empty() {
             return Ok(());
         }
@@ -208,7 +213,10 @@ impl Client {
             for Outcome { id, answer, taken } in batch {
                 match answer {
                     Ok(answer) => new.push((id, answer)),
-                    Err(error) => failure = Some(worse(failure, error)),
+                    Err(error) => {
+                        asked.give_up(&id, &error);
+                        failure = Some(worse(failure, error));
+                    }
                 }
                 waiting.push(taken);
             }

@@ -62,7 +62,7 @@ pub enum Error {
         found: Vec<String>,
     },
     /// A request failed for good.
-    #[error("{url} gave no answer{}{}: {failure}", to(prompt.as_deref()), after(*attempts))]
+    #[error("{url} gave no answer{}{}: {failure}{}", to(prompt.as_deref()), after(*attempts), but(*answers_others))]
     Request {
         /// Where it was sent.
         url: String,
@@ -72,6 +72,8 @@ pub enum Error {
         attempts: u32,
         /// What went wrong the last time.
         failure: Failure,
+        /// Whether the server answered a short question afterwards, so that it is not gone.
+        answers_others: bool,
     },
     /// Too many requests in a row have failed.
     #[error(
@@ -268,6 +270,10 @@ fn after(attempts: u32) -> String {
     if attempts > 1 { format!(" after {attempts} attempts") } else { String::new() }
 }
 
+fn but(answers_others: bool) -> &'static str {
+    if answers_others { "; it answers other questions" } else { "" }
+}
+
 fn said(message: &str) -> String {
     if message.is_empty() { String::new() } else { format!(": {message}") }
 }
@@ -293,10 +299,13 @@ impl Error {
         self
     }
 
-    /// Whether the server refuses one prompt for good, so that others may well be answered.
+    /// Whether it is about one prompt, so that others may well be answered: the server refuses it for good, or answers
+    /// another question after all attempts at this one have failed.
     pub fn is_refusal(&self) -> bool {
         match self {
-            Self::Request { prompt: Some(_), failure, .. } => failure.is_refusal(),
+            Self::Request { prompt: Some(_), failure, answers_others, .. } => {
+                *answers_others || failure.is_refusal()
+            }
             Self::Unweighable { reason, .. } => *reason != crate::Unweighable::NotEchoed,
             Self::Stopped { source, .. } => source.is_refusal(),
             _ => false,
@@ -343,8 +352,9 @@ mod tests {
     fn what_concerns_one_prompt_is_told_from_what_concerns_all() {
         let request = |prompt: Option<&str>, failure| {
             let (url, prompt) = ("http://h/v1".to_owned(), prompt.map(str::to_owned));
-            let source = Box::new(Error::Request { url, prompt, attempts: 1, failure });
-            Error::Stopped { done: 0, total: 1, kept: None, source }
+            let answers_others = false;
+            let source = Error::Request { url, prompt, attempts: 1, failure, answers_others };
+            Error::Stopped { done: 0, total: 1, kept: None, source: Box::new(source) }
         };
         for refused in [status(400), status(413), status(422), Failure::TooLong { limit: 1 }] {
             let error = language_model::Error::from(request(Some("id"), refused));

@@ -27,6 +27,7 @@
 
 mod answer_log;
 mod answers;
+mod asked;
 mod calls;
 mod chat;
 mod choose;
@@ -39,6 +40,7 @@ mod echo_check;
 mod error;
 mod key;
 mod logprobs;
+mod presence;
 mod retry;
 mod retrying;
 mod sampling;

@@ -7,6 +7,9 @@ use serde_json::{Map, Value, json};
 /// Characters of a token, roughly; for servers that do not count.
 const CHARACTERS_PER_TOKEN: usize = 4;
 
+/// Stop strings that every server takes; some refuse a request with more.
+const MOST_STOPS: usize = 4;
+
 /// Puts sampling settings into a request.
 pub(crate) fn add_sampling(body: &mut Map<String, Value>, sampling: &Sampling, stops: &[&str]) {
     let mut add = |name: &str, value: Value| drop(body.insert(name.to_owned(), value));
@@ -16,7 +19,7 @@ pub(crate) fn add_sampling(body: &mut Map<String, Value>, sampling: &Sampling, s
         add("top_p", number(top_p));
     }
     if !stops.is_empty() {
-        add("stop", stops.into());
+        add("stop", most_general(stops).into());
     }
     // Beyond OpenAI's protocol, and so only if asked for; vLLM, SGLang and llama.cpp know them.
     if let Some(top_k) = sampling.top_k {
@@ -33,6 +36,24 @@ pub(crate) fn add_sampling(body: &mut Map<String, Value>, sampling: &Sampling, s
     if !sampling.stop_tokens.is_empty() {
         add("stop_token_ids", sampling.stop_tokens.clone().into());
     }
+}
+
+/// As many stop strings as a server takes: of too many, those that end most. What the others would have ended is cut when it
+/// is there, see [`completion`].
+fn most_general<'a>(stops: &[&'a str]) -> Vec<&'a str> {
+    if stops.len() <= MOST_STOPS {
+        return stops.to_vec();
+    }
+    let mut shortest = stops.to_vec();
+    shortest.sort_by_key(|stop| stop.len());
+    let mut sent: Vec<&str> = Vec::new();
+    for stop in shortest {
+        // Where one stands that holds another, the other stands as well.
+        if sent.len() < MOST_STOPS && !sent.iter().any(|shorter| stop.contains(shorter)) {
+            sent.push(stop);
+        }
+    }
+    sent
 }
 
 /// A number as people write it: 0.2, not 0.200000003.
@@ -55,8 +76,8 @@ pub(crate) struct Usage {
 
 /// A reply as a server sent it, made into a completion.
 ///
-/// It ends before the first stop string, even if the server does not know any. `length` is a reason of its own; all
-/// others, a content filter's too, count as a stop: the text up to there is the reply.
+/// It ends before the first stop string, even if the server does not know any. `length` and `content_filter` are reasons of
+/// their own; all others count as a stop. Whatever the reason, the text up to there is the reply.
 pub(crate) fn completion(
     mut text: String,
     finish_reason: Option<&str>,
@@ -66,12 +87,13 @@ pub(crate) fn completion(
 ) -> Completion {
     let mut stopped = match finish_reason {
         Some("length" | "max_tokens") => StopReason::Length,
+        Some("content_filter") => StopReason::Filtered,
         _ => StopReason::Stop,
     };
     let counted = usage.and_then(|usage| usize::try_from(usage.completion_tokens?).ok());
     let tokens = counted.unwrap_or_else(|| match stopped {
         StopReason::Length => sampling.max_tokens,
-        StopReason::Stop | StopReason::Cancelled => {
+        StopReason::Stop | StopReason::Cancelled | StopReason::Filtered => {
             text.chars().count().div_ceil(CHARACTERS_PER_TOKEN)
         }
     });
@@ -111,6 +133,28 @@ mod tests {
     }
 
     #[test]
+    fn no_more_stop_strings_are_sent_than_servers_take() {
+        let sent = |stops: &[&str]| {
+            let mut body = Map::new();
+            add_sampling(&mut body, &Sampling::default(), stops);
+            body["stop"].clone()
+        };
+        let four = ["\n\nHuman:", "\nHuman:", "x", "x"];
+        assert_eq!(sent(&four), json!(four));
+        let transcript = ["\nCritique Request:", "\nRevision Request:", "\nHuman:", "\nAssistant:"];
+        let mut expected = transcript;
+        expected.sort_by_key(|stop| stop.len());
+        let more = [&transcript[..], &["\n\nHuman:"]].concat();
+        assert_eq!(sent(&more), json!(expected));
+        let more = [&transcript[..], &["!", "\nHuman:"]].concat();
+        assert_eq!(sent(&more), json!(["!", "\nHuman:", "\nAssistant:", "\nCritique Request:"]));
+        // What is not sent still ends a reply.
+        let text = "Well.\nRevision Request: more".to_owned();
+        let found = completion(text, None, None, &Sampling::default(), &more);
+        assert_eq!(found.text, "Well.");
+    }
+
+    #[test]
     fn seeds_fit_any_server() {
         assert_eq!(wire_seed(u64::MAX), 2_147_483_647);
         assert_eq!(wire_seed(5), 5);
@@ -121,7 +165,8 @@ mod tests {
         let sampling = Sampling::default().with_max_tokens(9);
         let ended = |reason| completion("text".to_owned(), reason, None, &sampling, &[]);
         assert_eq!(ended(Some("length")).stopped, StopReason::Length);
-        for reason in [None, Some("stop"), Some("eos"), Some("content_filter")] {
+        assert_eq!(ended(Some("content_filter")).stopped, StopReason::Filtered);
+        for reason in [None, Some("stop"), Some("eos")] {
             assert_eq!(ended(reason).stopped, StopReason::Stop);
         }
         // Without a count: the limit that was reached, or a guess.

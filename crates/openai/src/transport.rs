@@ -5,7 +5,7 @@ use crate::config::duration;
 use crate::key::Key;
 use crate::retry::{retry_after, wait};
 use crate::retrying::Listener;
-use crate::{BaseUrl, Config, Error, Failure};
+use crate::{BaseUrl, Config, Error, Failure, presence};
 use language_model::{item_seed, stream};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, Url};
@@ -122,9 +122,9 @@ impl Transport {
                 Err(Failure::Malformed(text)) => Failure::Malformed(self.shown(&text)),
                 Err(failure) => failure,
             };
-            self.count(&failure);
+            self.count(&failure).await;
             if !failure.is_passing() || attempt + 1 >= self.config.attempts {
-                return Err(self.failed(&url, attempt + 1, failure));
+                return Err(self.failed(&url, attempt + 1, failure, body.is_some()).await);
             }
             let rng = rng.get_or_insert_with(|| {
                 let body = body.as_deref().unwrap_or_default();
@@ -177,21 +177,40 @@ impl Transport {
         Error::CircuitOpen { url: self.base_url.to_string(), failures, last }
     }
 
-    fn failed(&self, url: &Url, attempts: u32, failure: Failure) -> Error {
+    /// The error of a request that is given up; `asks` if it is one for an answer of the model.
+    async fn failed(&self, url: &Url, attempts: u32, failure: Failure, asks: bool) -> Error {
+        let answers_others = asks && failure.is_absence() && self.is_there().await;
         if self.circuit.is_open() {
             return self.circuit_open();
         }
-        Error::Request { url: url.to_string(), prompt: None, attempts, failure }
+        Error::Request { url: url.to_string(), prompt: None, attempts, failure, answers_others }
     }
 
-    /// Tells the circuit.
-    fn count(&self, failure: &Failure) {
+    /// Tells the circuit, which opens only if the server does not even answer a short question: a few prompts on which it
+    /// breaks down fail as often, and are no reason to leave the others.
+    async fn count(&self, failure: &Failure) {
         if !failure.is_absence() {
             self.circuit.success();
             return;
         }
         *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure.clone());
-        self.circuit.failure();
+        if !self.circuit.failure() {
+            return;
+        }
+        if self.is_there().await {
+            self.circuit.success();
+        } else {
+            self.circuit.open();
+        }
+    }
+
+    async fn is_there(&self) -> bool {
+        self.unless_over(presence::is_there(self)).await.unwrap_or_default()
+    }
+
+    /// Sends `body` to `path` once.
+    pub(crate) async fn post_once(&self, path: &str, body: &Value) -> Result<Vec<u8>, Failure> {
+        self.attempt(Method::POST, self.base_url.at(path), Some(body.to_string())).await
     }
 
     /// Sends a request once and reads the whole answer.

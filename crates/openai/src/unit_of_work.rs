@@ -1,25 +1,26 @@
 //! A client in the hands of one piece of a long job.
 
+use crate::asked::Asked;
 use crate::{Client, Error};
 use dialogue::Dialogue;
 use language_model::{Choose, Completion, Generate, Prompt, Sampling};
-use std::sync::{Mutex, PoisonError};
 
 /// Asks as its [`Client`] does, and knows what it asked for, so that the answers can be let go of together.
 ///
 /// A job that writes records of its own needs an answer only until the record that it goes into is durable. Then
 /// [`UnitOfWork::settle`] forgets the answers of this unit; one that is dropped without it leaves them where they are, for
-/// whoever asks the same again. See [`Client::keep_answers_until_settled`].
+/// whoever asks the same again. What has failed for good is not sent again by the same unit. See
+/// [`Client::keep_answers_until_settled`].
 #[derive(Debug)]
 pub struct UnitOfWork<'a> {
     client: &'a Client,
-    asked: Mutex<Vec<String>>,
+    asked: Asked,
 }
 
 impl Client {
     /// Begins a unit of work.
     pub fn unit_of_work(&self) -> UnitOfWork<'_> {
-        UnitOfWork { client: self, asked: Mutex::default() }
+        UnitOfWork { client: self, asked: Asked::default() }
     }
 }
 
@@ -29,12 +30,7 @@ impl UnitOfWork<'_> {
     /// # Errors
     /// [`Error::Kept`] if the file of answers cannot be written.
     pub fn settle(self) -> Result<(), Error> {
-        let asked = self.asked.into_inner().unwrap_or_else(PoisonError::into_inner);
-        self.client.settle(asked)
-    }
-
-    fn note(&self, ids: &[String]) {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(ids);
+        self.client.settle(self.asked.into_names())
     }
 }
 
@@ -44,7 +40,7 @@ impl Generate for UnitOfWork<'_> {
         prompts: &[Prompt],
         sampling: &Sampling,
     ) -> Result<Vec<Completion>, language_model::Error> {
-        self.client.replies(prompts, sampling, |ids| self.note(ids))
+        self.client.replies(prompts, sampling, &self.asked)
     }
 }
 
@@ -54,6 +50,6 @@ impl Choose for UnitOfWork<'_> {
         prompts: &[Dialogue],
         options: &[&str],
     ) -> Result<Vec<Vec<f64>>, language_model::Error> {
-        self.client.choices(prompts, options, |ids| self.note(ids))
+        self.client.choices(prompts, options, &self.asked)
     }
 }

@@ -251,6 +251,64 @@ fn attempts_have_an_end() {
 }
 
 #[test]
+fn a_prompt_that_breaks_the_server_is_told_from_a_server_that_is_gone() {
+    let config = || Config { attempts: 3, ..quick() };
+    let broken = [
+        Fault::Body("{\"choices\": []}".to_owned()),
+        Fault::Status(500, "", "assertion failed".to_owned()),
+        Fault::Closed,
+    ];
+    for fault in broken {
+        let server = Server::start();
+        server.faults(vec![fault.clone(); 3]);
+        let result = generate(&client(&server, config()), 1);
+        assert!(result.as_ref().unwrap_err().concerns_one_prompt(), "{fault:?}: {result:?}");
+        fails(result, &["3 attempts", "answers other questions", &prompts(1)[0].dialogue.id()]);
+        // One question of the client's own.
+        assert_eq!(server.requests().len(), 4);
+
+        let server = Server::start();
+        server.faults(vec![fault; 4]);
+        let error = generate(&client(&server, config()), 1).unwrap_err();
+        assert!(!error.concerns_one_prompt() && !error.to_string().contains("other"), "{error}");
+    }
+    // A server that asks to slow down says nothing about the prompt.
+    let server = Server::start();
+    server.faults(vec![Fault::Status(429, "", String::new()); 3]);
+    assert!(!generate(&client(&server, config()), 1).unwrap_err().concerns_one_prompt());
+    assert_eq!(server.requests().len(), 3);
+}
+
+#[test]
+fn what_has_failed_for_good_is_not_sent_again_by_the_same_unit_of_work() {
+    let server = Server::start();
+    let config = Config { attempts: 2, concurrency: 1, ..quick() };
+    let client = client(&server, config);
+    let unit = client.unit_of_work();
+    let ask = |range: std::ops::Range<usize>| {
+        unit.generate(&prompts(4)[range], &Sampling::default()).map(|replies| replies.len())
+    };
+    server.faults(vec![Fault::Status(500, "", String::new()); 2]);
+    let first = fails(ask(0..4), &["HTTP status 500", "2 attempts"]);
+    let sent = server.requests().len();
+    let again = fails(ask(0..1), &["HTTP status 500", "2 attempts"]);
+    assert!(first.starts_with(again.split(';').next().unwrap()), "{first}, {again}");
+    assert_eq!(server.requests().len(), sent);
+    assert_eq!(ask(1..4).unwrap(), 3);
+    // Another unit asks anew.
+    assert_eq!(client.unit_of_work().generate(&prompts(1), &Sampling::default()).unwrap().len(), 1);
+}
+
+#[test]
+fn prompts_that_break_the_server_open_no_circuit() {
+    let server = Server::start();
+    server.faults(vec![Fault::Status(500, "", String::new()); 4]);
+    let config = Config { circuit_failures: 4, attempts: 50, concurrency: 1, ..quick() };
+    assert_eq!(generate(&client(&server, config), 1).unwrap(), expected(1));
+    assert_eq!(server.requests().len(), 4 + 1 + 1);
+}
+
+#[test]
 fn redirects_are_not_followed() {
     let (server, other) = (Server::start(), Server::start());
     let location = format!("Location: {}/chat/completions\r\n", other.url());
@@ -335,7 +393,8 @@ fn when_the_server_is_gone_what_is_done_is_kept() {
         &["counts as gone", "circuit_failures", "5 of 12 answers are done"],
     );
     let before = server.requests().len();
-    assert!(before <= 5 + 6 + 2, "{before} requests although the circuit is open");
+    // The other lane, and a question of the client's own, during which both may go on.
+    assert!(before <= 5 + 6 + 6, "{before} requests although the circuit is open");
 
     // The same call on the same client asks only for the rest.
     server.come_back();

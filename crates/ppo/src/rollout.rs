@@ -182,7 +182,7 @@ pub(crate) fn penalised(rollouts: &[Rollout], scores: &[f32], penalty: f32) -> V
         .zip(scores)
         .map(|(rollout, score)| match rollout.stopped {
             StopReason::Stop => *score,
-            StopReason::Length | StopReason::Cancelled => score - penalty,
+            StopReason::Length | StopReason::Cancelled | StopReason::Filtered => score - penalty,
         })
         .collect()
 }

@@ -101,6 +101,12 @@ fn evaluations_of_files_are_tables_and_objects() {
         &asked(&["calibration", "--labels", "l.jsonl"]),
         &["l.jsonl, line 1", "probability", "1.5"],
     );
+    fs::write(folder.join("l.jsonl"), "{\"probability\": 0.5, \"probability_a\": 0.5}\n").unwrap();
+    refused(
+        folder,
+        &asked(&["calibration", "--labels", "l.jsonl"]),
+        &["l.jsonl, line 1", "`outcome` is missing", "`rlaif label`"],
+    );
     fs::write(folder.join("l.jsonl"), "").unwrap();
     refused(folder, &asked(&["calibration", "--labels", "l.jsonl"]), &["l.jsonl", "no row"]);
 }
@@ -180,6 +186,8 @@ fn questions_are_asked_in_every_way() {
     refused(folder, &asked("both.jsonl", "oracle", &shots), &["`--shots`"]);
     refused(folder, &asked("plain.jsonl", "oracle", &["--shots", "5"]), &["`shots` is 5"]);
     refused(folder, &asked("plain.jsonl", "oracle", &["--samples", "0"]), &["`samples` is 0"]);
+    let samples = ["--samples", "5"];
+    refused(folder, &asked("plain.jsonl", "oracle", &samples), &["`--samples`", "`--shots`"]);
 }
 
 #[test]

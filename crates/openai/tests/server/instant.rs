@@ -16,8 +16,19 @@ struct State {
     pace: AtomicU64,
     /// Requests that hold one of these are refused for good.
     refused: Mutex<Vec<String>>,
+    /// What is answered, without fail, to requests that hold one of these.
+    broken: Mutex<Vec<Broken>>,
     /// How often each request was answered, by its hash; only if it is counted.
     counts: Option<Mutex<HashMap<u64, u64>>>,
+}
+
+/// An answer that is of no use.
+#[derive(Debug, Clone)]
+struct Broken {
+    text: String,
+    status: &'static str,
+    answer: &'static str,
+    times: u64,
 }
 
 /// A server on this machine; it ends with the value.
@@ -69,6 +80,17 @@ impl Instant {
         *self.state.refused.lock().unwrap() = texts.iter().map(|&text| text.to_owned()).collect();
     }
 
+    /// From now on requests that hold this text, as JSON, get this answer.
+    pub fn break_down(&self, text: &str, status: &'static str, answer: &'static str) {
+        let broken = Broken { text: text.to_owned(), status, answer, times: 0 };
+        self.state.broken.lock().unwrap().push(broken);
+    }
+
+    /// How often each text has broken it.
+    pub fn breakdowns(&self) -> Vec<u64> {
+        self.state.broken.lock().unwrap().iter().map(|broken| broken.times).collect()
+    }
+
     /// Answers so far.
     pub fn answers(&self) -> u64 {
         self.state.answers.load(Ordering::SeqCst)
@@ -85,9 +107,20 @@ impl Instant {
 
 impl State {
     fn refuses(&self, body: &[u8]) -> bool {
-        let refused = self.refused.lock().unwrap();
-        refused.iter().any(|text| body.windows(text.len()).any(|part| part == text.as_bytes()))
+        self.refused.lock().unwrap().iter().any(|text| holds(body, text))
     }
+
+    /// The status and the answer that such a request always gets.
+    fn breaks(&self, body: &[u8]) -> Option<(&'static str, String)> {
+        let mut broken = self.broken.lock().unwrap();
+        let broken = broken.iter_mut().find(|broken| holds(body, &broken.text))?;
+        broken.times += 1;
+        Some((broken.status, broken.answer.to_owned()))
+    }
+}
+
+fn holds(body: &[u8], text: &str) -> bool {
+    body.windows(text.len()).any(|part| part == text.as_bytes())
 }
 
 impl Drop for Instant {
@@ -124,19 +157,21 @@ fn serve(stream: &TcpStream, state: &State) -> std::io::Result<()> {
         body.resize(length, 0);
         reader.read_exact(&mut body)?;
         let refused = !models && state.refuses(&body);
-        let answer = if models {
-            r#"{"object":"list","data":[{"id":"parrot"}]}"#.to_owned()
+        let (status, answer) = if models {
+            ("200 OK", r#"{"object":"list","data":[{"id":"parrot"}]}"#.to_owned())
         } else if refused {
-            r#"{"error":{"message":"the prompt is too long"}}"#.to_owned()
+            let answer = r#"{"error":{"message":"the prompt is too long"}}"#;
+            ("400 Bad Request", answer.to_owned())
+        } else if let Some(broken) = state.breaks(&body) {
+            broken
         } else {
             let pace = state.pace.load(Ordering::Relaxed);
             if pace > 0 {
                 std::thread::sleep(Duration::from_micros(pace));
             }
-            speak(state, &body)
+            ("200 OK", speak(state, &body))
         };
         let length = answer.len();
-        let status = if refused { "400 Bad Request" } else { "200 OK" };
         let whole = format!(
             "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{answer}"
         );

@@ -172,6 +172,7 @@ impl<B: Backend> Chat<B> {
                 return note("stopped before a word was said; the message is forgotten");
             }
             StopReason::Cancelled => note("stopped")?,
+            StopReason::Filtered => note("cut by a filter")?,
         }
         self.dialogue = asked.with_assistant(reply.text);
         Ok(())

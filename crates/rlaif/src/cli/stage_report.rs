@@ -16,12 +16,16 @@ pub(super) fn ending(done: &Done, job: &Job) -> String {
         0 => String::new(),
         rows => format!("{rows} rows repeat others and were left out\n"),
     };
+    let equal = match done.equal {
+        0 => String::new(),
+        rows => format!("{rows} rows have the same reply twice and were left out\n"),
+    };
     let rejected = match done.rejected {
         0 => String::new(),
         rows => format!("{rows} bad rows are in {}\n", job.rejects().display()),
     };
     let records = format!("{} records in {}{before}\n", done.report.records, job.out.display());
-    records + &repeated + &rejected + &report(&done.report, &job.failures())
+    records + &repeated + &equal + &rejected + &report(&done.report, &job.failures())
 }
 
 /// What came of a merge.
@@ -42,7 +46,9 @@ fn report(report: &Report, failures: &Path) -> String {
         Figures::Pairs(PairSummary { redrawn, truncated, .. }) => {
             format!("{redrawn} replies drawn again that were the same, {truncated} cut off\n")
         }
-        Figures::Labels { labels, truth } => of_labels(labels) + &of_truth(truth.as_ref()),
+        Figures::Labels { labels, truth, one_order } => {
+            of_labels(labels) + &of_truth(truth.as_ref()) + &of_one_order(*one_order)
+        }
     };
     failed + &figures
 }
@@ -96,6 +102,16 @@ fn of_truth(truth: Option<&Calibration>) -> String {
     )
 }
 
+fn of_one_order(labels: u64) -> String {
+    match labels {
+        0 => String::new(),
+        labels => format!(
+            "{labels} labels are not compared with the input: asked in one order, a judge that always takes the reply shown \
+             first would agree wherever that is the better one\n"
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,7 +119,7 @@ mod tests {
 
     fn done(figures: Figures, failed: u64) -> Done {
         let report = Report { items: 10 + failed, records: 10, failed, figures };
-        Done { report, before: 4, duplicates: 2, rejected: 1, calls: 9, tokens: 9 }
+        Done { report, before: 4, duplicates: 2, rejected: 1, equal: 5, calls: 9, tokens: 9 }
     }
 
     #[test]
@@ -115,6 +131,7 @@ mod tests {
         for part in [
             "10 records in out, 4 of them were there before",
             "2 rows repeat others",
+            "5 rows have the same reply twice",
             "1 bad rows are in out.rejects.jsonl",
             "3 items failed and are in out.failures.jsonl",
             "20 steps",
@@ -128,9 +145,16 @@ mod tests {
     #[test]
     fn a_judge_is_told_by_what_is_known_of_it() {
         let labels = Summary { labels: 10, entropy: Some(0.5), ..Summary::default() };
-        let text =
-            ending(&done(Figures::Labels { labels, truth: None }, 0), &Job::new("in", "out"));
+        let text = ending(
+            &done(Figures::Labels { labels, truth: None, one_order: 0 }, 0),
+            &Job::new("in", "out"),
+        );
         assert!(text.contains("entropy (nats)") && !text.contains("position bias"), "{text}");
-        assert!(!text.contains("failed") && !text.contains("agreement"), "{text}");
+        for part in ["failed", "agreement", "one order"] {
+            assert!(!text.contains(part), "{text}");
+        }
+        let figures = Figures::Labels { labels, truth: None, one_order: 7 };
+        let text = ending(&done(figures, 0), &Job::new("in", "out"));
+        assert!(text.contains("7 labels are not compared") && text.contains("one order"), "{text}");
     }
 }

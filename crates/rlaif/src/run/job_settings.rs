@@ -10,7 +10,7 @@ use jobs::{Flow, Job};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// What decides `rlaif revise` and `rlaif label`.
+/// What decides `rlaif revise`, `rlaif reply-pairs` and `rlaif label`.
 ///
 /// | setting | default | meaning |
 /// |---|---|---|
@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 /// | `failed_share` | 0.1 | highest share of items that the model may refuse for good; at 0 the first ends the job |
 /// | `flow` | see [`Flow`]; of a folder one chunk of 64 | how much is under way at a time |
 /// | `server` | see [`openai::Config`], but `concurrency` 128 | how a server is asked |
-/// | `critique_revision` | see [`CritiqueRevisionConfig`] | of `rlaif revise` |
+/// | `critique_revision` | see [`CritiqueRevisionConfig`] | of `rlaif revise`; its `reply` is also how `rlaif reply-pairs` draws |
 /// | `ai_feedback` | see [`FeedbackConfig`] | of `rlaif label` |
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,7 +4,7 @@ use super::{nothing, say_json, with_fields};
 use crate::cli::{Failure, say};
 use clap::Args;
 use rlaif::dataset::read_jsonl;
-use rlaif::evals::{Calibration, Error, Forecast, Rate};
+use rlaif::evals::{Calibration, Forecast, Rate};
 use serde::Deserialize;
 use serde_json::json;
 use std::fmt::Write as _;
@@ -26,14 +26,19 @@ struct Outcome(Forecast);
 #[derive(Deserialize)]
 struct OutcomeRow {
     probability: f64,
-    outcome: f64,
+    outcome: Option<f64>,
 }
 
-impl TryFrom<OutcomeRow> for Outcome {
-    type Error = Error;
+/// What a row without `outcome` lacks.
+const NO_OUTCOME: &str = "`outcome` is missing: 1 if what `probability` foretells came true, 0 if not, or a share; a label tells \
+    what a judge thinks and not what is true: `rlaif label` of pairs with `chosen` and `rejected` measures that at its end";
 
-    fn try_from(row: OutcomeRow) -> Result<Self, Error> {
-        Forecast::new(row.probability, row.outcome).map(Self)
+impl TryFrom<OutcomeRow> for Outcome {
+    type Error = String;
+
+    fn try_from(row: OutcomeRow) -> Result<Self, String> {
+        let outcome = row.outcome.ok_or(NO_OUTCOME)?;
+        Forecast::new(row.probability, outcome).map(Self).map_err(|error| error.to_string())
     }
 }
 

@@ -59,7 +59,7 @@ enum EvalCommand {
     Elo(elo::EloArgs),
     /// How far probabilities can be taken at their word.
     #[command(
-        after_help = "Example:\n  rlaif eval calibration --labels forecasts.jsonl\n\nA row has `probability`, and `outcome`: 1 if it came true, 0 if not, or a share."
+        after_help = "Example:\n  rlaif eval calibration --labels forecasts.jsonl\n\nA row has `probability`, and `outcome`: 1 if it came true, 0 if not, or a share. `rlaif label` measures labels against what its input knows."
     )]
     Calibration(calibration::CalibrationArgs),
     /// How harmful replies are, from 0 to 4, at temperatures 1 and 0.

@@ -91,8 +91,14 @@ impl QuestionArgs {
             Some(path) => read(path, name, options)?,
             None => questions.clone(),
         };
+        let shots = self.shots.unwrap_or(self.examples.as_ref().map_or(0, |_| examples.len()));
+        if self.by == By::Choice && shots == 0 && self.samples.is_some_and(|samples| samples > 1) {
+            return Err("`--samples` would ask the same question again and get the same answer: by choice they differ only in \
+                 their examples; set `--shots`, or `--by chain-of-thought`"
+                .into());
+        }
         let config = AskConfig {
-            shots: self.shots.unwrap_or(self.examples.as_ref().map_or(0, |_| examples.len())),
+            shots,
             samples: self.samples.unwrap_or(1),
             reasoning: Sampling::default().with_max_tokens(self.max_tokens),
         };

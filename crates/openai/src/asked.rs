@@ -1,0 +1,62 @@
+//! What one piece of work has asked, and what was given up.
+
+use crate::{Error, Failure};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The tasks of one piece of work by their names.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    names: Mutex<Vec<String>>,
+    given_up: Mutex<HashMap<String, GivenUp>>,
+}
+
+/// A request that is about one prompt and has failed.
+#[derive(Debug, Clone)]
+struct GivenUp {
+    url: String,
+    prompt: Option<String>,
+    attempts: u32,
+    failure: Failure,
+    answers_others: bool,
+}
+
+impl Asked {
+    /// Notes what is asked: whatever becomes of it, it may be kept.
+    pub(crate) fn note(&self, names: &[String]) {
+        lock(&self.names).extend_from_slice(names);
+    }
+
+    /// All that was asked.
+    pub(crate) fn into_names(self) -> Vec<String> {
+        self.names.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that a task has failed for good: all attempts may have taken minutes, so that they are not made again when
+    /// the same is asked beside fewer others.
+    pub(crate) fn give_up(&self, name: &str, error: &Error) {
+        if let Error::Request { url, prompt, attempts, failure, answers_others } = error
+            && error.is_refusal()
+        {
+            let given_up = GivenUp {
+                url: url.clone(),
+                prompt: prompt.clone(),
+                attempts: *attempts,
+                failure: failure.clone(),
+                answers_others: *answers_others,
+            };
+            lock(&self.given_up).insert(name.to_owned(), given_up);
+        }
+    }
+
+    /// The error of a task that has failed for good.
+    pub(crate) fn given_up(&self, name: &str) -> Option<Error> {
+        let GivenUp { url, prompt, attempts, failure, answers_others } =
+            lock(&self.given_up).get(name)?.clone();
+        Some(Error::Request { url, prompt, attempts, failure, answers_others })
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
