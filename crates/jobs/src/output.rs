@@ -17,8 +17,8 @@ const OTHER_FORMATS: [&str; 3] = ["gz", "parquet", "csv"];
 /// Refuses a place in which no job can write its records.
 pub(crate) fn check_place(out: &Path) -> Result<(), Error> {
     let ends_in =
-        |extension: &&str| out.extension().is_some_and(|it| it.eq_ignore_ascii_case(extension));
-    if let Some(&extension) = OTHER_FORMATS.iter().find(ends_in) {
+        |extension: &str| out.extension().is_some_and(|it| it.eq_ignore_ascii_case(extension));
+    if let Some(extension) = OTHER_FORMATS.into_iter().find(|extension| ends_in(extension)) {
         return Err(Error::Format { path: out.to_owned(), extension });
     }
     let begun = std::fs::metadata(beside(out, "job")).is_ok_and(|job| job.len() > 0);

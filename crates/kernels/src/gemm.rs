@@ -153,6 +153,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
+    #[allow(clippy::float_cmp, reason = "sums of small whole numbers are exact")]
     fn by_hand() {
         let (a, b) = ([1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]);
         let (a, b) = (Matrix::new(&a, 2, 2), Matrix::new(&b, 2, 2));
@@ -166,6 +167,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::float_cmp, reason = "these are exact")]
     fn nothing_to_add_up_is_zero() {
         assert_eq!(multiply(Matrix::new(&[], 2, 0), Matrix::new(&[], 0, 3)), [0.0; 6]);
         assert!(multiply(Matrix::new(&[], 0, 2), Matrix::new(&[1.0; 4], 2, 2)).is_empty());

@@ -182,12 +182,12 @@ fn normal_below(x: f64) -> f64 {
 
 /// A head of 5 dimensions, of which the pairs (0, 2) and (1, 3) turn.
 fn turned(x: &[f64], position: f64) -> [f64; 5] {
-    let [(a, c), (b, d)] = [0, 1].map(|pair: usize| {
+    let [first, second] = [0, 1].map(|pair: usize| {
         let (sin, cos) = (position * f64::from(FREQUENCIES[pair])).sin_cos();
-        let (first, second) = (x[pair], x[pair + 2]);
-        (first * cos - second * sin, second * cos + first * sin)
+        let (x, y) = (x[pair], x[pair + 2]);
+        (x * cos - y * sin, y * cos + x * sin)
     });
-    [a, b, c, d, x[4]]
+    [first.0, second.0, first.1, second.1, x[4]]
 }
 
 fn attended(operands: Vec<Matrix>, window: Option<usize>) -> Matrix {
