@@ -34,23 +34,24 @@ pub struct Heads {
 ///
 /// # Shapes
 /// `query` `[tokens, key_value_heads * group * head_dim]` to the same; `key` and `value`, and those of every stretch of the
-/// past, `[tokens, key_value_heads * head_dim]`. The rows, of these lengths, lie one behind the other and cover all tokens.
+/// past, `[tokens, key_value_heads * head_dim]`. `rows` are the tokens of each row, in ascending order; those between them
+/// are padding, which nothing sees and for which nothing is computed. What a row is given does not depend on the others.
 ///
 /// # Errors
 /// The operands, if the backend is not flex, with automatic differentiation around it or without, or their numbers have
 /// not 32 bits, or they learn behind a past; there, primitives serve.
 ///
 /// # Panics
-/// If lengths and shapes do not agree, heads have no dimensions, or the window is 0.
+/// If rows and shapes do not agree, heads have no dimensions, or the window is 0.
 pub fn causal_attention<B: Backend>(
     operands: [Tensor<B, 2>; 3],
     past: &[[Tensor<B, 2>; 2]],
     heads: Heads,
-    lengths: Vec<usize>,
+    rows: Vec<Range<usize>>,
     window: Option<usize>,
 ) -> Result<Tensor<B, 2>, [Tensor<B, 2>; 3]> {
     let behind = past.iter().map(|[key, _]| key.dims()[0]).sum();
-    let attention = Attention { heads, lengths: lengths.into(), window, behind };
+    let attention = Attention { heads, rows: rows.into(), window, behind };
     let operands = match all(operands, tracked) {
         Ok(operands) if past.is_empty() => return Ok(learned(attention.recorded(operands))),
         Ok(operands) => return Err(operands.map(learned)),
@@ -85,7 +86,7 @@ fn all<B: Backend, T>(
 #[derive(Debug, Clone)]
 struct Attention {
     heads: Heads,
-    lengths: Arc<[usize]>,
+    rows: Arc<[Range<usize>]>,
     window: Option<usize>,
     /// Tokens of the past.
     behind: usize,
@@ -170,7 +171,13 @@ impl<'a> Side<'a> {
 
 impl Attention {
     fn check(&self, [query, key, value]: &[FlexTensor; 3], past: &[[FlexTensor; 2]]) {
-        let tokens: usize = self.lengths.iter().sum();
+        let tokens = query.layout().shape()[0];
+        let ends = self.rows.iter().map(|row| row.end);
+        let ascend =
+            self.rows.iter().zip(std::iter::once(0).chain(ends)).all(|(row, before)| {
+                before <= row.start && row.start <= row.end && row.end <= tokens
+            });
+        assert!(ascend, "rows ascend and lie within the tokens");
         let Heads { key_value_heads, head_dim, .. } = self.heads;
         assert!(head_dim > 0, "heads have dimensions");
         assert!(self.window != Some(0), "a token sees itself");
@@ -178,7 +185,7 @@ impl Attention {
             [(query, self.heads.queries()), (key, key_value_heads), (value, key_value_heads)]
         {
             let shape: &[usize] = x.layout().shape();
-            assert_eq!(shape, [tokens, heads * head_dim], "heads and rows make up the tokens");
+            assert_eq!(shape, [tokens, heads * head_dim], "heads make up the tokens");
         }
         for [key, value] in past {
             let shape = key.layout().shape();
@@ -196,13 +203,9 @@ impl Attention {
         })
     }
 
-    /// The first token of every row and its length.
+    /// The first token of every row that has one, and its length.
     fn rows(&self) -> impl Iterator<Item = (usize, usize)> {
-        self.lengths.iter().scan(0, |next, &length| {
-            let row = *next;
-            *next += length;
-            Some((row, length))
-        })
+        self.rows.iter().filter(|row| !row.is_empty()).map(|row| (row.start, row.len()))
     }
 
     fn sides<'a>(&self, [query, key, value]: &'a [FlexTensor; 3]) -> [Side<'a>; 3] {
@@ -220,11 +223,11 @@ impl Attention {
         let sides = self.sides(operands);
         let past: Vec<Stretch<'_>> = past.iter().map(|stretch| self.past(stretch)).collect();
         let mut out = vec![0.0_f32; tokens * width];
-        let mut rest = &mut out[..];
         let blocks = self.rows().flat_map(|(row, length)| self.blocks_of(row, length));
+        let mut pieces = Pieces::new(&mut out, width);
         let jobs: Vec<_> = blocks
             .map(|block| {
-                let out = rest.split_off_mut(..block.queries.len() * width).unwrap_or_default();
+                let out = pieces.next(block.first_query(), block.queries.len());
                 (block, out)
             })
             .collect();
@@ -309,6 +312,27 @@ impl Attention {
     }
 }
 
+/// The numbers of some tokens after others, each to be written by one thread.
+struct Pieces<'a> {
+    rest: &'a mut [f32],
+    width: usize,
+    /// Tokens before the rest.
+    at: usize,
+}
+
+impl<'a> Pieces<'a> {
+    fn new(numbers: &'a mut [f32], width: usize) -> Self {
+        Self { rest: numbers, width, at: 0 }
+    }
+
+    /// Those of `count` tokens from `first` on, behind the last ones asked for.
+    fn next(&mut self, first: usize, count: usize) -> &'a mut [f32] {
+        let _ = self.rest.split_off_mut(..(first - self.at) * self.width);
+        self.at = first + count;
+        self.rest.split_off_mut(..count * self.width).unwrap_or_default()
+    }
+}
+
 /// The softmax of what is seen, 0 elsewhere.
 #[inline(always)]
 fn softmax(scores: &mut [f32], seen: Range<usize>) {
@@ -362,16 +386,14 @@ impl Rule<3> for Kept {
         let widths = [heads.queries(), heads.key_value_heads, heads.key_value_heads]
             .map(|count| count * heads.head_dim);
         let mut found = widths.map(|width| vec![0.0_f32; tokens * width]);
-        let mut rest = found.each_mut().map(|numbers| &mut numbers[..]);
+        let [query, key, value] = &mut found;
+        let mut pieces = [(query, widths[0]), (key, widths[1]), (value, widths[2])]
+            .map(|(numbers, width)| Pieces::new(numbers, width));
         let jobs: Vec<_> = self
             .attention
             .rows()
-            .filter(|&(_, length)| length > 0)
             .map(|(row, length)| {
-                let mut next = |index: usize| {
-                    rest[index].split_off_mut(..length * widths[index]).unwrap_or_default()
-                };
-                (row, length, [next(0), next(1), next(2)])
+                (row, length, pieces.each_mut().map(|pieces| pieces.next(row, length)))
             })
             .collect();
         jobs.into_par_iter().for_each(|(row, length, [query, key, value])| {
@@ -494,6 +516,43 @@ mod tests {
         size: f32,
     }
 
+    /// Rows one behind the other.
+    fn rows(lengths: &[usize]) -> Vec<Range<usize>> {
+        let mut end = 0;
+        let row = |length: &usize| {
+            end += length;
+            end - length..end
+        };
+        lengths.iter().map(row).collect()
+    }
+
+    #[test]
+    fn padding_is_left_alone_and_changes_nothing() {
+        let heads = Heads { key_value_heads: 1, group: 2, head_dim: 3 };
+        let case = Case { heads, lengths: vec![2, 70], window: None, size: 2.0 };
+        let operands = operands::<Fused>(&case).map(Tensor::require_grad);
+        let close_up = fused(operands.clone(), &case);
+        let weights = wave::<Fused, 2>(close_up.dims(), 0.7, 1.0);
+        let expected = (close_up.clone() * weights.clone()).sum().backward();
+        // Three tokens of padding between the rows, and one behind them.
+        let apart = operands.clone().map(|x| {
+            let width = x.dims()[1];
+            let noise = |count| wave::<Fused, 2>([count, width], 0.9, 3.0);
+            let rows = [x.clone().narrow(0, 0, 2), noise(3), x.narrow(0, 2, 70), noise(1)];
+            Tensor::cat(rows.to_vec(), 0)
+        });
+        let found = causal_attention(apart, &[], heads, vec![0..2, 5..75], None).unwrap();
+        assert!(numbers(found.clone().narrow(0, 2, 3)).iter().all(|x| x.abs() < f32::EPSILON));
+        let rows = Tensor::cat(vec![found.clone().narrow(0, 0, 2), found.narrow(0, 5, 70)], 0);
+        assert_eq!(numbers(rows.clone()), numbers(close_up));
+        let gradients = (rows * weights).sum().backward();
+        for operand in &operands {
+            let [found, expected] =
+                [&gradients, &expected].map(|all| numbers(operand.grad(all).unwrap()));
+            assert_eq!(found, expected);
+        }
+    }
+
     /// Row by row, of burn's own operations.
     fn expected<B: Backend>(operands: [Tensor<B, 2>; 3], case: &Case) -> Tensor<B, 2> {
         let Heads { key_value_heads, group, head_dim } = case.heads;
@@ -538,7 +597,7 @@ mod tests {
     }
 
     fn fused<B: Backend>(operands: [Tensor<B, 2>; 3], case: &Case) -> Tensor<B, 2> {
-        causal_attention(operands, &[], case.heads, case.lengths.clone(), case.window).unwrap()
+        causal_attention(operands, &[], case.heads, rows(&case.lengths), case.window).unwrap()
     }
 
     fn agrees(case: &Case) -> Result<(), TestCaseError> {
@@ -572,13 +631,13 @@ mod tests {
         let heads = Heads { key_value_heads: 1, group: 1, head_dim: 2 };
         let case = Case { heads, lengths: vec![3], window: None, size: 1.0 };
         let operands = operands::<Primitives>(&case);
-        let lengths = case.lengths.clone();
-        let back = causal_attention(operands.clone(), &[], heads, lengths, None).unwrap_err();
+        let rows = rows(&case.lengths);
+        let back = causal_attention(operands.clone(), &[], heads, rows.clone(), None).unwrap_err();
         assert_eq!(back.map(numbers), operands.map(numbers));
         // So does what learns behind a past.
         let operands = self::operands::<Fused>(&case);
         let past = [operands[1].clone(), operands[2].clone()];
-        let back = causal_attention(operands.clone(), &[past], heads, case.lengths, None);
+        let back = causal_attention(operands.clone(), &[past], heads, rows, None);
         assert_eq!(back.unwrap_err().map(numbers), operands.map(numbers));
     }
 
@@ -620,8 +679,8 @@ mod tests {
         });
         let stretches: Vec<[Tensor<Flex, 2>; 2]> = stretches.collect();
         let own = [&query, &key, &value].map(ends);
-        let lengths = case.lengths.clone();
-        let found = causal_attention(own, &stretches, case.heads, lengths, case.window).unwrap();
+        let rows = rows(&case.lengths);
+        let found = causal_attention(own, &stretches, case.heads, rows, case.window).unwrap();
         prop_assert!(close(&numbers(found), &numbers(expected), 1e-5, 1.0));
         Ok(())
     }

@@ -187,7 +187,7 @@ fn bad_rows_and_refused_items_stop_nothing_below_their_limits() {
     server.refuse(&["question 3 of", "question 30 of"]);
     let revise = ["revise", "--prompts", "prompts.csv", "--model", &url, "--columns"];
     let with = |more: &[&'static str]| [&revise[..], &["prompt=question"], more].concat();
-    refused(folder, &with(&["--out", "out"]), &["prompts.csv, line 42", "`question` is blank"]);
+    refused(folder, &with(&["--out", "out"]), &["prompts.csv, line 42", "`question` is missing"]);
     refused(folder, &with(&["--out", "out", "--max-bad", "0.01"]), &["1 of 41 rows are bad"]);
     let bad = ["--out", "out", "--max-bad", "0.05"];
     let errors = ["of 40 items have failed", "too long", "`failed_share`"];

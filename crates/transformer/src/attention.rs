@@ -11,6 +11,7 @@ use kernels::{
     Angles, Heads, Place, Stretch, Visibility, attend_step, causal_attention, masked_softmax,
     rotate,
 };
+use std::ops::Range;
 
 /// Queries of a row whose scores are held at the same time: few enough for most of what causal order hides not to be
 /// computed.
@@ -69,6 +70,8 @@ pub(crate) struct Turns<B: Backend> {
 pub(crate) struct Pass<B: Backend> {
     pub(crate) rows: usize,
     pub(crate) time: usize,
+    /// The tokens of every row; what is behind them is padding.
+    pub(crate) lengths: Vec<usize>,
     pub(crate) visible: Visibility<B>,
     /// In layers with a sliding window.
     pub(crate) windowed: Option<Visibility<B>>,
@@ -83,7 +86,19 @@ impl<B: Backend> Pass<B> {
         window: Option<&SlidingWindow>,
     ) -> Self {
         let windowed = window.map(|window| Visibility::new(first.clone(), time, Some(window.size)));
-        Self { rows, time, visible: Visibility::new(first, time, None), windowed }
+        let visible = Visibility::new(first, time, None);
+        Self { rows, time, lengths: vec![time; rows], visible, windowed }
+    }
+
+    /// The same with rows that are shorter than the time.
+    pub(crate) fn with_lengths(self, lengths: &[usize]) -> Self {
+        Self { lengths: lengths.to_vec(), ..self }
+    }
+
+    /// Where the rows of tokens lie, from token `first` on.
+    fn tokens(&self, first: usize) -> impl Iterator<Item = Range<usize>> {
+        let begin = move |row| first + row * self.time;
+        self.lengths.iter().enumerate().map(move |(row, length)| begin(row)..begin(row) + length)
     }
 }
 
@@ -106,7 +121,7 @@ impl<B: Backend> Attention<B> {
     ) -> Tensor<B, 2> {
         let operands = self.project(x, turns);
         let [_, key, value] = operands.clone();
-        let attended = self.causal(operands, past, vec![pass.time; pass.rows], pass);
+        let attended = self.causal(operands, past, pass.tokens(0).collect(), pass);
         let attended = attended.unwrap_or_else(|operands| self.of_primitives(operands, pass, past));
         keep(self.stored(key, value, pass));
         self.output.forward(attended)
@@ -122,10 +137,14 @@ impl<B: Backend> Attention<B> {
         turns: &Turns<B>,
         stretches: &[Pass<B>],
     ) -> Tensor<B, 2> {
-        let lengths = stretches.iter().flat_map(|pass| std::iter::repeat_n(pass.time, pass.rows));
+        let mut first = 0;
+        let rows = stretches.iter().flat_map(|pass| {
+            first += pass.rows * pass.time;
+            pass.tokens(first - pass.rows * pass.time)
+        });
         let operands = self.project(x, turns);
         let attended = match stretches.first() {
-            Some(pass) => self.causal(operands, &[], lengths.collect(), pass),
+            Some(pass) => self.causal(operands, &[], rows.collect(), pass),
             None => Err(operands),
         };
         self.output.forward(attended.unwrap_or_else(|operands| {
@@ -138,13 +157,13 @@ impl<B: Backend> Attention<B> {
         }))
     }
 
-    /// Attention of rows of these lengths to themselves and to `past` where it is one operation, or the operands; the window
-    /// is that of `pass`.
+    /// Attention of rows of these tokens to themselves and to `past` where it is one operation, or the operands; the window is
+    /// that of `pass`.
     fn causal(
         &self,
         operands: [Tensor<B, 2>; 3],
         past: Past<'_, B>,
-        lengths: Vec<usize>,
+        rows: Vec<Range<usize>>,
         pass: &Pass<B>,
     ) -> Result<Tensor<B, 2>, [Tensor<B, 2>; 3]> {
         let heads = Heads {
@@ -153,7 +172,7 @@ impl<B: Backend> Attention<B> {
             head_dim: self.head_dim,
         };
         let past: Vec<[Tensor<B, 2>; 2]> = past.iter().map(|stretch| stretch.flat()).collect();
-        causal_attention(operands, &past, heads, lengths, self.visible(pass).window())
+        causal_attention(operands, &past, heads, rows, self.visible(pass).window())
     }
 
     /// As [`Attention::causal`], for rows of equal length.

@@ -110,7 +110,8 @@ impl<B: Backend> Decoder<B> {
     /// `tokens` `[rows, time]`, padded on the right, to `[rows, time, model]`. Attention is causal, so what stands in
     /// the padding cannot change the states before it.
     pub fn hidden(&self, tokens: Tensor<B, 2, Int>) -> Tensor<B, 3> {
-        self.extend(tokens, &[], &mut |_, _| {})
+        let [rows, time] = tokens.dims();
+        self.extend(tokens, &vec![time; rows], &[], &mut |_, _| {})
     }
 
     /// As [`Decoder::hidden`], of rows of unequal length that lie one behind the other, without padding.
@@ -145,10 +146,11 @@ impl<B: Backend> Decoder<B> {
     /// layer's index, keys and values of the new tokens.
     ///
     /// # Shapes
-    /// As for [`Decoder::hidden`].
+    /// As for [`Decoder::hidden`]; of row `i` the first `lengths[i]` tokens are real.
     pub(crate) fn extend(
         &self,
         tokens: Tensor<B, 2, Int>,
+        lengths: &[usize],
         path: &[Prefix<B>],
         keep: &mut dyn FnMut(usize, KeyValue<B>),
     ) -> Tensor<B, 3> {
@@ -156,7 +158,8 @@ impl<B: Backend> Decoder<B> {
         let start: usize = path.iter().map(Prefix::tokens).sum();
         let positions: Vec<usize> = (start..start + time).collect();
         let turns = self.turns(&positions, &tokens.device());
-        let pass = Pass::new(rows, time, vec![start], self.config.sliding_window.as_ref());
+        let window = self.config.sliding_window.as_ref();
+        let pass = Pass::new(rows, time, vec![start], window).with_lengths(lengths);
         let mut x = self.embed(tokens.flatten(0, 1), &positions);
         for (index, layer) in self.layers.iter().enumerate() {
             let past: Vec<&KeyValue<B>> = path.iter().map(|prefix| &prefix.layers[index]).collect();
@@ -177,7 +180,9 @@ impl<B: Backend> Decoder<B> {
         path: &[Prefix<B>],
     ) -> (Tensor<B, 3>, Prefix<B>) {
         let mut layers = Vec::with_capacity(self.layers.len());
-        let hidden = self.extend(tokens, path, &mut |_, own| layers.push(own));
+        let [rows, time] = tokens.dims();
+        let lengths = vec![time; rows];
+        let hidden = self.extend(tokens, &lengths, path, &mut |_, own| layers.push(own));
         (hidden, Prefix { layers })
     }
 
@@ -208,7 +213,7 @@ impl<B: Backend> Decoder<B> {
             .enumerate()
             .map(|(row, &count)| Place { row: first + row, slot: start, from: row * time, count })
             .collect();
-        self.extend(tokens, path, &mut |index, new| {
+        self.extend(tokens, lengths, path, &mut |index, new| {
             cache.update(index, |mut stored| {
                 let mut slot = 0;
                 for prefix in path {

@@ -417,9 +417,10 @@ impl<B: Backend> Scoring<'_, B> {
     fn read(&mut self, batch: &[usize], from: usize) {
         let tokens: Vec<&[u32]> =
             batch.iter().map(|&sequence| &self.sequences[sequence][from..]).collect();
-        let longest = tokens.iter().map(|row| row.len()).max().unwrap_or(0);
+        let lengths: Vec<usize> = tokens.iter().map(|row| row.len()).collect();
+        let longest = lengths.iter().copied().max().unwrap_or(0);
         let tokens = pad_right(&tokens, &self.decoder.device());
-        let hidden = self.decoder.extend(tokens, &self.path, &mut |_, _| {});
+        let hidden = self.decoder.extend(tokens, &lengths, &self.path, &mut |_, _| {});
         let asked: Vec<(usize, Asked)> = batch
             .iter()
             .enumerate()

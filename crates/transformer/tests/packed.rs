@@ -124,3 +124,31 @@ fn a_row_does_not_see_the_others() {
         assert_eq!(one, other, "{name}");
     }
 }
+
+/// What a row gives does not depend on the rows beside it, so that a run that goes on with fewer of them draws the same.
+#[test]
+fn a_state_is_the_same_to_the_bit_in_every_batch() {
+    let token = |t: usize| ((t * t * 7 + t * 3 + 5) % 61) as u32;
+    for name in MODELS {
+        let decoder = decoder::<Flex>(name);
+        // The states of the first of several rows as they are read to be continued.
+        let read = |rows: &[Vec<u32>]| {
+            let lengths: Vec<usize> = rows.iter().map(Vec::len).collect();
+            let mut cache = decoder.cache(rows.len(), 64);
+            let tokens = pad_right(rows, &FlexDevice);
+            let hidden = decoder.hidden_into(tokens, &lengths, &mut cache);
+            numbers(hidden.narrow(0, 0, 1).narrow(1, 0, lengths[0]).squeeze_dim(0))
+        };
+        for length in [1, 2, 17, 40] {
+            let row: Vec<u32> = (0..length).map(token).collect();
+            let alone = read(std::slice::from_ref(&row));
+            for other in [1, 3, 41, 60] {
+                let others: Vec<u32> = (0..other).map(|t| token(t + 9)).collect();
+                for copies in [1, 5] {
+                    let rows = [vec![row.clone()], vec![others.clone(); copies]].concat();
+                    assert_eq!(read(&rows), alone, "{name}: {length} beside {copies} of {other}");
+                }
+            }
+        }
+    }
+}
