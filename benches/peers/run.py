@@ -80,7 +80,6 @@ def compare_workloads(arguments):
     serving, training = serving_jobs(arguments), training_jobs(arguments)
     print_machine(arguments)
     measured = measure([*serving, *training], arguments)
-    write_output(measured, arguments)
     if serving:
         figures = medians(measured, "per_second")
         print_table(serving_rows(figures, arguments))
@@ -91,6 +90,7 @@ def compare_workloads(arguments):
 
 
 def write_output(measured, arguments):
+    """After every process, so that what is stopped has not been measured for nothing."""
     if arguments.output:
         arguments.output.write_text(json.dumps(measured, indent=2) + "\n")
 
@@ -223,6 +223,7 @@ def measure(jobs, arguments):
                 print(f"round {round_number}: {job.name} {arm}", file=sys.stderr)
                 report = run_arm(command, job.workload, arguments.threads)
                 measured.setdefault(arm, {}).setdefault(job.name, []).append(report)
+                write_output(measured, arguments)
     return measured
 
 
@@ -262,7 +263,6 @@ def compare_operations(arguments):
     commands = operation_commands(arguments)
     print_machine(arguments)
     measured = measure_operations(commands, arguments)
-    write_output(measured, arguments)
     check_work(measured)
     print_markdown(operation_rows(measured))
     print_ceilings(measured)
@@ -291,6 +291,7 @@ def measure_operations(commands, arguments):
             print(f"round {round_number}: {arm}", file=sys.stderr)
             for report in run(command, arguments.threads):
                 measured.setdefault(arm, {}).setdefault(report["operation"], []).append(report)
+            write_output(measured, arguments)
     return measured
 
 
