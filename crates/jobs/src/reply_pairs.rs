@@ -45,8 +45,9 @@ pub struct PairSummary {
 
 /// Prepares to draw two different replies to every prompt of a file; a record is a [`ReplyPair`].
 ///
-/// The replies, without the space around them, are two samples, each from a stream of its own (section 4.1 of arXiv 2212.08073 draws both from SL-CAI). If the
-/// second equals the first, the next stream is tried, up to eight samples; a prompt without two different ones has failed.
+/// The replies, without the space around them, are two samples, each from a stream of its own (section 4.1 of
+/// arXiv 2212.08073 draws both from SL-CAI). If the second equals the first, the next stream is tried, up to eight samples; a
+/// prompt without two different ones has failed.
 ///
 /// # Errors
 /// If the prompts or the settings cannot be used, or another file stands in the place of the records.

@@ -84,9 +84,10 @@ impl<'a> Matrix<'a> {
 /// `a b`, row by row.
 ///
 /// # Panics
-/// If the rows of `b` are not as many as the columns of `a`.
+/// If the rows of `b` are not as many as the columns of `a`, or the product has more numbers than can be counted.
 pub(crate) fn multiply(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
-    let count = a.rows * b.columns;
+    // What wrapped around would be room for fewer numbers than are written.
+    let Some(count) = a.rows.checked_mul(b.columns) else { panic!("a product fits the memory") };
     let mut out = Vec::with_capacity(count);
     // SAFETY: there is room for `count` numbers, and all of them are written, since none is added to.
     unsafe {

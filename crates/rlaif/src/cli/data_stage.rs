@@ -55,25 +55,9 @@ struct StageArgs {
     device: DeviceArgs,
 }
 
-/// `rlaif revise`.
+/// `rlaif revise` and `rlaif reply-pairs`.
 #[derive(Debug, Clone, Args)]
-pub(super) struct ReviseArgs {
-    /// Prompts: JSON lines (also `.jsonl.gz`), `.csv` or `.parquet`.
-    #[arg(long, value_name = "FILE")]
-    prompts: PathBuf,
-    /// The address of an OpenAI-compatible server, a Hugging Face folder, or its name on the hub, OWNER/NAME.
-    #[arg(long, value_name = "URL|FOLDER|NAME")]
-    model: String,
-    /// Name of the model on its server [default: the only one that it has].
-    #[arg(long, value_name = "NAME")]
-    model_name: Option<String>,
-    #[command(flatten)]
-    stage: StageArgs,
-}
-
-/// `rlaif reply-pairs`.
-#[derive(Debug, Clone, Args)]
-pub(super) struct ReplyPairsArgs {
+pub(super) struct PromptArgs {
     /// Prompts: JSON lines (also `.jsonl.gz`), `.csv` or `.parquet`.
     #[arg(long, value_name = "FILE")]
     prompts: PathBuf,
@@ -123,15 +107,20 @@ enum What {
 }
 
 /// Criticises and revises replies to all prompts of a file.
-pub(super) fn revise(args: ReviseArgs) -> Result<(), Failure> {
-    let ReviseArgs { prompts, model, model_name, stage } = args;
-    stage.run(What::Revise, prompts, model, model_name)
+pub(super) fn revise(args: PromptArgs) -> Result<(), Failure> {
+    args.run(What::Revise)
 }
 
 /// Draws two replies to all prompts of a file.
-pub(super) fn reply_pairs(args: ReplyPairsArgs) -> Result<(), Failure> {
-    let ReplyPairsArgs { prompts, model, model_name, stage } = args;
-    stage.run(What::ReplyPairs, prompts, model, model_name)
+pub(super) fn reply_pairs(args: PromptArgs) -> Result<(), Failure> {
+    args.run(What::ReplyPairs)
+}
+
+impl PromptArgs {
+    fn run(self, what: What) -> Result<(), Failure> {
+        let Self { prompts, model, model_name, stage } = self;
+        stage.run(what, prompts, model, model_name)
+    }
 }
 
 /// Labels all pairs of a file.

@@ -74,12 +74,12 @@ enum Command {
     #[command(
         after_help = "Examples:\n  rlaif revise --prompts prompts.jsonl --model http://127.0.0.1:8000/v1 --out revisions.jsonl --set server.concurrency=256\n  rlaif revise --prompts prompts.jsonl --model http://127.0.0.1:8000/v1 --out part1 --shard 1/4\n  rlaif revise --prompts questions.csv --columns prompt=question --max-bad 0.01 --model models/helpful --out revisions.jsonl"
     )]
-    Revise(data_stage::ReviseArgs),
+    Revise(data_stage::PromptArgs),
     /// Two replies to each of any number of prompts, which `label` reads.
     #[command(
         after_help = "Example:\n  rlaif reply-pairs --prompts prompts.jsonl --model http://127.0.0.1:8000/v1 --out pairs.jsonl"
     )]
-    ReplyPairs(data_stage::ReplyPairsArgs),
+    ReplyPairs(data_stage::PromptArgs),
     /// Labels of any number of pairs, by a judge on a server or of a folder.
     #[command(
         after_help = "Example:\n  rlaif label --pairs pairs.jsonl --judge http://127.0.0.1:8000/v1 --out labels.jsonl"
