@@ -1,9 +1,10 @@
-//! The items that are to do, beside what an earlier round left of them.
+//! The items that are to do, beside what earlier rounds left of them.
 
 use crate::Error;
 use crate::input::{Item, Items};
 use crate::line::Line;
-use dataset::AppendOnly;
+use crate::output::remove;
+use dataset::{AppendOnly, replace};
 use std::path::{Path, PathBuf};
 
 /// An item, with its record of an earlier round if there was one.
@@ -93,9 +94,14 @@ impl Before {
             return Ok(None);
         }
         let number = self.number;
-        let kept = self.next.take().map(|(_, line)| Kept { line, number });
+        Ok(self.pop()?.map(|(_, line)| Kept { line, number }))
+    }
+
+    /// The next record and its id.
+    fn pop(&mut self) -> Result<Option<(String, Vec<u8>)>, Error> {
+        let next = self.next.take();
         self.read()?;
-        Ok(kept)
+        Ok(next)
     }
 
     /// Reads up to the next record.
@@ -125,4 +131,23 @@ impl Before {
     fn wrong(&self, problem: String) -> Error {
         Error::Record { path: self.path.clone(), line: self.number, problem }
     }
+}
+
+/// Puts the records of a round that was stopped, `part`, into those of the rounds before it; failed items have none, so that
+/// they are asked for again. Killed on the way and called again, it comes to the same.
+pub(crate) fn fold(part: &Path, before: &Path) -> Result<(), Error> {
+    let (mut earlier, mut later) = (Before::open(before)?, Before::open(part)?);
+    let failed = |source| dataset::Error::Write { path: before.to_owned(), source };
+    replace(before, |file| -> Result<(), Error> {
+        // Records of earlier rounds are among those of the later one as far as it came.
+        while let Some((id, line)) = later.pop()? {
+            earlier.take(&id)?;
+            file.write_all(&line).map_err(failed)?;
+        }
+        while let Some((_, line)) = earlier.pop()? {
+            file.write_all(&line).map_err(failed)?;
+        }
+        Ok(())
+    })?;
+    remove(part)
 }

@@ -163,7 +163,7 @@ pub enum Error {
     #[error(
         "{source}; {done} of {total} records are in {part}, {}",
         if source.is_about_failures() {
-            "failures among them; they are asked for again with `retry_failed`"
+            "failures among them; they are asked for again with `--retry-failed` (`Job::retry_failed`)"
         } else {
             "the same command goes on from there"
         }

@@ -9,7 +9,8 @@ use serde_json::Value;
 /// So many items may fail at the beginning of a job before one succeeds: whatever they fail by is not about them.
 const AT_FIRST: u64 = 32;
 
-/// An item that has failed, as it stands in `OUT.failures.jsonl`: a row of the input with more columns.
+/// An item that has failed, as it stands in `OUT.failures.jsonl`: a row that the same job
+/// reads, whatever the columns of its input were called, with more columns.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Failed {
     /// The place of the item among those of the whole input, counted from 0.

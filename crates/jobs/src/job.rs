@@ -59,7 +59,8 @@ impl Job {
         beside(&self.out, "rejects.jsonl")
     }
 
-    /// Where items that have failed go, with what the model said: rows that the job reads again.
+    /// Where items that have failed go, with what the model said: rows that the job reads again, without
+    /// a mapping of columns.
     pub fn failures(&self) -> PathBuf {
         beside(&self.out, "failures.jsonl")
     }

@@ -2,11 +2,12 @@
 
 use crate::count::Count;
 use crate::header::{Header, beside};
+use crate::output::remove;
 use crate::part::{Entry, Part, Refused, Stored};
 use crate::stage::Record;
 use crate::{Error, Report, Shard};
 use dataset::{replace, write_atomic};
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Parts that fit together.
@@ -60,12 +61,7 @@ impl Joining<'_> {
     fn write_failures(&self, count: u64) -> Result<(), Error> {
         let path = beside(self.out, "failures.jsonl");
         if count == 0 {
-            return match std::fs::remove_file(&path) {
-                Err(source) if source.kind() != ErrorKind::NotFound => {
-                    Err(dataset::Error::Write { path, source }.into())
-                }
-                _ => Ok(()),
-            };
+            return remove(&path);
         }
         let mut failures = self.open::<Refused>(failures_of)?;
         replace(&path, |file| {

@@ -1,6 +1,6 @@
 //! The file of records that a job writes, and goes on with.
 
-use crate::before::Todos;
+use crate::before::{Todos, fold};
 use crate::count::Count;
 use crate::header::{Header, beside};
 use crate::line::{Line, failure, record};
@@ -60,7 +60,9 @@ impl Output {
             // A process was killed after it had finished.
             [&part, &before].into_iter().try_for_each(|path| remove(path))?;
         }
-        if job.retry_failed && !before.exists() {
+        if job.retry_failed && before.exists() {
+            fold(&part, &before)?;
+        } else if job.retry_failed {
             begin_again(job, &part, &before)?;
         }
         if out.exists() {

@@ -89,7 +89,7 @@ pub(crate) fn multiply(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
     // What wrapped around would be room for fewer numbers than are written.
     let Some(count) = a.rows.checked_mul(b.columns) else { panic!("a product fits the memory") };
     let mut out = Vec::with_capacity(count);
-    // SAFETY: there is room for `count` numbers, and all of them are written, since none is added to.
+    // SAFETY: there is room for `count` numbers, and `gemm` writes all of them without reading any, since `add` is false.
     unsafe {
         product(a, b, out.as_mut_ptr(), b.columns, false);
         out.set_len(count);

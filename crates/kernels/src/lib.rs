@@ -3,7 +3,7 @@
 //! Every function takes and gives tensors of any backend. On flex, burn's CPU backend, it works on the storage itself,
 //! in place where it can, with vector instructions and on all cores, and those that training needs have a backward pass
 //! written by hand; on every other backend it is made of burn's primitives, or gives its operands back where the caller
-//! has more to choose. Both roads give the same numbers up to rounding.
+//! has more to choose, and `masked_softmax` is there for what is given back. Both roads give the same numbers up to rounding.
 //!
 //! The fast road needs no trait bound: the backend is recognised at run time, so code that is generic over `B: Backend`
 //! calls these functions as it would call burn's own.

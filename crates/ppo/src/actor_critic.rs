@@ -1,4 +1,4 @@
-//! The policy with its value function, and what a padded forward pass needs.
+//! The policy with its value function, and what a forward pass over some replies needs.
 
 use crate::config::ValueModel;
 use crate::rollout::Rollout;

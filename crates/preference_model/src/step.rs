@@ -37,7 +37,7 @@ pub(crate) fn gradients<B: AutodiffBackend>(
     step: &[&Pair],
     rng: &mut impl Rng,
 ) -> StepGradients {
-    let lengths: Vec<usize> = step.iter().map(|pair| pairs.padded_tokens(pair)).collect();
+    let lengths: Vec<usize> = step.iter().map(|pair| pairs.span(pair)).collect();
     let device = model.decoder().device();
     let mut accumulator = GradientsAccumulator::new();
     let mut total = Tensor::<B::InnerBackend, 1>::zeros([1], &device);

@@ -21,7 +21,7 @@ impl RatingConfig {
     /// ```
     ///
     /// A share of the dialogues is held out and measures the model at the end. Every step records `loss` (before the update),
-    /// `dialogues`, `tokens` (there is no padding), `learning_rate`, `gradient_norm` (before clipping), `overlong` and
+    /// `dialogues`, `tokens`, `learning_rate`, `gradient_norm` (before clipping), `overlong` and
     /// `shortened`; the last adds `held_out_dialogues`, `held_out_squared_error`, `held_out_squared_error_of_the_mean` and
     /// `held_out_correlation`, see [`RatingReport`]. A process that goes on from a state that `checkpoint` was given ends in
     /// the same bits.
