@@ -38,10 +38,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-const WORKLOADS: [&str; 9] = [
+const WORKLOADS: [&str; 8] = [
     "sft",
     "sft/grouped",
-    "sft/packed",
     "reward_model",
     "reward_model/grouped",
     "ppo",
@@ -216,15 +215,12 @@ fn sft<B: AutodiffBackend>(
     workload: &str,
     arguments: &Arguments,
 ) -> Outcome<Value> {
-    let packing = workload == "sft/packed";
-    let rows: Vec<[Vec<u32>; 2]> =
-        arguments.rows_of_steps(if packing { "sft" } else { workload })?;
+    let rows: Vec<[Vec<u32>; 2]> = arguments.rows_of_steps(workload)?;
     let examples: Vec<Example> = rows.into_iter().map(example).collect();
     let decoder = Decoder::<B>::from_folder(arguments.model()?, device)?;
     let parameters = decoder.num_params();
     let mut steps = examples.chunks_exact(ROWS);
     let config = SftConfig {
-        packing,
         optimizer: optimizer(LEARNING_RATE),
         schedule: Schedule::constant(),
         ..SftConfig::default()
@@ -242,18 +238,18 @@ fn example([prompt, reply]: [Vec<u32>; 2]) -> Example {
     Example { tokens: [prompt, reply].concat(), weights }
 }
 
-/// The stage groups pairs by length itself, to steps of as many tokens as 16 pairs have on average.
+/// The stage shuffles pairs itself, to steps of as many tokens as 16 pairs have on average.
 fn reward_model<B: AutodiffBackend>(
     device: &B::Device,
     workload: &str,
     arguments: &Arguments,
 ) -> Outcome<Value> {
     let rows: Vec<[Vec<u32>; 3]> = arguments.rows_of_steps(workload)?;
-    let padded = |[prompt, chosen, rejected]: &[Vec<u32>; 3]| {
-        2 * (prompt.len() + chosen.len().max(rejected.len()))
+    let tokens = |[prompt, chosen, rejected]: &[Vec<u32>; 3]| {
+        2 * prompt.len() + chosen.len() + rejected.len()
     };
     let tokens_per_step =
-        rows.iter().map(padded).sum::<usize>() / (WARM_UP_STEPS + arguments.steps);
+        rows.iter().map(tokens).sum::<usize>() / (WARM_UP_STEPS + arguments.steps);
     let preferences: Vec<Preference> = rows.iter().map(preference).collect();
     let base = Transformer::<B>::from_folder(arguments.model()?, device)?;
     let parameters = base.decoder.num_params();

@@ -3,7 +3,7 @@
 use crate::operations::case::Operation;
 use crate::operations::shapes::{HEAD_DIM, HEADS, WIDTH, wave};
 use burn::tensor::{Tensor, activation::softmax, backend::Backend};
-use kernels::{Heads, Stretch, Visibility, causal_attention};
+use kernels::{Heads, Stretch, Tree, Visibility, causal_attention};
 
 /// How the heads of the model lie.
 pub(crate) const MODEL: Heads = Heads { key_value_heads: HEADS, group: 1, head_dim: HEAD_DIM };
@@ -35,7 +35,8 @@ impl<B: Backend> Operation<B> for CausalAttention<B> {
 
     fn ours(&self, operands: &[Tensor<B, 2>]) -> Tensor<B, 2> {
         let operands = [0, 1, 2].map(|index| operands[index].clone());
-        let rows = (0..self.rows).map(|row| row * self.time..(row + 1) * self.time).collect();
+        let row = |row: usize| Tree::from(row * self.time..(row + 1) * self.time);
+        let rows = (0..self.rows).map(row).collect();
         causal_attention(operands, &[], MODEL, rows, None).expect("flex has this operation")
     }
 

@@ -37,7 +37,6 @@ PACKAGES = ["torch", "transformers", "llama-cpp-python", "trl", "peft"]
 # What an arm cannot do, and what stands for it in ratios.
 UNSUPPORTED = {
     **{(LLAMA_CPP, workload): None for workload in WORKLOADS if workload.startswith("train/")},
-    (TRL, "sft/packed"): "sft",
     (TRL, "ppo/shared"): "ppo",
 }
 

@@ -41,7 +41,7 @@ except ImportError:
     peft = None
 
 # It packs rows with the attention of graphics cards alone, and has no values on the policy's trunk.
-UNSUPPORTED = ["sft/packed", "ppo/shared"]
+UNSUPPORTED = ["ppo/shared"]
 
 
 def main():

@@ -27,7 +27,6 @@ Training, on the rows of `write_rows`, which all arms read from the folder of th
   all tokens but padding.
 - `sft/grouped` and `reward_model/grouped`: the dialogues of a step have similar lengths, so that
   little is padded, and the steps come in a shuffled order.
-- `sft/packed`, of this project alone, has the steps of `sft`, their dialogues one behind the other.
 - `ppo` makes iterations of 64 replies of exactly 32 tokens to prompts of 24 to 32 tokens, drawn at
   temperature 1: log-probs of the policy and of a reference, values of a separate value model and
   the score of a reward model, all of one size, and then 4 epochs of one step on all 64 replies.
@@ -70,7 +69,6 @@ LEAST_SECONDS, LEAST_RUNS = 3.0, 3
 TRAINING_WORKLOADS = [
     "sft",
     "sft/grouped",
-    "sft/packed",
     "reward_model",
     "reward_model/grouped",
     "ppo",

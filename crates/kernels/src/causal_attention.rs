@@ -1,4 +1,4 @@
-//! Causal attention of rows of unequal length to themselves and to what all of them follow, as training and reading need it.
+//! Causal attention of rows of unequal length to themselves and to what they follow, as training and reading need it.
 //!
 //! Heads are read and written where they lie, scores exist for a block of queries of one head at a time, and what causal
 //! order hides beyond the block is not computed: memory grows with tokens, not with their square.
@@ -28,14 +28,43 @@ pub struct Heads {
     pub head_dim: usize,
 }
 
-/// `softmax(Q K^T) V` of every row of tokens for itself and for `past`, stretches of tokens that stand in their order before
-/// every row; a token sees itself and those before it, of these the last `window` (itself among them) if there is one.
-/// Scores are not scaled here: queries come scaled.
+/// A row of tokens, and rows that go on where it ends, each for itself: what they all begin with stands there once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tree {
+    /// The tokens that every branch follows.
+    pub stem: Range<usize>,
+    /// The tokens of every branch, in ascending order behind the stem.
+    pub branches: Vec<Range<usize>>,
+}
+
+impl From<Range<usize>> for Tree {
+    /// A row that nothing follows.
+    fn from(stem: Range<usize>) -> Self {
+        Self { stem, branches: Vec::new() }
+    }
+}
+
+impl Tree {
+    /// From its first token to its last.
+    fn span(&self) -> Range<usize> {
+        self.stem.start..self.branches.last().unwrap_or(&self.stem).end
+    }
+
+    /// The stem, then every branch.
+    fn parts(&self) -> impl Iterator<Item = &Range<usize>> {
+        std::iter::once(&self.stem).chain(&self.branches)
+    }
+}
+
+/// `softmax(Q K^T) V` of every row of tokens for itself and for what it follows: the stem of its tree and before that `past`,
+/// stretches of tokens that stand in their order before every row. A token sees itself and those before it, of these the last
+/// `window` (itself among them) if there is one. Scores are not scaled here: queries come scaled.
 ///
 /// # Shapes
 /// `query` `[tokens, key_value_heads * group * head_dim]` to the same; `key` and `value`, and those of every stretch of the
 /// past, `[tokens, key_value_heads * head_dim]`. `rows` are the tokens of each row, in ascending order; those between them
-/// are padding, which nothing sees and for which nothing is computed. What a row is given does not depend on the others.
+/// are padding, which nothing sees and for which nothing is computed. What a row is given does not depend on the rows that it
+/// does not follow.
 ///
 /// # Errors
 /// The operands, if the backend is not flex, with automatic differentiation around it or without, or their numbers have
@@ -47,7 +76,7 @@ pub fn causal_attention<B: Backend>(
     operands: [Tensor<B, 2>; 3],
     past: &[[Tensor<B, 2>; 2]],
     heads: Heads,
-    rows: Vec<Range<usize>>,
+    rows: Vec<Tree>,
     window: Option<usize>,
 ) -> Result<Tensor<B, 2>, [Tensor<B, 2>; 3]> {
     let behind = past.iter().map(|[key, _]| key.dims()[0]).sum();
@@ -86,7 +115,7 @@ fn all<B: Backend, T>(
 #[derive(Debug, Clone)]
 struct Attention {
     heads: Heads,
-    rows: Arc<[Range<usize>]>,
+    rows: Arc<[Tree]>,
     window: Option<usize>,
     /// Tokens of the past.
     behind: usize,
@@ -95,13 +124,15 @@ struct Attention {
 /// A block of queries of a row.
 #[derive(Debug, Clone)]
 struct Block {
+    /// The tokens of the stem that the row follows; none if it is one.
+    stem: Range<usize>,
     /// The first token of the row.
     row: usize,
     /// Places of the queries in the row.
     queries: Range<usize>,
     /// Places of the tokens of the row that one of them sees.
     slots: Range<usize>,
-    /// Tokens of the past and of the row before the first query.
+    /// Tokens of the past, of the stem and of the row before the first query.
     before: usize,
 }
 
@@ -172,11 +203,11 @@ impl<'a> Side<'a> {
 impl Attention {
     fn check(&self, [query, key, value]: &[FlexTensor; 3], past: &[[FlexTensor; 2]]) {
         let tokens = query.layout().shape()[0];
-        let ends = self.rows.iter().map(|row| row.end);
-        let ascend =
-            self.rows.iter().zip(std::iter::once(0).chain(ends)).all(|(row, before)| {
-                before <= row.start && row.start <= row.end && row.end <= tokens
-            });
+        let parts = || self.rows.iter().flat_map(Tree::parts);
+        let ends = parts().map(|part| part.end);
+        let ascend = parts().zip(std::iter::once(0).chain(ends)).all(|(part, before)| {
+            before <= part.start && part.start <= part.end && part.end <= tokens
+        });
         assert!(ascend, "rows ascend and lie within the tokens");
         let Heads { key_value_heads, head_dim, .. } = self.heads;
         assert!(head_dim > 0, "heads have dimensions");
@@ -194,18 +225,20 @@ impl Attention {
         }
     }
 
-    fn blocks_of(&self, row: usize, length: usize) -> impl Iterator<Item = Block> {
-        let (window, behind) = (self.window, self.behind);
-        (0..length).step_by(BLOCK).map(move |from| {
-            let end = (from + BLOCK).min(length);
-            let begin = window.map_or(0, |window| (from + 1).saturating_sub(window));
-            Block { row, queries: from..end, slots: begin..end, before: behind + from }
+    /// The blocks of the stem, then those of every branch.
+    fn blocks_of(&self, tree: &Tree) -> impl Iterator<Item = Block> {
+        let branches = tree.branches.iter().map(|branch| (0..tree.stem.len(), branch));
+        let rows = std::iter::once((0..0, &tree.stem)).chain(branches);
+        rows.flat_map(move |(stem, row)| {
+            let before = self.behind + stem.len();
+            let stem = tree.stem.start + stem.start..tree.stem.start + stem.end;
+            (0..row.len()).step_by(BLOCK).map(move |from| {
+                let end = (from + BLOCK).min(row.len());
+                let begin = self.window.map_or(0, |window| (from + 1).saturating_sub(window));
+                let (queries, slots) = (from..end, begin..end);
+                Block { stem: stem.clone(), row: row.start, queries, slots, before: before + from }
+            })
         })
-    }
-
-    /// The first token of every row that has one, and its length.
-    fn rows(&self) -> impl Iterator<Item = (usize, usize)> {
-        self.rows.iter().filter(|row| !row.is_empty()).map(|row| (row.start, row.len()))
     }
 
     fn sides<'a>(&self, [query, key, value]: &'a [FlexTensor; 3]) -> [Side<'a>; 3] {
@@ -223,7 +256,7 @@ impl Attention {
         let sides = self.sides(operands);
         let past: Vec<Stretch<'_>> = past.iter().map(|stretch| self.past(stretch)).collect();
         let mut out = vec![0.0_f32; tokens * width];
-        let blocks = self.rows().flat_map(|(row, length)| self.blocks_of(row, length));
+        let blocks = self.rows.iter().flat_map(|tree| self.blocks_of(tree));
         let mut pieces = Pieces::new(&mut out, width);
         let jobs: Vec<_> = blocks
             .map(|block| {
@@ -250,12 +283,13 @@ impl Attention {
     ) -> (Vec<Stretch<'a>>, usize) {
         let first = block.first_seen(0, self.window);
         let mut origin = 0;
-        let mut seen = Vec::with_capacity(past.len() + 1);
-        for stretch in past {
+        let mut seen = Vec::with_capacity(past.len() + 2);
+        let stem = Stretch { keys, values, first: block.stem.start, tokens: block.stem.len() };
+        for stretch in past.iter().copied().chain((stem.tokens > 0).then_some(stem)) {
             if seen.is_empty() && origin + stretch.tokens <= first {
                 origin += stretch.tokens;
             } else {
-                seen.push(*stretch);
+                seen.push(stretch);
             }
         }
         if seen.is_empty() {
@@ -271,33 +305,29 @@ impl Attention {
         let query = sides[0];
         let (seen, origin) = self.seen(sides, past, block);
         let queries = block.queries.len();
-        let columns: usize = seen.iter().map(|stretch| stretch.tokens).sum();
-        let mut scores = vec![0.0_f32; queries * columns];
+        let width: usize = seen.iter().map(|stretch| stretch.tokens).sum();
+        let mut scores = vec![0.0_f32; queries * width];
         for head in 0..query.heads {
             let own = head / self.heads.group;
             let queried = query.head(head, block.first_query(), queries);
-            let mut column = 0;
-            for &Stretch { keys, first, tokens, .. } in &seen {
-                let keys = keys.head(own, first, tokens).transposed();
-                multiply_into(queried, keys, &mut scores[column..], columns, false);
-                column += tokens;
+            for (stretch, column) in columns(&seen) {
+                let keys = stretch.keys.head(own, stretch.first, stretch.tokens).transposed();
+                multiply_into(queried, keys, &mut scores[column..], width, false);
             }
             vectorised(
                 #[inline(always)]
                 || {
-                    for (line, scores) in scores.chunks_exact_mut(columns).enumerate() {
+                    for (line, scores) in scores.chunks_exact_mut(width).enumerate() {
                         softmax(scores, block.visible(line, self.window, origin));
                     }
                 },
             );
             let out = &mut out[head * query.head_dim..];
-            column = 0;
-            for &Stretch { values, first, tokens, .. } in &seen {
-                let weights = &scores[column..];
-                let weights = Matrix::strided(weights, [queries, tokens], [columns, 1]);
-                let values = values.head(own, first, tokens);
+            for (stretch, column) in columns(&seen) {
+                let shape = [queries, stretch.tokens];
+                let weights = Matrix::strided(&scores[column..], shape, [width, 1]);
+                let values = stretch.values.head(own, stretch.first, stretch.tokens);
                 multiply_into(weights, values, out, query.width(), column > 0);
-                column += tokens;
             }
         }
     }
@@ -369,8 +399,8 @@ struct Kept {
     out: FlexTensor,
 }
 
-/// Gradients of one head of keys and values and of its queries, tokens of one row: `[group, time, head_dim]`,
-/// `[time, head_dim]` and the same.
+/// Gradients of one head of keys and values and of its queries, tokens of one tree: `[group, tokens, head_dim]`,
+/// `[tokens, head_dim]` and the same.
 struct OfHead {
     query: Vec<f32>,
     key: Vec<f32>,
@@ -391,17 +421,20 @@ impl Rule<3> for Kept {
             .map(|(numbers, width)| Pieces::new(numbers, width));
         let jobs: Vec<_> = self
             .attention
-            .rows()
-            .map(|(row, length)| {
-                (row, length, pieces.each_mut().map(|pieces| pieces.next(row, length)))
+            .rows
+            .iter()
+            .map(|tree| (tree, tree.span()))
+            .filter(|(_, span)| !span.is_empty())
+            .map(|(tree, span)| {
+                (tree, pieces.each_mut().map(|pieces| pieces.next(span.start, span.len())))
             })
             .collect();
-        jobs.into_par_iter().for_each(|(row, length, [query, key, value])| {
+        jobs.into_par_iter().for_each(|(tree, [query, key, value])| {
             let of_heads: Vec<OfHead> = (0..heads.key_value_heads)
                 .into_par_iter()
-                .map(|head| self.of_head(&gradient, head, row, length))
+                .map(|head| self.of_head(&gradient, head, tree))
                 .collect();
-            let head_dim = heads.head_dim;
+            let (head_dim, length) = (heads.head_dim, tree.span().len());
             for (head, found) in of_heads.iter().enumerate() {
                 together(&found.query, length, head_dim, query, head * heads.group * head_dim);
                 together(&found.key, length, head_dim, key, head * head_dim);
@@ -416,46 +449,61 @@ impl Rule<3> for Kept {
 
 impl Kept {
     /// Of the head `own` of keys and values.
-    fn of_head(&self, gradient: &FlexTensor, own: usize, row: usize, length: usize) -> OfHead {
+    fn of_head(&self, gradient: &FlexTensor, own: usize, tree: &Tree) -> OfHead {
         let Heads { group, head_dim, .. } = self.attention.heads;
-        let [query, key, value] = self.attention.sides(&self.operands);
+        let sides = self.attention.sides(&self.operands);
+        let [query, ..] = sides;
         let [gradient, out] = [gradient, &self.out].map(|x| Side::new(x, query.heads, head_dim));
+        let span = tree.span();
         let mut found = OfHead {
-            query: vec![0.0; group * length * head_dim],
-            key: vec![0.0; length * head_dim],
-            value: vec![0.0; length * head_dim],
+            query: vec![0.0; group * span.len() * head_dim],
+            key: vec![0.0; span.len() * head_dim],
+            value: vec![0.0; span.len() * head_dim],
         };
         let mut scores = Scores::default();
-        for block in self.attention.blocks_of(row, length) {
-            let (queries, slots) = (block.queries.len(), block.slots.len());
-            let keys = key.head(own, block.first_slot(), slots);
-            let values = value.head(own, block.first_slot(), slots);
-            let places = block.slots.start * head_dim..block.slots.end * head_dim;
+        for block in self.attention.blocks_of(tree) {
+            let (seen, origin) = self.attention.seen(sides, &[], &block);
+            let (queries, first) = (block.queries.len(), block.first_query());
             for member in 0..group {
                 let head = own * group + member;
-                let queried = query.head(head, block.first_query(), queries);
-                let of_result = gradient.head(head, block.first_query(), queries);
-                scores.resize(queries * slots);
-                multiply_into(queried, keys.transposed(), &mut scores.weights, slots, false);
-                multiply_into(of_result, values.transposed(), &mut scores.gradients, slots, false);
-                scores.of_scores(&block, self.attention.window, [gradient, out], head);
-                let of_scores = Matrix::new(&scores.gradients, queries, slots);
-                let weights = Matrix::new(&scores.weights, queries, slots);
-                let first = (member * length + block.queries.start) * head_dim;
-                multiply_into(of_scores, keys, &mut found.query[first..], head_dim, false);
-                let of_key = &mut found.key[places.clone()];
-                multiply_into(of_scores.transposed(), queried, of_key, head_dim, true);
-                let of_value = &mut found.value[places.clone()];
-                multiply_into(weights.transposed(), of_result, of_value, head_dim, true);
+                let queried = query.head(head, first, queries);
+                let of_result = gradient.head(head, first, queries);
+                scores.begin(queries, &seen);
+                for (stretch, column) in columns(&seen) {
+                    scores.multiply(queried, of_result, stretch, own, column);
+                }
+                scores.of_scores(&block, self.attention.window, origin, [gradient, out], head);
+                let of_query = (member * span.len() + first - span.start) * head_dim;
+                let of_query = &mut found.query[of_query..];
+                for (stretch, column) in columns(&seen) {
+                    let [weights, of_scores] = scores.of(stretch, column);
+                    let keys = stretch.keys.head(own, stretch.first, stretch.tokens);
+                    multiply_into(of_scores, keys, of_query, head_dim, column > 0);
+                    let place = (stretch.first - span.start) * head_dim;
+                    let of_key = &mut found.key[place..];
+                    multiply_into(of_scores.transposed(), queried, of_key, head_dim, true);
+                    let of_value = &mut found.value[place..];
+                    multiply_into(weights.transposed(), of_result, of_value, head_dim, true);
+                }
             }
         }
         found
     }
 }
 
-/// Of one head of a block, `[queries, slots]` both.
+/// Every stretch with the place of its first token among all.
+fn columns<'a, 'b>(seen: &'b [Stretch<'a>]) -> impl Iterator<Item = (&'b Stretch<'a>, usize)> {
+    seen.iter().scan(0, |column, stretch| {
+        *column += stretch.tokens;
+        Some((stretch, *column - stretch.tokens))
+    })
+}
+
+/// Of one head of a block, `[queries, columns]` both; the columns are the tokens that the block sees.
 #[derive(Debug, Default)]
 struct Scores {
+    queries: usize,
+    columns: usize,
     /// First scores, then weights.
     weights: Vec<f32>,
     /// First of weights, then of scores.
@@ -463,22 +511,50 @@ struct Scores {
 }
 
 impl Scores {
-    fn resize(&mut self, count: usize) {
-        self.weights.resize(count, 0.0);
-        self.gradients.resize(count, 0.0);
+    fn begin(&mut self, queries: usize, seen: &[Stretch<'_>]) {
+        self.queries = queries;
+        self.columns = seen.iter().map(|stretch| stretch.tokens).sum();
+        self.weights.resize(queries * self.columns, 0.0);
+        self.gradients.resize(queries * self.columns, 0.0);
     }
 
-    /// Turns scores into weights and the gradients of weights into those of scores.
+    /// Fills the columns of a stretch from `column` on.
+    fn multiply(
+        &mut self,
+        queried: Matrix<'_>,
+        of_result: Matrix<'_>,
+        stretch: &Stretch<'_>,
+        own: usize,
+        column: usize,
+    ) {
+        let [keys, values] = [stretch.keys, stretch.values]
+            .map(|side| side.head(own, stretch.first, stretch.tokens).transposed());
+        let scores = &mut self.weights[column..];
+        multiply_into(queried, keys, scores, self.columns, false);
+        let of_weights = &mut self.gradients[column..];
+        multiply_into(of_result, values, of_weights, self.columns, false);
+    }
+
+    /// The weights and the gradients of the scores of a stretch, `[queries, tokens]`.
+    fn of(&self, stretch: &Stretch<'_>, column: usize) -> [Matrix<'_>; 2] {
+        let shape = [self.queries, stretch.tokens];
+        [&self.weights, &self.gradients]
+            .map(|numbers| Matrix::strided(&numbers[column..], shape, [self.columns, 1]))
+    }
+
+    /// Turns scores into weights and the gradients of weights into those of scores; `origin` is the place of the first column,
+    /// counted from the first token of the past.
     fn of_scores(
         &mut self,
         block: &Block,
         window: Option<usize>,
+        origin: usize,
         [gradient, out]: [Side<'_>; 2],
         head: usize,
     ) {
-        let slots = block.slots.len();
+        let columns = self.columns;
         let lines =
-            self.weights.chunks_exact_mut(slots).zip(self.gradients.chunks_exact_mut(slots));
+            self.weights.chunks_exact_mut(columns).zip(self.gradients.chunks_exact_mut(columns));
         vectorised(
             #[inline(always)]
             || {
@@ -488,7 +564,7 @@ impl Scores {
                     let (gradient, out) =
                         (&gradient.numbers[of_head.clone()], &out.numbers[of_head]);
                     let mean = sum_of_products(gradient, out);
-                    softmax(scores, block.visible(query, window, block.slots.start));
+                    softmax(scores, block.visible(query, window, origin));
                     for (of_weight, weight) in of_weights.iter_mut().zip(&*scores) {
                         *of_weight = weight * (*of_weight - mean);
                     }
@@ -517,11 +593,11 @@ mod tests {
     }
 
     /// Rows one behind the other.
-    fn rows(lengths: &[usize]) -> Vec<Range<usize>> {
+    fn rows(lengths: &[usize]) -> Vec<Tree> {
         let mut end = 0;
         let row = |length: &usize| {
             end += length;
-            end - length..end
+            Tree::from(end - length..end)
         };
         lengths.iter().map(row).collect()
     }
@@ -541,7 +617,8 @@ mod tests {
             let rows = [x.clone().narrow(0, 0, 2), noise(3), x.narrow(0, 2, 70), noise(1)];
             Tensor::cat(rows.to_vec(), 0)
         });
-        let found = causal_attention(apart, &[], heads, vec![0..2, 5..75], None).unwrap();
+        let found = causal_attention(apart, &[], heads, [0..2, 5..75].map(Tree::from).into(), None)
+            .unwrap();
         assert!(numbers(found.clone().narrow(0, 2, 3)).iter().all(|x| x.abs() < f32::EPSILON));
         let rows = Tensor::cat(vec![found.clone().narrow(0, 0, 2), found.narrow(0, 5, 70)], 0);
         assert_eq!(numbers(rows.clone()), numbers(close_up));
@@ -694,8 +771,79 @@ mod tests {
         }
     }
 
+    /// A stem of some tokens and branches of others, between two rows of their own.
+    fn branching(case: &Case, stem: usize, branches: &[usize]) -> Result<(), TestCaseError> {
+        let alone = |length| Case { lengths: vec![length], ..case.clone() };
+        let mut end = 2;
+        let mut next = |length: usize| {
+            end += length;
+            end - length..end
+        };
+        let tree = Tree {
+            stem: next(stem),
+            branches: branches.iter().map(|&length| next(length)).collect(),
+        };
+        let all = Case { lengths: vec![next(3).end], ..case.clone() };
+        let last = all.lengths[0] - 3..all.lengths[0];
+        // Every branch as the end of a row that begins with the stem.
+        let apart = |operands: [Tensor<Primitives, 2>; 3]| {
+            let rows = |ranges: &[&Range<usize>]| {
+                operands.clone().map(|x| {
+                    let part = |range: &&Range<usize>| {
+                        (!range.is_empty()).then(|| x.clone().narrow(0, range.start, range.len()))
+                    };
+                    Tensor::cat(ranges.iter().filter_map(part).collect(), 0)
+                })
+            };
+            let mut parts = vec![expected(rows(&[&(0..2)]), &alone(2))];
+            if stem > 0 {
+                parts.push(expected(rows(&[&tree.stem]), &alone(stem)));
+            }
+            for branch in tree.branches.iter().filter(|branch| !branch.is_empty()) {
+                let whole = rows(&[&tree.stem, branch]);
+                let whole = expected(whole, &alone(stem + branch.len()));
+                parts.push(whole.narrow(0, stem, branch.len()));
+            }
+            parts.push(expected(rows(&[&last]), &alone(3)));
+            Tensor::cat(parts, 0)
+        };
+        let expected = learned_numbers::<Primitives>(&all, apart);
+        let rows = vec![Tree::from(0..2), tree.clone(), Tree::from(last.clone())];
+        let found = learned_numbers::<Fused>(&all, |operands| {
+            causal_attention(operands, &[], case.heads, rows.clone(), case.window).unwrap()
+        });
+        for (found, expected) in found.iter().zip(&expected) {
+            prop_assert!(close(found, expected, 1e-5, case.size.max(1.0)));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_window_may_reach_into_the_stem_or_not() {
+        let heads = Heads { key_value_heads: 2, group: 2, head_dim: 4 };
+        for window in [None, Some(1), Some(3), Some(70), Some(130), Some(300)] {
+            let case = Case { heads, lengths: Vec::new(), window, size: 2.0 };
+            branching(&case, 67, &[70, 0, 1, 3]).unwrap();
+            branching(&case, 0, &[2, 5]).unwrap();
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn a_branch_is_as_the_end_of_a_row(
+            key_value_heads in 1_usize..3,
+            group in 1_usize..4,
+            head_dim in 1_usize..20,
+            stem in 0_usize..150,
+            branches in prop::collection::vec(0_usize..100, 0..4),
+            window in prop::option::of(1_usize..150),
+        ) {
+            let heads = Heads { key_value_heads, group, head_dim };
+            let case = Case { heads, lengths: Vec::new(), window, size: 2.0 };
+            branching(&case, stem, &branches)?;
+        }
+
         #[test]
         fn agrees_with_primitives(
             key_value_heads in 1_usize..3,

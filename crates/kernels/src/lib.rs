@@ -36,7 +36,7 @@ mod write_rows;
 pub use activation::{Activation, activate, gated};
 pub use adamw::{AdamW, Moving};
 pub use attend_step::attend_step;
-pub use causal_attention::{Heads, causal_attention};
+pub use causal_attention::{Heads, Tree, causal_attention};
 pub use flex::is_flex;
 pub use layer_norm::layer_norm;
 pub use logits::{largest_logit, weigh_logits};

@@ -9,9 +9,10 @@ use burn::backend::Autodiff;
 use burn::tensor::{Tensor, TensorData};
 use burn_flex::{Flex, FlexDevice};
 use kernels::{
-    Activation, Angles, Heads, Target, activate, causal_attention, gated, layer_norm, project,
-    rms_norm, rotate, select_rows, token_log_probs,
+    Activation, Angles, Heads, Target, Tree, activate, causal_attention, gated, layer_norm,
+    project, rms_norm, rotate, select_rows, token_log_probs,
 };
+use std::ops::Range;
 
 type Learning = Autodiff<Flex>;
 type Matrix = Tensor<Learning, 2>;
@@ -26,7 +27,12 @@ struct Operation {
 
 const EPSILON: f64 = 1e-3;
 const HEADS: Heads = Heads { key_value_heads: 2, group: 2, head_dim: 3 };
-const LENGTHS: [usize; 3] = [4, 1, 3];
+/// A stem, two branches of it, and a row of its own.
+const ROWS: [Range<usize>; 4] = [0..2, 2..4, 4..5, 5..8];
+
+/// What every token sees besides its own row.
+const FOLLOWS: [Range<usize>; 8] = [0..0, 0..0, 0..2, 0..2, 0..2, 0..0, 0..0, 0..0];
+
 const WINDOW: usize = 3;
 const TARGETS: [[usize; 2]; 5] = [[0, 4], [2, 1], [2, 6], [1, 0], [3, 3]];
 const PLACES: [usize; 5] = [3, 0, 3, 1, 3];
@@ -192,7 +198,9 @@ fn turned(x: &[f64], position: f64) -> [f64; 5] {
 
 fn attended(operands: Vec<Matrix>, window: Option<usize>) -> Matrix {
     let operands = operands.try_into().unwrap();
-    causal_attention(operands, &[], HEADS, vec![0..4, 4..5, 5..8], window).unwrap()
+    let [stem, first, second, alone] = ROWS;
+    let branching = Tree { stem, branches: vec![first, second] };
+    causal_attention(operands, &[], HEADS, vec![branching, Tree::from(alone)], window).unwrap()
 }
 
 /// Token by token, head by head.
@@ -203,23 +211,22 @@ fn exact_attention(operands: &[Vec<f64>], window: usize) -> Vec<f64> {
     };
     let heads = key_value_heads * group;
     let mut out = Vec::new();
-    let mut first = 0;
-    for length in LENGTHS {
-        for token in first..first + length {
-            let seen = first.max((token + 1).saturating_sub(window))..=token;
-            for query_head in 0..heads {
-                let (query, own) = (head(0, heads, token, query_head), query_head / group);
-                let of_slot = |slot| dot(query, head(1, key_value_heads, slot, own)).exp();
-                let weights: Vec<f64> = seen.clone().map(of_slot).collect();
-                let total: f64 = weights.iter().sum();
-                out.extend((0..head_dim).map(|dimension| {
-                    let values =
-                        seen.clone().map(|slot| head(2, key_value_heads, slot, own)[dimension]);
-                    values.zip(&weights).map(|(value, weight)| value * weight / total).sum::<f64>()
-                }));
-            }
+    for (token, follows) in FOLLOWS.into_iter().enumerate() {
+        let mut seen: Vec<usize> = follows.collect();
+        let own = ROWS.into_iter().find(|row| row.contains(&token)).unwrap();
+        seen.extend(own.start..=token);
+        let seen = &seen[seen.len().saturating_sub(window)..];
+        for query_head in 0..heads {
+            let (query, own) = (head(0, heads, token, query_head), query_head / group);
+            let of_slot = |&slot: &usize| dot(query, head(1, key_value_heads, slot, own)).exp();
+            let weights: Vec<f64> = seen.iter().map(of_slot).collect();
+            let total: f64 = weights.iter().sum();
+            out.extend((0..head_dim).map(|dimension| {
+                let values =
+                    seen.iter().map(|&slot| head(2, key_value_heads, slot, own)[dimension]);
+                values.zip(&weights).map(|(value, weight)| value * weight / total).sum::<f64>()
+            }));
         }
-        first += length;
     }
     out
 }

@@ -4,9 +4,7 @@ use crate::config::ValueModel;
 use crate::rollout::Rollout;
 use burn::module::Module;
 use burn::prelude::{Backend, Tensor};
-use language_model::stream;
-use training::batches;
-use transformer::{Decoder, ScalarHead, ScalarModel, Targets, select_positions};
+use transformer::{Decoder, Packed, ScalarHead, ScalarModel, Targets, select_positions};
 
 /// A policy and what estimates the value of its states.
 #[derive(Module, Debug)]
@@ -59,7 +57,7 @@ impl<B: Backend> Critic<B> {
     /// The values of all slots of a batch, `[slots]`; `policy` are its states as the policy sees them.
     pub(crate) fn values(
         &self,
-        batch: &Batch<'_>,
+        batch: &Batch,
         policy: impl FnOnce() -> Tensor<B, 3>,
         model: ValueModel,
     ) -> Tensor<B, 1> {
@@ -73,23 +71,20 @@ impl<B: Backend> Critic<B> {
     }
 }
 
-/// The replies at `rows`, grouped by length into batches of at most `tokens` tokens, all counted as the longest.
-///
-/// How they are grouped matters to rounding alone, so a fixed stream will do: drawing from the caller's would let the
-/// limit decide what is drawn from it next.
+/// The replies at `rows` in batches of at most `tokens` tokens; those to the same prompt lie together, for it to be read once.
 pub(crate) fn micro_batches(
     rollouts: &[Rollout],
     rows: &[usize],
     tokens: usize,
 ) -> Vec<Vec<usize>> {
-    let lengths: Vec<usize> = rows.iter().map(|&row| rollouts[row].input().len()).collect();
-    let batches = batches(&lengths, tokens, &mut stream(0));
+    let inputs: Vec<&[u32]> = rows.iter().map(|&row| rollouts[row].input()).collect();
+    let batches = transformer::micro_batches(&inputs, tokens);
     batches.into_iter().map(|batch| batch.into_iter().map(|place| rows[place]).collect()).collect()
 }
 
 /// Some replies of a round, ready to go through a model together.
-pub(crate) struct Batch<'a> {
-    inputs: Vec<&'a [u32]>,
+pub(crate) struct Batch {
+    inputs: Packed,
     /// The reply tokens of all rows, row by row.
     pub(crate) targets: Targets,
     /// Places of the states whose values count, row by row: those that predict a reply token and, for a slot behind the
@@ -97,25 +92,25 @@ pub(crate) struct Batch<'a> {
     pub(crate) slots: Vec<usize>,
 }
 
-impl<'a> Batch<'a> {
+impl Batch {
     /// The replies at `rows`. The last token of a row predicts nothing and is left out, unless a slot is behind it.
-    pub(crate) fn new(rollouts: &'a [Rollout], rows: &[usize]) -> Self {
+    pub(crate) fn new(rollouts: &[Rollout], rows: &[usize]) -> Self {
         let inputs: Vec<&[u32]> = rows.iter().map(|&row| rollouts[row].input()).collect();
+        let inputs = Packed::new(&inputs);
         let (mut targets, mut slots) = (Targets::default(), Vec::new());
-        let mut begin = 0;
-        for &row in rows {
+        for (number, &row) in rows.iter().enumerate() {
             let rollout = &rollouts[row];
             // The state at `t` predicts token `t + 1`.
-            let first = begin + rollout.reply_start - 1;
-            begin += rollout.input().len();
-            targets.positions.extend(first..first + rollout.reply_tokens().len());
+            let first = rollout.reply_start - 1;
+            let places = |count| (first..first + count).map(|token| inputs.place(number, token));
+            targets.positions.extend(places(rollout.reply_tokens().len()));
             targets.tokens.extend(rollout.reply_tokens());
-            slots.extend(first..first + rollout.slots());
+            slots.extend(places(rollout.slots()));
         }
         Self { inputs, targets, slots }
     }
 
-    /// Hidden states of the batch, row behind row: `[1, tokens, model]`.
+    /// Hidden states of the batch: `[1, tokens, model]`.
     pub(crate) fn hidden<B: Backend>(&self, decoder: &Decoder<B>) -> Tensor<B, 3> {
         decoder.hidden_packed(&self.inputs)
     }
@@ -140,17 +135,18 @@ mod tests {
         };
         let rollouts = [rollout(&[1, 2, 3, 4, 5], 3), rollout(&[9], 1), rollout(&[6, 7], 1)];
         let batch = Batch::new(&rollouts, &[2, 0]);
-        assert_eq!(batch.inputs, [&[6][..], &[1, 2, 3, 4]]);
+        // Sorted, the first row lies behind the second.
+        assert_eq!(batch.inputs.tokens(), [1, 2, 3, 4, 6]);
         // Token 7 after the state of the first row; tokens 4 and 5 after states 2 and 3 of the second one.
-        assert_eq!(batch.targets.positions, [0, 3, 4]);
+        assert_eq!(batch.targets.positions, [4, 2, 3]);
         assert_eq!(batch.targets.tokens, [7, 4, 5]);
         assert_eq!(batch.slots, batch.targets.positions);
 
         let mut rollouts = rollouts;
         rollouts[2].slots_after = 1;
         let batch = Batch::new(&rollouts, &[2, 0]);
-        assert_eq!(batch.inputs, [&[6, 7][..], &[1, 2, 3, 4]]);
-        assert_eq!(batch.slots, [0, 1, 4, 5]);
-        assert_eq!(batch.targets.positions, [0, 4, 5]);
+        assert_eq!(batch.inputs.tokens(), [1, 2, 3, 4, 6, 7]);
+        assert_eq!(batch.slots, [4, 5, 2, 3]);
+        assert_eq!(batch.targets.positions, [4, 2, 3]);
     }
 }

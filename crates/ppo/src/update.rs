@@ -272,7 +272,7 @@ impl<'a> Minibatch<'a> {
         &self,
         decoder: &Decoder<B>,
         hidden: Tensor<B, 3>,
-        batch: &Batch<'_>,
+        batch: &Batch,
         rows: &[usize],
         step: &mut Step,
     ) -> Result<Tensor<B, 1>, Error> {
@@ -326,7 +326,7 @@ impl<'a> Minibatch<'a> {
         &self,
         critic: &Critic<B>,
         policy: impl FnOnce() -> Tensor<B, 3>,
-        batch: &Batch<'_>,
+        batch: &Batch,
         rows: &[usize],
         step: &mut Step,
     ) -> Result<Tensor<B, 1>, Error> {

@@ -12,7 +12,7 @@ use transformer::LoraConfig;
 /// | setting | default | meaning |
 /// |---|---|---|
 /// | `epochs` | 1 | times that every pair is seen; more overfit quickly |
-/// | `tokens_per_step` | 2048 | tokens of an optimiser step, both dialogues of every pair counted as the longest of the step |
+/// | `tokens_per_step` | 2048 | tokens of an optimiser step, those of both dialogues of every pair |
 /// | `tokens_per_micro_batch` | 2048 | tokens that go through the model at once; lower saves memory and changes nothing else |
 /// | `held_out` | 0.1 | share of the prompts, in \[0, 1), that are not trained on and measure the model at the end |
 /// | `held_out_every` | 0 | steps between two looks at the held-out pairs; at 0 only at the end |

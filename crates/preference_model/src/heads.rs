@@ -3,10 +3,8 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use language_model::stream;
-use training::batches;
 use transformer::{
-    Architecture, Decoder, ScalarHead, ScalarModel, last_of_packed, select_positions,
+    Architecture, Decoder, Packed, ScalarHead, ScalarModel, micro_batches, select_positions,
 };
 
 /// A decoder with linear heads instead of its output projection. Every head gives a row a score, read at its last token.
@@ -44,16 +42,15 @@ impl<B: Backend> Heads<B> {
 
     /// The scores of every head, `[heads][rows]`; every row has at least one token.
     pub(crate) fn forward(&self, rows: &[&[u32]]) -> Vec<Tensor<B, 1>> {
-        let states = select_positions(self.decoder.hidden_packed(rows), &last_of_packed(rows));
+        let packed = Packed::new(rows);
+        let states = select_positions(self.decoder.hidden_packed(&packed), &packed.last());
         self.heads.iter().map(|head| head.forward(states.clone())).collect()
     }
 
     /// As [`Heads::forward`], at most `tokens_per_batch` tokens at once.
     pub(crate) fn scores(&self, rows: &[&[u32]], tokens_per_batch: usize) -> Vec<Vec<f32>> {
-        let lengths: Vec<usize> = rows.iter().map(|row| row.len()).collect();
         let mut scores = vec![vec![0.0; rows.len()]; self.heads.len()];
-        // The order of the batches has no say in the scores, so any stream will do.
-        for batch in batches(&lengths, tokens_per_batch, &mut stream(0)) {
+        for batch in micro_batches(rows, tokens_per_batch) {
             let chosen: Vec<&[u32]> = batch.iter().map(|&row| rows[row]).collect();
             for (scores, found) in scores.iter_mut().zip(self.forward(&chosen)) {
                 for (&row, score) in batch.iter().zip(found.into_data().iter::<f32>()) {

@@ -84,11 +84,6 @@ impl Pairs {
         self.rows[row].reply
     }
 
-    /// What a pair counts in a batch: both dialogues as the longer one, so that those of similar length meet.
-    pub(crate) fn span(&self, pair: &Pair) -> usize {
-        2 * self.longest(pair)
-    }
-
     /// The tokens of the longer dialogue.
     fn longest(&self, pair: &Pair) -> usize {
         self.row(pair.chosen).len().max(self.row(pair.rejected).len())
@@ -278,7 +273,6 @@ mod tests {
         assert_eq!(found.kept[0].rejected, found.kept[1].chosen);
         // <user> q <end> <assistant> a <end>, twice.
         assert_eq!(found.tokens(&found.kept[0]), 12);
-        assert_eq!(found.span(&found.kept[0]), 12);
         // a <end>, and c d <end>.
         assert_eq!([0, 2].map(|row| found.reply_tokens(row)), [2, 3]);
     }

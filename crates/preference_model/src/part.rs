@@ -6,7 +6,6 @@ use crate::plan::Part;
 use crate::step::{ScoredPair, StepGradients, gradients};
 use crate::{Error, PreferenceModelConfig, Start};
 use burn::tensor::backend::AutodiffBackend;
-use language_model::stream;
 use training::{State, finite};
 use transformer::{Optimizer, ScalarHead, learning_paths};
 
@@ -72,8 +71,7 @@ impl<B: AutodiffBackend> Training<B> {
     ) -> Result<(Self, Vec<Metric>), Error> {
         #[expect(clippy::cast_possible_truncation, reason = "an index into what is in memory")]
         let batch = &part.steps[local as usize - 1];
-        let mut rng = stream(part.seed_of(&["micro-batches", &local.to_string()]));
-        let found = gradients(config, &self.model, pairs, batch, &mut rng);
+        let found = gradients(config, &self.model, pairs, batch);
         finite(stage, step, "loss", found.loss)?;
         let rate = config.schedule.rate(local - 1, part.len());
         let learning_rate = config.optimizer.learning_rate * rate;

@@ -97,7 +97,7 @@ fn order<'a>(
     let mut rng = stream(item_seed(seed, &[STAGE, "order"]));
     let pools = epochs(config.epochs, &pairs.names, training, weights, seed);
     let batched = pools.into_iter().flat_map(|pool| {
-        let lengths: Vec<usize> = pool.iter().map(|pair| pairs.span(pair)).collect();
+        let lengths: Vec<usize> = pool.iter().map(|pair| pairs.tokens(pair)).collect();
         let epoch = batches(&lengths, config.tokens_per_step, &mut rng);
         epoch.into_iter().map(move |batch| batch.iter().map(|&pair| pool[pair]).collect())
     });

@@ -6,8 +6,7 @@ use crate::{PreferenceModelConfig, bradley_terry_with_margin, centring};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{ElementConversion, Tensor};
-use rand::Rng;
-use training::batches;
+use training::cut;
 
 /// What an optimiser step computes before its update.
 pub(crate) struct StepGradients {
@@ -35,14 +34,12 @@ pub(crate) fn gradients<B: AutodiffBackend>(
     model: &Heads<B>,
     pairs: &Pairs,
     step: &[&Pair],
-    rng: &mut impl Rng,
 ) -> StepGradients {
-    let lengths: Vec<usize> = step.iter().map(|pair| pairs.span(pair)).collect();
     let device = model.decoder().device();
     let mut accumulator = GradientsAccumulator::new();
     let mut total = Tensor::<B::InnerBackend, 1>::zeros([1], &device);
     let (mut chosen, mut rejected, mut labels) = (Vec::new(), Vec::new(), Vec::new());
-    for batch in batches(&lengths, config.tokens_per_micro_batch, rng) {
+    for batch in micro_batches(pairs, step, config.tokens_per_micro_batch) {
         let batch: Vec<&Pair> = batch.iter().map(|&pair| step[pair]).collect();
         let rows = rows(pairs, &batch);
         let by_head = model.forward(&rows);
@@ -68,6 +65,15 @@ pub(crate) fn gradients<B: AutodiffBackend>(
     }
 }
 
+/// Places of pairs, cut so that at most `tokens` tokens go through the model at once; those with the same prompt lie together,
+/// for it to be read once.
+fn micro_batches(pairs: &Pairs, step: &[&Pair], tokens: usize) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..step.len()).collect();
+    order.sort_by_key(|&pair| pairs.row(step[pair].chosen));
+    let lengths: Vec<usize> = step.iter().map(|pair| pairs.tokens(pair)).collect();
+    cut(&order, &lengths, tokens)
+}
+
 /// Scores that were left on the device until the end of the step, so that they cost one read-back each.
 fn read<B: Backend>(
     chosen: Vec<Tensor<B, 1>>,
@@ -79,7 +85,8 @@ fn read<B: Backend>(
     scores.map(|((chosen, rejected), label)| ScoredPair { chosen, rejected, label }).collect()
 }
 
-/// All chosen replies, then all rejected ones: both replies of every pair go through the model in one batch.
+/// All chosen replies, then all rejected ones: both replies of every pair go through the model in one batch, which reads what
+/// they begin with once.
 fn rows<'a>(pairs: &'a Pairs, batch: &[&Pair]) -> Vec<&'a [u32]> {
     let chosen = batch.iter().map(|pair| pairs.row(pair.chosen));
     chosen.chain(batch.iter().map(|pair| pairs.row(pair.rejected))).collect()
@@ -115,7 +122,6 @@ mod tests {
     use crate::{Labels, Source};
     use burn::module::{Module, ModuleVisitor, Param};
     use burn_flex::FlexDevice;
-    use language_model::stream;
     use training::{OptimizerConfig, Overlong};
     use transformer::{Decoder, Optimizer, ScalarHead};
 
@@ -160,7 +166,7 @@ mod tests {
         pairs: &Pairs,
     ) -> (StepGradients, Vec<f32>) {
         let step: Vec<&Pair> = pairs.kept.iter().collect();
-        let found = gradients(config, model, pairs, &step, &mut stream(1));
+        let found = gradients(config, model, pairs, &step);
         let mut visitor = Gradients { gradients: &found.gradients, values: Vec::new() };
         model.visit(&mut visitor);
         let values = visitor.values;
@@ -229,7 +235,7 @@ mod tests {
         // Twelve tokens a pair.
         let stepped = [32, 8, 1].map(|size| {
             let config = config(12 * size);
-            let found = gradients(&config, &start, &pairs, &step, &mut stream(1));
+            let found = gradients(&config, &start, &pairs, &step);
             let mut optimizer = Optimizer::new(&OptimizerConfig::default());
             let (stepped, norm) = optimizer.step(1e-4, start.clone(), found.gradients);
             let mut weights = Weights(Vec::new());

@@ -12,9 +12,8 @@ use transformer::LoraConfig;
 /// |---|---|---|
 /// | `epochs` | 1 | times that every example is seen, times the weight of its source |
 /// | `max_steps` | none | stops after so many optimiser steps, if that is earlier |
-/// | `tokens_per_step` | 2048 | tokens of an optimiser step, padding included |
-/// | `tokens_per_micro_batch` | 2048 | tokens that go through the model at once, padding included; lower saves memory and changes nothing but rounding |
-/// | `packing` | false | examples lie one behind the other instead of side by side: no padding, and any lengths share a step |
+/// | `tokens_per_step` | 2048 | tokens of an optimiser step |
+/// | `tokens_per_micro_batch` | 2048 | tokens that go through the model at once; lower saves memory and changes nothing but rounding |
 /// | `overlong` | `"drop"` | `"drop"`, `"error"` or `"oldest_turns"`: what becomes of what is longer than the context, see [`Overlong`] |
 /// | `held_out` | 0.0 | share of the prompts, in \[0, 1), that are not learnt from and measure the model |
 /// | `evaluate_every` | none | steps from one measurement on what is held out to the next, besides that after the last step |
@@ -33,12 +32,10 @@ pub struct SftConfig {
     /// The most optimiser steps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_steps: Option<u64>,
-    /// Tokens of an optimiser step, padding included.
+    /// Tokens of an optimiser step.
     pub tokens_per_step: usize,
-    /// Tokens that go through the model at once, padding included.
+    /// Tokens that go through the model at once.
     pub tokens_per_micro_batch: usize,
-    /// Whether examples lie one behind the other.
-    pub packing: bool,
     /// What becomes of an example that is longer than the context.
     pub overlong: Overlong,
     /// Share of the prompts that only measure the model.
@@ -68,7 +65,6 @@ impl Default for SftConfig {
             max_steps: None,
             tokens_per_step: 2048,
             tokens_per_micro_batch: 2048,
-            packing: false,
             overlong: Overlong::Drop,
             held_out: 0.0,
             evaluate_every: None,

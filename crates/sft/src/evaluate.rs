@@ -1,16 +1,14 @@
 //! The loss on held-out examples.
 
-use crate::layout::Layout;
-use crate::step::{loss, weight_sum};
+use crate::step::{loss, micro_batches, weight_sum};
 use crate::{Error, Example};
 use burn::tensor::ElementConversion;
 use burn::tensor::backend::Backend;
-use language_model::stream;
 use transformer::Decoder;
 
 /// The loss of a model on held-out examples, in nats a token: [`crate::cross_entropy`] over all of them.
 ///
-/// `tokens_per_batch` bounds what goes through the model at once, padding included. On a training model give
+/// `tokens_per_batch` bounds what goes through the model at once. On a training model give
 /// `decoder.valid()`, which keeps no graph.
 ///
 /// # Errors
@@ -34,11 +32,9 @@ pub(crate) fn mean_loss<B: Backend>(
     tokens_per_batch: usize,
 ) -> Option<f64> {
     let weight_sum = weight_sum(rows);
-    // The order of the batches has no say in the sum but for its rounding, so any stream will do.
-    Layout::Padded
-        .micro_batches(rows, tokens_per_batch, &mut stream(0))
+    micro_batches(rows, tokens_per_batch)
         .iter()
-        .map(|batch| loss(decoder, Layout::Padded, batch, weight_sum).into_scalar().elem::<f64>())
+        .map(|batch| loss(decoder, batch, weight_sum).into_scalar().elem::<f64>())
         .reduce(|sum, part| sum + part)
 }
 

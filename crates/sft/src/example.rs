@@ -2,7 +2,7 @@
 
 use crate::Error;
 use dialogue::Dialogue;
-use transformer::{Codec, ModelConfig, Targets};
+use transformer::{Codec, ModelConfig, Packed, Targets};
 
 /// A row of tokens with the weight of each one's loss.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,16 +84,13 @@ impl Example {
     }
 }
 
-/// Where a batch takes a loss, and with which weights.
-///
-/// # Shapes
-/// Row `r` of the batch begins at flat position `starts[r]`; token `i` of it is predicted at `starts[r] + i - 1`.
-pub(crate) fn targets(rows: &[&Example], starts: &[usize]) -> (Targets, Vec<f32>) {
+/// Where packed rows take a loss, and with which weights: the state at a token predicts the one behind it.
+pub(crate) fn targets(rows: &[&Example], packed: &Packed) -> (Targets, Vec<f32>) {
     let mut targets = Targets { positions: Vec::new(), tokens: Vec::new() };
     let mut weights = Vec::new();
-    for (start, example) in starts.iter().zip(rows) {
+    for (row, example) in rows.iter().enumerate() {
         for place in example.targets() {
-            targets.positions.push(start + place - 1);
+            targets.positions.push(packed.place(row, place - 1));
             targets.tokens.push(example.tokens[place]);
             weights.push(example.weights[place]);
         }
@@ -132,8 +129,10 @@ mod tests {
         assert_eq!(one.inputs(), [5, 6]);
         assert_eq!(two.inputs(), [1, 2, 3]);
         assert!((one.weight_sum() - 0.5).abs() < 1e-12);
-        let (targets, weights) = targets(&[&one, &two], &[0, 3]);
-        assert_eq!(targets.positions, [1, 3, 5]);
+        // Sorted, the second row lies before the first.
+        let packed = Packed::new(&[one.inputs(), two.inputs()]);
+        let (targets, weights) = targets(&[&one, &two], &packed);
+        assert_eq!(targets.positions, [4, 0, 2]);
         assert_eq!(targets.tokens, [7, 2, 4]);
         assert_eq!(weights, [0.5, 1.0, 2.0]);
     }

@@ -1,7 +1,6 @@
 //! Fitting a model to examples.
 
 use crate::draw::{Listed, Streamed};
-use crate::layout::Layout;
 use crate::lesson::Lessons;
 use crate::mixture::{Part, check_names};
 use crate::train::Plan;
@@ -9,7 +8,7 @@ use crate::{Error, Example, SftConfig, Source};
 use burn::tensor::backend::AutodiffBackend;
 use dialogue::Dialogue;
 use language_model::{item_seed, stream};
-use training::{Checkpoint, Observe, Overlong};
+use training::{Checkpoint, Observe, Overlong, batches};
 use transformer::{Decoder, Transformer};
 
 /// The name of the stage in records, errors and random streams.
@@ -55,10 +54,9 @@ impl SftConfig {
     /// or saved. An adapter that the model came with goes on learning alone.
     ///
     /// Every step records `loss` (nats a token, before the update), `learning_rate`, `gradient_norm` (before clipping),
-    /// `tokens` (read by the model, without padding), `loss_tokens` (those that carry a loss), `padding` (share of what
-    /// went through the model), `examples`, `overlong` and `shortened` (dialogues left out and without their oldest turns,
-    /// of all), and if there are several sources `examples_NAME` of each. Steps that measure add `held_out_loss` (nats a
-    /// token, after the update).
+    /// `tokens` (all that the model has to read of every example), `loss_tokens` (those that carry a loss), `examples`,
+    /// `overlong` and `shortened` (dialogues left out and without their oldest turns, of all), and if there are several
+    /// sources `examples_NAME` of each. Steps that measure add `held_out_loss` (nats a token, after the update).
     ///
     /// Interrupted and called again with the same arguments and the states that `checkpoint` kept, it goes on to the same
     /// bits, records and weights alike.
@@ -202,12 +200,11 @@ impl SftConfig {
         };
         let parts: Vec<Part<'_>> = names.iter().enumerate().map(part).collect();
         let mut rng = stream(item_seed(seed, &[STAGE, "order"]));
-        let layout = Layout::new(self.packing);
         let epochs = (0..self.epochs).flat_map(|epoch| {
             let drawn: Vec<usize> = parts.iter().flat_map(|part| part.epoch(epoch, seed)).collect();
             let length = |&place: &usize| lessons.kept[place].example.inputs().len();
             let lengths: Vec<usize> = drawn.iter().map(length).collect();
-            let steps = layout.epoch(&lengths, self.tokens_per_step, &mut rng);
+            let steps = batches(&lengths, self.tokens_per_step, &mut rng);
             let places = |step: Vec<usize>| step.into_iter().map(|row| drawn[row]).collect();
             steps.into_iter().map(places).collect::<Vec<Vec<usize>>>()
         });
@@ -411,30 +408,6 @@ mod tests {
             .fit_examples(decoder(1), &examples, 1, &mut Silent, &mut NoCheckpoints)
             .unwrap_err();
         assert!(error.to_string().contains("rank"), "{error}");
-    }
-
-    #[test]
-    fn packing_learns_the_same() {
-        // One step holds everything, so that both see the same steps.
-        let examples = counting(24);
-        let fitted = |packing| {
-            let config = SftConfig { packing, tokens_per_step: 1_000, ..config(5) };
-            let mut records = Records::default();
-            config
-                .fit_examples(decoder(1), &examples, 1, &mut records, &mut NoCheckpoints)
-                .unwrap();
-            records
-        };
-        let (padded, packed) = (fitted(false), fitted(true));
-        for (padded, packed) in padded.values("loss").iter().zip(packed.values("loss")) {
-            assert!((padded - packed).abs() < 1e-4, "{padded} {packed}");
-        }
-        // 24 rows read 1 to 8 tokens, three times each: 108 tokens, 192 with padding.
-        for (records, padding) in [(padded, 1.0 - 108.0 / 192.0), (packed, 0.0)] {
-            for found in records.values("padding") {
-                assert!((found - padding).abs() < 1e-12, "{found} {padding}");
-            }
-        }
     }
 
     #[test]

@@ -36,7 +36,6 @@ mod evaluate;
 mod example;
 mod examples;
 mod fit;
-mod layout;
 mod lesson;
 mod loss;
 mod mixture;

@@ -1,55 +1,54 @@
 //! The loss of an optimiser step and its gradients.
 
 use crate::example::targets;
-use crate::layout::Layout;
 use crate::{Example, cross_entropy};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{ElementConversion, Tensor};
-use rand::Rng;
-use transformer::{Decoder, token_log_probs};
+use transformer::{Decoder, Packed, token_log_probs};
 
 /// What an optimiser step computes before its update.
 pub(crate) struct StepGradients {
     /// The loss of all rows; see [`cross_entropy`].
     pub(crate) loss: f64,
     pub(crate) gradients: GradientsParams,
-    /// Tokens that went through the model, padding included.
-    pub(crate) tokens: usize,
 }
 
 /// The loss of a whole step and its gradients, one micro-batch after the other.
 pub(crate) fn gradients<B: AutodiffBackend>(
     decoder: &Decoder<B>,
-    layout: Layout,
     rows: &[&Example],
     tokens_per_micro_batch: usize,
-    rng: &mut impl Rng,
 ) -> StepGradients {
     let weight_sum = weight_sum(rows);
     let mut accumulator = GradientsAccumulator::new();
     let mut total = Tensor::<B::InnerBackend, 1>::zeros([1], &decoder.device());
-    let mut tokens = 0;
-    for batch in layout.micro_batches(rows, tokens_per_micro_batch, rng) {
-        let loss = loss(decoder, layout, &batch, weight_sum);
+    for batch in micro_batches(rows, tokens_per_micro_batch) {
+        let loss = loss(decoder, &batch, weight_sum);
         total = total + loss.clone().inner();
-        tokens += layout.tokens(&batch);
         // Backward consumes the graph, so that no more than one micro-batch is held.
         accumulator.accumulate(decoder, GradientsParams::from_grads(loss.backward(), decoder));
     }
-    StepGradients { loss: total.into_scalar().elem(), gradients: accumulator.grads(), tokens }
+    StepGradients { loss: total.into_scalar().elem(), gradients: accumulator.grads() }
+}
+
+/// Rows cut so that at most `tokens` tokens go through the model at once.
+pub(crate) fn micro_batches<'a>(rows: &[&'a Example], tokens: usize) -> Vec<Vec<&'a Example>> {
+    let inputs: Vec<&[u32]> = rows.iter().map(|row| row.inputs()).collect();
+    let batches = transformer::micro_batches(&inputs, tokens);
+    batches.iter().map(|batch| batch.iter().map(|&row| rows[row]).collect()).collect()
 }
 
 /// The part of a step's loss that these rows contribute; see [`cross_entropy`].
 pub(crate) fn loss<B: Backend>(
     decoder: &Decoder<B>,
-    layout: Layout,
     rows: &[&Example],
     weight_sum: f64,
 ) -> Tensor<B, 1> {
-    let (hidden, starts) = layout.hidden(decoder, rows);
-    let (targets, weights) = targets(rows, &starts);
-    let log_probs = token_log_probs(decoder, hidden, &targets);
+    let inputs: Vec<&[u32]> = rows.iter().map(|row| row.inputs()).collect();
+    let packed = Packed::new(&inputs);
+    let (targets, weights) = targets(rows, &packed);
+    let log_probs = token_log_probs(decoder, decoder.hidden_packed(&packed), &targets);
     let weights = Tensor::from_floats(weights.as_slice(), &decoder.device());
     cross_entropy(log_probs, weights, weight_sum)
 }
@@ -67,7 +66,6 @@ mod tests {
     use burn::backend::autodiff::checkpoint::strategy::BalancedCheckpointing;
     use burn::module::{Module, ModuleVisitor, Param};
     use burn_flex::{Flex, FlexDevice};
-    use language_model::stream;
     use training::OptimizerConfig;
     use transformer::{LoraConfig, Optimizer};
 
@@ -87,11 +85,10 @@ mod tests {
 
     fn flat<B: AutodiffBackend>(
         decoder: &Decoder<B>,
-        layout: Layout,
         rows: &[&Example],
         tokens: usize,
     ) -> (f64, Vec<f32>) {
-        let found = gradients(decoder, layout, rows, tokens, &mut stream(1));
+        let found = gradients(decoder, rows, tokens);
         let mut visitor = Flat { gradients: &found.gradients, values: Vec::new() };
         decoder.visit(&mut visitor);
         (found.loss, visitor.values)
@@ -108,22 +105,33 @@ mod tests {
     }
 
     #[test]
-    fn neither_micro_batches_nor_packing_change_loss_and_gradients() {
+    fn micro_batches_change_neither_loss_nor_gradients() {
         let decoder = decoder(1);
         let examples = counting(32);
         let rows: Vec<&Example> = examples.iter().collect();
-        let whole = flat(&decoder, Layout::Padded, &rows, 1_000);
-        for layout in [Layout::Padded, Layout::Packed] {
-            let count = |tokens| layout.micro_batches(&rows, tokens, &mut stream(1)).len();
-            for (tokens, at_least, at_most) in [(1_000, 1, 1), (40, 4, 8), (1, 32, 32)] {
-                assert!((at_least..=at_most).contains(&count(tokens)), "{}", count(tokens));
-                assert_same(&flat(&decoder, layout, &rows, tokens), &whole);
-            }
+        let whole = flat(&decoder, &rows, 1_000);
+        for (tokens, at_least, at_most) in [(1_000, 1, 1), (40, 4, 8), (1, 32, 32)] {
+            let count = micro_batches(&rows, tokens).len();
+            assert!((at_least..=at_most).contains(&count), "{count}");
+            assert_same(&flat(&decoder, &rows, tokens), &whole);
         }
     }
 
+    #[test]
+    fn what_rows_begin_with_alike_is_learnt_from_as_often_as_it_is_there() {
+        let decoder = decoder(1);
+        let row = |last: u32| {
+            Example::unmasked([&[1, 2, 3, 4, 5, 6, 7].repeat(2), &[1, 2, 3, last][..]].concat())
+        };
+        let rows = [row(4), row(5), row(4), row(6)];
+        let rows: Vec<&Example> = rows.iter().collect();
+        let inputs: Vec<&[u32]> = rows.iter().map(|row| row.inputs()).collect();
+        assert_eq!(Packed::new(&inputs).tokens().len(), 17);
+        assert_same(&flat(&decoder, &rows, 1_000), &flat(&decoder, &rows, 1));
+    }
+
     /// Loss and weights after one update of 32 rows that read 8 tokens each.
-    fn updated(layout: Layout, rows_at_once: usize) -> (f64, Vec<f32>) {
+    fn updated(rows_at_once: usize) -> (f64, Vec<f32>) {
         let example = |row: usize| {
             let token =
                 |place: usize| u32::try_from((row * 5 + place * (1 + row % 3)) % 12).unwrap();
@@ -137,9 +145,9 @@ mod tests {
         }
         let rows: Vec<&Example> = examples.iter().collect();
         let decoder = decoder(1);
-        let batches = layout.micro_batches(&rows, 8 * rows_at_once, &mut stream(3));
+        let batches = micro_batches(&rows, 8 * rows_at_once);
         assert!(batches.iter().all(|batch| batch.len() == rows_at_once));
-        let found = gradients(&decoder, layout, &rows, 8 * rows_at_once, &mut stream(3));
+        let found = gradients(&decoder, &rows, 8 * rows_at_once);
         let mut optimizer = Optimizer::new(&OptimizerConfig::default());
         let (decoder, _) = optimizer.step(3e-4, decoder, found.gradients);
         (found.loss, numbers(&decoder))
@@ -147,16 +155,14 @@ mod tests {
 
     #[test]
     fn one_times_32_is_four_times_8_is_32_times_one() {
-        let (loss, weights) = updated(Layout::Padded, 32);
+        let (loss, weights) = updated(32);
         let moved = numbers(&decoder(1)).iter().zip(&weights).any(|(a, b)| (a - b).abs() > 1e-4);
         assert!(moved, "the update moves the weights");
-        for layout in [Layout::Padded, Layout::Packed] {
-            for rows_at_once in [32, 8, 1] {
-                let (other_loss, other) = updated(layout, rows_at_once);
-                assert!((loss - other_loss).abs() < 1e-6, "{loss} {other_loss}");
-                for (weight, other) in weights.iter().zip(&other) {
-                    assert!((weight - other).abs() < 1e-6, "{weight} {other}");
-                }
+        for rows_at_once in [8, 1] {
+            let (other_loss, other) = updated(rows_at_once);
+            assert!((loss - other_loss).abs() < 1e-6, "{loss} {other_loss}");
+            for (weight, other) in weights.iter().zip(&other) {
+                assert!((weight - other).abs() < 1e-6, "{weight} {other}");
             }
         }
     }
@@ -169,18 +175,14 @@ mod tests {
         let model = crate::testing::model(12);
         let adapter =
             LoraConfig { target_modules: vec!["all-linear".to_owned()], ..LoraConfig::default() };
-        for layout in [Layout::Padded, Layout::Packed] {
-            let plain = Decoder::<B>::init(&model, 1, &FlexDevice);
-            let recomputing = Decoder::<Recomputing>::init(&model, 1, &FlexDevice);
-            let expected = flat(&plain, layout, &rows, 40);
-            assert_same(&flat(&recomputing, layout, &rows, 40), &expected);
+        let plain = Decoder::<B>::init(&model, 1, &FlexDevice);
+        let recomputing = Decoder::<Recomputing>::init(&model, 1, &FlexDevice);
+        assert_same(&flat(&recomputing, &rows, 40), &flat(&plain, &rows, 40));
 
-            // Of an adapter most operations have an operand that is not learnt.
-            let plain = plain.with_adapter(&adapter, 1).unwrap();
-            let recomputing = recomputing.with_adapter(&adapter, 1).unwrap();
-            let expected = flat(&plain, layout, &rows, 40);
-            assert_same(&flat(&recomputing, layout, &rows, 40), &expected);
-        }
+        // Of an adapter most operations have an operand that is not learnt.
+        let plain = plain.with_adapter(&adapter, 1).unwrap();
+        let recomputing = recomputing.with_adapter(&adapter, 1).unwrap();
+        assert_same(&flat(&recomputing, &rows, 40), &flat(&plain, &rows, 40));
     }
 
     #[test]
@@ -190,7 +192,7 @@ mod tests {
         let decoder = Decoder::<B>::init(&config, 1, &FlexDevice);
         let examples = counting(3);
         let rows: Vec<&Example> = examples.iter().collect();
-        let found = gradients(&decoder, Layout::Padded, &rows, 8, &mut stream(1));
+        let found = gradients(&decoder, &rows, 8);
         assert!((found.loss - 12.0_f64.ln()).abs() < 1e-5, "{}", found.loss);
     }
 }

@@ -3,13 +3,11 @@
 use crate::draw::{Draw, Metrics, Step};
 use crate::evaluate::mean_loss;
 use crate::fit::STAGE;
-use crate::layout::Layout;
 use crate::step::gradients;
 use crate::stopping::Stopping;
 use crate::{Error, Example, SftConfig};
 use burn::module::AutodiffModule;
 use burn::tensor::backend::AutodiffBackend;
-use language_model::{item_seed, stream};
 use training::{Checkpoint, Fingerprint, Observe, State, Steps, finite};
 use transformer::{Decoder, Optimizer, fingerprint_of, learning_paths};
 
@@ -83,11 +81,7 @@ impl SftConfig {
         drawn: &Step<'a>,
     ) -> Result<(Decoder<B>, Metrics<'a>), Error> {
         let Step { examples, counts } = drawn;
-        // A stream of its own for every step, so that a step is all that has to be known to go on.
-        let names = [STAGE, "micro-batches", &step.to_string()];
-        let mut rng = stream(item_seed(plan.seed, &names));
-        let layout = Layout::new(self.packing);
-        let found = gradients(&decoder, layout, examples, self.tokens_per_micro_batch, &mut rng);
+        let found = gradients(&decoder, examples, self.tokens_per_micro_batch);
         finite(STAGE, step, "loss", found.loss)?;
         let learning_rate = self.optimizer.learning_rate * self.schedule.rate(step - 1, plan.steps);
         let (decoder, gradient_norm) = optimizer.step(learning_rate, decoder, found.gradients);
@@ -100,7 +94,6 @@ impl SftConfig {
             ("gradient_norm", gradient_norm),
             ("tokens", tokens),
             ("loss_tokens", loss_tokens as f64),
-            ("padding", 1.0 - tokens / found.tokens as f64),
             ("examples", examples.len() as f64),
         ];
         metrics.extend_from_slice(counts);
@@ -174,12 +167,10 @@ mod tests {
     #[test]
     fn examples_go_on() {
         let examples = counting(24);
-        for packing in [false, true] {
-            let config = SftConfig { packing, ..config() };
-            assert_goes_on(|observe, keep| {
-                config.fit_examples(decoder(1), &examples, 1, observe, keep)
-            });
-        }
+        let config = config();
+        assert_goes_on(|observe, keep| {
+            config.fit_examples(decoder(1), &examples, 1, observe, keep)
+        });
     }
 
     #[test]
@@ -262,7 +253,7 @@ mod tests {
             let found = config.fit_examples(decoder, examples, seed, &mut Silent, &mut kept);
             assert!(found.unwrap_err().to_string().contains("states of this fitting"));
         };
-        refused(&SftConfig { packing: true, ..config.clone() }, base(), &examples, 1);
+        refused(&SftConfig { tokens_per_step: 63, ..config.clone() }, base(), &examples, 1);
         refused(&config, decoder(2), &examples, 1);
         refused(&config, base(), &examples, 2);
         let mut others = examples.clone();

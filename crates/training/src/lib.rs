@@ -42,7 +42,7 @@ mod steps;
 mod store;
 mod tensor_board;
 
-pub use batches::batches;
+pub use batches::{batches, cut};
 pub use checkpoint::{Checkpoint, NoCheckpoints, Owner, State};
 pub use checkpoint_config::{CheckpointConfig, Every};
 pub use error::Error;

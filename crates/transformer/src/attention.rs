@@ -4,14 +4,15 @@ use crate::config::SlidingWindow;
 use crate::kv_cache::KeyValue;
 use crate::linear::Linear;
 use crate::norm::Norm;
-use crate::packed::cut;
+use crate::packed::Packed;
+use crate::side_by_side::SideBySide;
 use burn::module::Module;
 use burn::tensor::{Tensor, backend::Backend};
 use kernels::{
-    Angles, Heads, Place, Stretch, Visibility, attend_step, causal_attention, masked_softmax,
+    Angles, Heads, Place, Stretch, Tree, Visibility, attend_step, causal_attention, masked_softmax,
     rotate,
 };
-use std::ops::Range;
+use std::cell::OnceCell;
 
 /// Queries of a row whose scores are held at the same time: few enough for most of what causal order hides not to be
 /// computed.
@@ -95,10 +96,35 @@ impl<B: Backend> Pass<B> {
         Self { lengths: lengths.to_vec(), ..self }
     }
 
-    /// Where the rows of tokens lie, from token `first` on.
-    fn tokens(&self, first: usize) -> impl Iterator<Item = Range<usize>> {
-        let begin = move |row| first + row * self.time;
-        self.lengths.iter().enumerate().map(move |(row, length)| begin(row)..begin(row) + length)
+    /// Where the rows of tokens lie.
+    fn tokens(&self) -> Vec<Tree> {
+        let row = |(row, length)| row * self.time..row * self.time + length;
+        self.lengths.iter().enumerate().map(row).map(Tree::from).collect()
+    }
+}
+
+/// What all layers share in one pass over packed rows.
+#[derive(Debug)]
+pub(crate) struct PackedPass<'a, B: Backend> {
+    packed: &'a Packed,
+    window: Option<&'a SlidingWindow>,
+    device: B::Device,
+    side_by_side: OnceCell<SideBySide<B>>,
+}
+
+impl<'a, B: Backend> PackedPass<'a, B> {
+    pub(crate) fn new(
+        packed: &'a Packed,
+        window: Option<&'a SlidingWindow>,
+        device: B::Device,
+    ) -> Self {
+        Self { packed, window, device, side_by_side: OnceCell::new() }
+    }
+
+    /// Made only where attention is not one operation.
+    fn side_by_side(&self) -> &SideBySide<B> {
+        let make = || SideBySide::new(self.packed, self.window, &self.device);
+        self.side_by_side.get_or_init(make)
     }
 }
 
@@ -121,50 +147,39 @@ impl<B: Backend> Attention<B> {
     ) -> Tensor<B, 2> {
         let operands = self.project(x, turns);
         let [_, key, value] = operands.clone();
-        let attended = self.causal(operands, past, pass.tokens(0).collect(), pass);
+        let window = self.visible(pass).window();
+        let attended = self.causal(operands, past, pass.tokens(), window);
         let attended = attended.unwrap_or_else(|operands| self.of_primitives(operands, pass, past));
         keep(self.stored(key, value, pass));
         self.output.forward(attended)
     }
 
-    /// Attention within rows of unequal length that lie one behind the other.
+    /// Attention within packed rows.
     ///
     /// # Shapes
-    /// `[tokens, model]` to the same; `stretches` of rows of equal length cover all tokens.
+    /// `[tokens, model]` to the same.
     pub(crate) fn forward_packed(
         &self,
         x: Tensor<B, 2>,
         turns: &Turns<B>,
-        stretches: &[Pass<B>],
+        pass: &PackedPass<'_, B>,
     ) -> Tensor<B, 2> {
-        let mut first = 0;
-        let rows = stretches.iter().flat_map(|pass| {
-            first += pass.rows * pass.time;
-            pass.tokens(first - pass.rows * pass.time)
-        });
         let operands = self.project(x, turns);
-        let attended = match stretches.first() {
-            Some(pass) => self.causal(operands, &[], rows.collect(), pass),
-            None => Err(operands),
-        };
+        let window = pass.window.filter(|_| self.windowed).map(|window| window.size);
+        let attended = self.causal(operands, &[], pass.packed.trees().to_vec(), window);
         self.output.forward(attended.unwrap_or_else(|operands| {
-            let [query, key, value] = operands.map(|x| cut(x, stretches).into_iter());
-            let parts = query.zip(key).zip(value).zip(stretches);
-            let attended = parts.map(|(((query, key), value), pass)| {
-                self.of_primitives([query, key, value], pass, &[])
-            });
-            Tensor::cat(attended.collect(), 0)
+            let attend = |rows, pass: &Pass<B>| self.of_primitives(rows, pass, &[]);
+            pass.side_by_side().attend(&operands, attend)
         }))
     }
 
-    /// Attention of rows of these tokens to themselves and to `past` where it is one operation, or the operands; the window is
-    /// that of `pass`.
+    /// Attention of rows of these tokens to themselves and to `past` where it is one operation, or the operands.
     fn causal(
         &self,
         operands: [Tensor<B, 2>; 3],
         past: Past<'_, B>,
-        rows: Vec<Range<usize>>,
-        pass: &Pass<B>,
+        rows: Vec<Tree>,
+        window: Option<usize>,
     ) -> Result<Tensor<B, 2>, [Tensor<B, 2>; 3]> {
         let heads = Heads {
             key_value_heads: self.key_value_heads,
@@ -172,7 +187,7 @@ impl<B: Backend> Attention<B> {
             head_dim: self.head_dim,
         };
         let past: Vec<[Tensor<B, 2>; 2]> = past.iter().map(|stretch| stretch.flat()).collect();
-        causal_attention(operands, &past, heads, rows, self.visible(pass).window())
+        causal_attention(operands, &past, heads, rows, window)
     }
 
     /// As [`Attention::causal`], for rows of equal length.

@@ -19,21 +19,6 @@ pub fn pad_right<B: Backend>(rows: &[impl AsRef<[u32]>], device: &B::Device) -> 
     Tensor::from_data(TensorData::new(padded, [rows.len(), longest]), device)
 }
 
-/// The place of the last token of every row, where rows lie one behind the other as for
-/// [`crate::Decoder::hidden_packed`].
-///
-/// # Panics
-/// If a row has no token.
-pub fn last_of_packed(rows: &[impl AsRef<[u32]>]) -> Vec<usize> {
-    let mut end = 0;
-    let last = rows.iter().map(|row| {
-        assert!(!row.as_ref().is_empty(), "a row has a token");
-        end += row.as_ref().len();
-        end - 1
-    });
-    last.collect()
-}
-
 /// The states at some positions of a batch.
 ///
 /// # Shapes

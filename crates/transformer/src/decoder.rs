@@ -1,12 +1,12 @@
 //! The decoder: embedding, layers, final norm, output projection.
 
-use crate::attention::{Attention, Pass, Turns};
+use crate::attention::{Attention, PackedPass, Pass, Turns};
 use crate::config::ModelConfig;
 use crate::feed_forward::FeedForward;
 use crate::kv_cache::{KeyValue, KvCache};
 use crate::lora::LoraConfig;
 use crate::norm::Norm;
-use crate::packed::stretches;
+use crate::packed::Packed;
 use crate::rotary::Rotary;
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Int, Tensor, backend::Backend};
@@ -114,30 +114,27 @@ impl<B: Backend> Decoder<B> {
         self.extend(tokens, &vec![time; rows], &[], &mut |_, _| {})
     }
 
-    /// As [`Decoder::hidden`], of rows of unequal length that lie one behind the other, without padding.
+    /// As [`Decoder::hidden`], of rows that lie one behind the other, without padding; what they begin with alike is read once.
     ///
     /// Positions start anew at every row and attention stays within it, so that a state depends on nothing but its own
-    /// row. Everything but attention is computed for all tokens together, and nothing that a mask would have to hide but for
-    /// what causal order hides within a row. On the CPU memory for scores grows with the longest row; elsewhere rows of equal
-    /// length that follow each other are computed at once, and it grows with the sum of the squares of the lengths.
+    /// row. Everything but attention is computed for all tokens together. On the CPU attention is computed row by row, a block
+    /// of queries at a time, and memory for scores grows with the longest row; elsewhere rows of similar length are padded
+    /// for attention alone, and it grows with the sum of the squares of the lengths.
     ///
     /// # Shapes
-    /// To `[1, tokens, model]`, the states of the rows one behind the other.
+    /// To `[1, tokens, model]`, the states of [`Packed::tokens`]; [`Packed::place`] says where those of a row are.
     ///
     /// # Panics
     /// If no row has a token.
-    pub fn hidden_packed(&self, rows: &[impl AsRef<[u32]>]) -> Tensor<B, 3> {
-        let lengths: Vec<usize> = rows.iter().map(|row| row.as_ref().len()).collect();
-        let tokens: Vec<u32> = rows.iter().flat_map(AsRef::as_ref).copied().collect();
-        let count = tokens.len();
+    pub fn hidden_packed(&self, packed: &Packed) -> Tensor<B, 3> {
+        let (count, device) = (packed.tokens().len(), self.device());
         assert!(count > 0, "a row has a token");
-        let tokens = crate::pad_right::<B>(&[tokens], &self.device()).flatten(0, 1);
-        let positions: Vec<usize> = lengths.iter().flat_map(|&length| 0..length).collect();
-        let turns = self.turns(&positions, &tokens.device());
-        let stretches = stretches(&lengths, self.config.sliding_window.as_ref());
-        let mut x = self.embed(tokens, &positions);
+        let tokens = crate::pad_right::<B>(&[packed.tokens()], &device).flatten(0, 1);
+        let turns = self.turns(packed.positions(), &device);
+        let pass = PackedPass::new(packed, self.config.sliding_window.as_ref(), device);
+        let mut x = self.embed(tokens, packed.positions());
         for layer in &self.layers {
-            x = layer.forward(x, |attention, x| attention.forward_packed(x, &turns, &stretches));
+            x = layer.forward(x, |attention, x| attention.forward_packed(x, &turns, &pass));
         }
         self.norm.forward(x).reshape([1, count, self.config.hidden_size])
     }

@@ -72,6 +72,7 @@ mod sampler;
 mod scalar_head;
 mod scalar_model;
 mod shard;
+mod side_by_side;
 mod stop;
 mod stream;
 mod strftime;
@@ -80,7 +81,7 @@ mod token_log_probs;
 mod tokenizer;
 mod weights;
 
-pub use batch::{last_of_packed, pad_right, select_positions};
+pub use batch::{pad_right, select_positions};
 pub use chat_template::{ChatTemplate, SpecialTokens};
 pub use codec::{Codec, TokenizedDialogue};
 pub use config::{
@@ -94,6 +95,7 @@ pub use kv_cache::KvCache;
 pub use lora::LoraConfig;
 pub use model::{Reply, Transformer};
 pub use optimizer::Optimizer;
+pub use packed::{Packed, micro_batches};
 pub use parameters::{fingerprint_of, learning_paths};
 pub use sampler::{Sampled, SeenTokens, sample};
 pub use scalar_head::ScalarHead;

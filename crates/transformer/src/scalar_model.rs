@@ -1,19 +1,18 @@
 //! A decoder that scores.
 
-use crate::batch::{last_of_packed, select_positions};
+use crate::batch::select_positions;
 use crate::config::Architecture;
 use crate::decoder::Decoder;
+use crate::packed::{Packed, micro_batches};
 use crate::scalar_head::ScalarHead;
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use language_model::stream;
-use training::batches;
 
 /// A decoder with a linear head instead of its output projection.
 ///
-/// The score of a row is read at its last token. Attention is causal and rows are padded on the right, so a score does not
-/// depend on what else is in the batch.
+/// The score of a row is read at its last token. Attention is causal and stays within the row, so a score does not depend on
+/// what else is in the batch.
 #[derive(Module, Debug)]
 pub struct ScalarModel<B: Backend> {
     decoder: Decoder<B>,
@@ -38,16 +37,14 @@ impl<B: Backend> ScalarModel<B> {
 
     /// One score a row, `[rows]`; every row has at least one token.
     pub fn forward(&self, rows: &[&[u32]]) -> Tensor<B, 1> {
-        let hidden = self.decoder.hidden_packed(rows);
-        self.head.forward(select_positions(hidden, &last_of_packed(rows)))
+        let packed = Packed::new(rows);
+        self.head.forward(select_positions(self.decoder.hidden_packed(&packed), &packed.last()))
     }
 
     /// One score a row, in the order of the rows; at most `tokens_per_batch` tokens go through the model at once.
     pub fn scores(&self, rows: &[&[u32]], tokens_per_batch: usize) -> Vec<f32> {
-        let lengths: Vec<usize> = rows.iter().map(|row| row.len()).collect();
         let mut scores = vec![0.0; rows.len()];
-        // The order of the batches has no say in the scores, so any stream will do.
-        for batch in batches(&lengths, tokens_per_batch, &mut stream(0)) {
+        for batch in micro_batches(rows, tokens_per_batch) {
             let chosen: Vec<&[u32]> = batch.iter().map(|&row| rows[row]).collect();
             let found = self.forward(&chosen).into_data();
             for (&row, score) in batch.iter().zip(found.iter::<f32>()) {

@@ -1,4 +1,4 @@
-//! Rows one behind the other give what they give side by side, for every kind of positions and windows.
+//! Packed rows give what they give side by side, for every kind of positions and windows, what they share included.
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "tests on tiny models")]
 
 use burn::backend::Autodiff;
@@ -8,7 +8,7 @@ use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Tensor, TensorData};
 use burn_flex::{Flex, FlexDevice};
 use std::path::Path;
-use transformer::{Decoder, pad_right, select_positions};
+use transformer::{Decoder, Packed, pad_right, select_positions};
 
 type Training = Autodiff<Flex>;
 
@@ -20,15 +20,27 @@ const MODELS: [&str; 8] =
 /// Rows of one token, several of one length, and one far longer than a window.
 const LENGTHS: [usize; 8] = [24, 9, 9, 1, 1, 17, 40, 1];
 
+/// Rows that begin as others do: how many of whose tokens they have, and how many of their own.
+const BRANCHES: [(usize, usize, usize); 4] = [(0, 20, 9), (6, 30, 2), (6, 30, 12), (5, 17, 0)];
+
 fn decoder<B: Backend<Device = FlexDevice>>(name: &str) -> Decoder<B> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
     Decoder::from_folder(&folder, &FlexDevice).unwrap()
 }
 
+fn token(row: usize, t: usize) -> u32 {
+    ((row * 31 + t * t * 7 + t * 3 + 5) % 61) as u32
+}
+
 fn rows() -> Vec<Vec<u32>> {
-    let token = |row: usize, t: usize| ((row * 31 + t * t * 7 + t * 3 + 5) % 61) as u32;
     let row = |(row, length): (usize, usize)| (0..length).map(|t| token(row, t)).collect();
-    LENGTHS.into_iter().enumerate().map(row).collect()
+    let mut rows: Vec<Vec<u32>> = LENGTHS.into_iter().enumerate().map(row).collect();
+    for (number, (beginning, shared, own)) in (LENGTHS.len()..).zip(BRANCHES) {
+        let own = (0..own).map(|t| token(number, t));
+        rows.push(rows[beginning][..shared].iter().copied().chain(own).collect());
+    }
+    assert!(Packed::new(&rows).tokens().len() + 60 < rows.iter().map(Vec::len).sum());
+    rows
 }
 
 /// The states of all tokens, row by row, `[tokens, model]`.
@@ -40,8 +52,15 @@ fn side_by_side<B: Backend>(decoder: &Decoder<B>, rows: &[Vec<u32>]) -> Tensor<B
     select_positions(hidden, &positions)
 }
 
+/// The same of packed rows.
 fn packed<B: Backend>(decoder: &Decoder<B>, rows: &[Vec<u32>]) -> Tensor<B, 2> {
-    decoder.hidden_packed(rows).squeeze_dim(0)
+    let packed = Packed::new(rows);
+    let places = |(row, tokens): (usize, &Vec<u32>)| {
+        let packed = &packed;
+        (0..tokens.len()).map(move |t| packed.place(row, t))
+    };
+    let positions: Vec<usize> = rows.iter().enumerate().flat_map(places).collect();
+    select_positions(decoder.hidden_packed(&packed), &positions)
 }
 
 fn numbers<B: Backend>(states: Tensor<B, 2>) -> Vec<f32> {
@@ -113,10 +132,9 @@ fn gradients_are_those_of_rows_side_by_side() {
 fn a_row_does_not_see_the_others() {
     let rows = rows();
     let mut others: Vec<Vec<u32>> = rows.clone();
-    for row in [0, 2, 6] {
+    for row in [0, 2, 6, 8, 9, 10] {
         others[row].iter_mut().for_each(|token| *token = (*token + 1) % 61);
     }
-    // Row 1 follows row 0 and is one stretch with row 2.
     for name in MODELS {
         let decoder = decoder::<Flex>(name);
         let [one, other] = [&rows, &others]

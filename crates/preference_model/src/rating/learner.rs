@@ -10,9 +10,9 @@ use burn::module::AutodiffModule;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{ElementConversion, Tensor};
-use language_model::{item_seed, stream};
-use training::{State, batches, finite};
-use transformer::{Optimizer, ScalarHead, learning_paths};
+use language_model::item_seed;
+use training::{State, finite};
+use transformer::{Optimizer, ScalarHead, learning_paths, micro_batches};
 
 /// What is measured of a step.
 type Metrics = Vec<(&'static str, f64)>;
@@ -24,7 +24,6 @@ pub(super) struct Learner<'a, B: AutodiffBackend> {
     optimizer: Optimizer<B>,
     /// The mean rating, which the scores are counted from: a fresh head begins with predictions near it.
     mean: f64,
-    seed: u64,
 }
 
 impl<'a, B: AutodiffBackend> Learner<'a, B> {
@@ -46,7 +45,7 @@ impl<'a, B: AutodiffBackend> Learner<'a, B> {
         let fresh = || ScalarHead::init(width, item_seed(seed, &[STAGE, "head"]), &device);
         let model = Heads::new(decoder, vec![head.unwrap_or_else(fresh)]);
         config.optimizer.check_groups(&learning_paths(&model))?;
-        Ok(Self { config, model, optimizer: Optimizer::new(&config.optimizer), mean, seed })
+        Ok(Self { config, model, optimizer: Optimizer::new(&config.optimizer), mean })
     }
 
     pub(super) fn state(&self) -> Result<State, Error> {
@@ -65,7 +64,7 @@ impl<'a, B: AutodiffBackend> Learner<'a, B> {
         step: u64,
         steps: u64,
     ) -> Result<(Self, Metrics), Error> {
-        let (loss, gradients) = self.gradients(batch, step);
+        let (loss, gradients) = self.gradients(batch);
         let rate = self.config.schedule.rate(step - 1, steps);
         let learning_rate = self.config.optimizer.learning_rate * rate;
         let loss = finite(STAGE, step, "loss", loss)?;
@@ -85,15 +84,14 @@ impl<'a, B: AutodiffBackend> Learner<'a, B> {
     ///
     /// Each micro-batch is divided by the number of dialogues in the whole step, so that the cut into micro-batches leaves the
     /// sum unchanged.
-    fn gradients(&self, batch: &[&Item], step: u64) -> (f64, GradientsParams) {
+    fn gradients(&self, batch: &[&Item]) -> (f64, GradientsParams) {
         let device = self.model.decoder().device();
-        let lengths: Vec<usize> = batch.iter().map(|item| item.tokens.len()).collect();
-        let mut rng = stream(item_seed(self.seed, &[STAGE, "micro-batches", &step.to_string()]));
+        let rows: Vec<&[u32]> = batch.iter().map(|item| item.tokens.as_slice()).collect();
         let mut accumulator = GradientsAccumulator::new();
         let mut total = Tensor::<B::InnerBackend, 1>::zeros([1], &device);
-        for rows in batches(&lengths, self.config.tokens_per_micro_batch, &mut rng) {
-            let items: Vec<&Item> = rows.iter().map(|&row| batch[row]).collect();
-            let tokens: Vec<&[u32]> = items.iter().map(|item| item.tokens.as_slice()).collect();
+        for chosen in micro_batches(&rows, self.config.tokens_per_micro_batch) {
+            let items: Vec<&Item> = chosen.iter().map(|&row| batch[row]).collect();
+            let tokens: Vec<&[u32]> = chosen.iter().map(|&row| rows[row]).collect();
             let targets: Vec<f64> = items.iter().map(|item| item.rating - self.mean).collect();
             let targets = Tensor::from_floats(targets.as_slice(), &device);
             let scores = self.model.forward(&tokens).swap_remove(0);

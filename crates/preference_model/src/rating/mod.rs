@@ -20,7 +20,7 @@ use transformer::LoraConfig;
 /// | setting | default | meaning |
 /// |---|---|---|
 /// | `epochs` | 1 | times that every dialogue is seen |
-/// | `tokens_per_step` | 2048 | tokens of an optimiser step, all dialogues counted as the longest |
+/// | `tokens_per_step` | 2048 | tokens of an optimiser step |
 /// | `tokens_per_micro_batch` | 2048 | tokens that go through the model at once; lower saves memory and changes nothing else |
 /// | `held_out` | 0.1 | share of the dialogues, in \[0, 1), that are not trained on and measure the model at the end |
 /// | `overlong` | `"drop"` | what becomes of a dialogue longer than the context, see [`Overlong`] |
