@@ -114,5 +114,23 @@ mod tests {
                 prop_assert!((f64::from(*found) - expected).abs() < 1e-4, "{found} {expected}");
             }
         }
+
+        #[test]
+        fn with_lambda_one_the_returns_are_the_rewards_to_go(
+            row in prop::collection::vec((-2.0_f32..2.0, -2.0_f32..2.0), 1..60),
+            gamma in 0.5_f32..=1.0,
+        ) {
+            let (rewards, values): (Vec<f32>, Vec<f32>) = row.into_iter().unzip();
+            let advantages = generalised_advantages(&rewards, &values, gamma, 1.0);
+            let found = returns(&advantages, &values);
+            for (found, expected) in found.iter().zip(crate::reward_to_go(&rewards, gamma)) {
+                prop_assert!((found - expected).abs() < 1e-4, "{found} {expected}");
+            }
+            // Values that are the returns leave nothing to learn.
+            let exact = crate::reward_to_go(&rewards, gamma);
+            for advantage in generalised_advantages(&rewards, &exact, gamma, 1.0) {
+                prop_assert!(advantage.abs() < 1e-4, "{advantage}");
+            }
+        }
     }
 }

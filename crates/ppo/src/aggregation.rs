@@ -62,6 +62,7 @@ impl Aggregation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ndarray::Array1;
     use proptest::prelude::*;
 
     #[test]
@@ -90,6 +91,35 @@ mod tests {
                     .map(|&length| length as f64 * f64::from(aggregation.weight(length, &counts)))
                     .sum();
                 prop_assert!((sum - 1.0).abs() < 1e-5);
+            }
+        }
+
+        /// A weighted sum over tokens is the mean that the setting names, on the arrays themselves.
+        #[test]
+        fn agree_with_the_means_of_ndarray(
+            replies in prop::collection::vec(prop::collection::vec(-2.0..2.0_f64, 1..20), 1..12),
+            others in 0_usize..100,
+            minibatches in 1_usize..5,
+        ) {
+            let rows: Vec<Array1<f64>> = replies.iter().cloned().map(Array1::from_vec).collect();
+            let all = Array1::from_vec(replies.concat());
+            let tokens = all.len();
+            let (round_tokens, max_tokens) = (tokens + others, 20);
+            let counts = Counts { replies: rows.len(), tokens, round_tokens, minibatches, max_tokens };
+            let of_replies = |of: fn(&Array1<f64>) -> f64| {
+                rows.iter().map(of).collect::<Array1<f64>>().mean().unwrap()
+            };
+            for (aggregation, expected) in [
+                (Aggregation::Token, all.mean().unwrap()),
+                (Aggregation::Sequence, of_replies(|row| row.mean().unwrap())),
+                (Aggregation::Round, all.sum() * minibatches as f64 / round_tokens as f64),
+                (Aggregation::Length, of_replies(|row| row.sum() / 20.0)),
+            ] {
+                let weighted = |row: &Array1<f64>| {
+                    row.sum() * f64::from(aggregation.weight(row.len(), &counts))
+                };
+                let found: f64 = rows.iter().map(weighted).sum();
+                prop_assert!((found - expected).abs() < 1e-5, "{aggregation:?} {found} {expected}");
             }
         }
     }

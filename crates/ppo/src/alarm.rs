@@ -45,6 +45,8 @@ fn change(history: &[f64]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ndarray::{Array1, s};
+    use proptest::prelude::*;
 
     fn rung(rounds: impl Iterator<Item = (f64, f64)>) -> Vec<bool> {
         let mut alarm = Alarm::default();
@@ -59,5 +61,29 @@ mod tests {
         assert!(together.iter().all(|rings| !rings));
         let level = rung((0..12).map(|round| (f64::from(round), f64::from(round % 2))));
         assert!(level.iter().all(|rings| !rings));
+    }
+
+    proptest! {
+        /// The statistic of Welch's test.
+        #[test]
+        fn the_change_agrees_with_ndarray_whatever_the_unit(
+            history in prop::collection::vec(-3.0..3.0_f64, 2 * WINDOW),
+            factor in 0.1..10.0_f64,
+            shift in -5.0..5.0_f64,
+        ) {
+            let array = Array1::from_vec(history.clone());
+            let (older, newer) = (array.slice(s![..WINDOW]), array.slice(s![WINDOW..]));
+            let error = ((older.var(1.0) + newer.var(1.0)) / WINDOW as f64).sqrt();
+            prop_assume!(error > 0.01);
+            let expected = (newer.mean().unwrap() - older.mean().unwrap()) / error;
+            let found = change(&history).unwrap();
+            prop_assert!((found - expected).abs() < 1e-9, "{found} {expected}");
+
+            let moved: Vec<f64> = history.iter().map(|value| factor * value + shift).collect();
+            prop_assert!((change(&moved).unwrap() - found).abs() < 1e-6);
+            let backwards: Vec<f64> = history.iter().rev().copied().collect();
+            prop_assert!((change(&backwards).unwrap() + found).abs() < 1e-9);
+            prop_assert_eq!(change(&history[1..]), None);
+        }
     }
 }

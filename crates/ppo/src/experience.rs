@@ -123,6 +123,15 @@ mod tests {
     use super::*;
     use crate::test_support::assert_close;
     use crate::{Advantage, Whitening};
+    use proptest::prelude::*;
+
+    /// Log-prob, log-prob of the reference and value of every token, and the score of the whole.
+    type Reply = (Vec<(f32, f32, f32)>, f32);
+
+    fn replies() -> impl Strategy<Value = Vec<Reply>> {
+        let token = (-3.0_f32..0.0, -3.0_f32..0.0, -1.0_f32..1.0);
+        prop::collection::vec((prop::collection::vec(token, 1..10), -2.0_f32..2.0), 2..8)
+    }
 
     /// Two replies, of three tokens and of one.
     fn estimates() -> Estimates {
@@ -202,5 +211,35 @@ mod tests {
         let config = PpoConfig { kl_place: KlPlace::Loss, ..config(false) };
         let experience = Experience::new(&config, 0.1, &estimates(), &[2.0, -1.0]);
         assert_close(&experience.rewards[0], &[0.0, 0.0, 2.0], 1e-6);
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_replies_does_not_matter(replies in replies(), whiten: bool) {
+            let config = config(whiten);
+            let learned = |replies: &[Reply]| {
+                let column = |of: fn(&(f32, f32, f32)) -> f32| -> Vec<Vec<f32>> {
+                    replies.iter().map(|(tokens, _)| tokens.iter().map(of).collect()).collect()
+                };
+                let estimates = Estimates {
+                    log_probs: column(|token| token.0),
+                    reference_log_probs: column(|token| token.1),
+                    values: column(|token| token.2),
+                    ..Estimates::default()
+                };
+                let scores: Vec<f32> = replies.iter().map(|reply| reply.1).collect();
+                Experience::new(&config, 0.1, &estimates, &scores)
+            };
+            let turned: Vec<Reply> = replies.iter().rev().cloned().collect();
+            let (found, back) = (learned(&replies), learned(&turned));
+            for (found, mut back) in [
+                (found.rewards, back.rewards),
+                (found.advantages, back.advantages),
+                (found.returns, back.returns),
+            ] {
+                back.reverse();
+                assert_close(&found.concat(), &back.concat(), 1e-5);
+            }
+        }
     }
 }

@@ -99,7 +99,7 @@ pub fn reward_to_go(rewards: &[f32], gamma: f32) -> Vec<f32> {
 mod tests {
     use super::*;
     use crate::test_support::assert_close;
-    use ndarray::Array1;
+    use ndarray::{Array1, Array2};
     use proptest::prelude::*;
 
     #[test]
@@ -151,6 +151,48 @@ mod tests {
                 let mut back = estimate(&turned);
                 back.reverse();
                 prop_assert!(found.iter().zip(&back).all(|(one, other)| (one - other).abs() < 1e-5));
+            }
+        }
+
+        /// The definition, as a matrix of discounts times the rewards.
+        #[test]
+        fn rewards_to_go_agree_with_the_definition(
+            rewards in prop::collection::vec(-3.0_f32..3.0, 1..50),
+            gamma in 0.0_f32..=1.0,
+            start in 0_usize..50,
+        ) {
+            let length = rewards.len();
+            let discounts = Array2::from_shape_fn((length, length), |(t, u)| {
+                if u < t { 0.0 } else { f64::from(gamma).powf((u - t) as f64) }
+            });
+            let wide: Array1<f64> = rewards.iter().copied().map(f64::from).collect();
+            let expected = discounts.dot(&wide);
+            let found = reward_to_go(&rewards, gamma);
+            prop_assert_eq!(found.len(), length);
+            for (found, expected) in found.iter().zip(&expected) {
+                prop_assert!((f64::from(*found) - expected).abs() < 1e-4, "{found} {expected}");
+            }
+            // What came before a token has no part in it.
+            let start = start.min(length - 1);
+            let rest = reward_to_go(&rewards[start..], gamma);
+            prop_assert_eq!(rest.as_slice(), &found[start..]);
+            // Without a future every token earns its own reward.
+            prop_assert_eq!(reward_to_go(&rewards, 0.0), rewards);
+        }
+
+        /// Groups know nothing of each other, so that those of a round may come in any order.
+        #[test]
+        fn the_order_of_groups_does_not_matter(
+            groups in prop::collection::vec(prop::collection::vec(-5.0_f32..5.0, 4), 1..6),
+        ) {
+            for advantage in [
+                Advantage::Gae, Advantage::Rloo, Advantage::GroupNormalised, Advantage::GroupCentred,
+            ] {
+                let found = advantage.baselined(&groups.concat(), 4);
+                let reversed: Vec<Vec<f32>> = groups.iter().rev().cloned().collect();
+                let back = advantage.baselined(&reversed.concat(), 4);
+                let back: Vec<f32> = back.chunks(4).rev().flatten().copied().collect();
+                prop_assert_eq!(found, back);
             }
         }
     }

@@ -69,7 +69,9 @@ pub fn kl_per_token(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::precision::narrow;
     use crate::test_support::assert_close;
+    use ndarray::Array1;
     use proptest::prelude::*;
 
     #[test]
@@ -124,6 +126,69 @@ mod tests {
                 let rounding = 1e-6 * (policy - reference).abs();
                 prop_assert!(estimator.estimate(policy, reference) >= -rounding);
                 prop_assert!(estimator.estimate(policy, policy).abs() < 1e-12);
+            }
+        }
+
+        #[test]
+        fn agrees_with_f64_token_by_token(
+            tokens in prop::collection::vec((-20.0_f32..0.0, -20.0_f32..0.0), 1..60),
+            clamp in prop::option::of(0.1_f32..10.0),
+        ) {
+            let (policy, reference): (Vec<f32>, Vec<f32>) = tokens.into_iter().unzip();
+            let wide = |row: &[f32]| row.iter().copied().map(f64::from).collect::<Array1<f64>>();
+            // The probability by the reference over that by the policy.
+            let ratios = wide(&reference).exp() / wide(&policy).exp();
+            let limit = clamp.map_or(f64::INFINITY, f64::from);
+            for (estimator, expected) in [
+                (KlEstimator::K1, -ratios.ln()),
+                (KlEstimator::K2, ratios.ln().powi(2) / 2.0),
+                (KlEstimator::K3, &ratios - 1.0 - ratios.ln()),
+            ] {
+                let found = kl_per_token(&policy, &reference, estimator, clamp);
+                prop_assert_eq!(found.len(), policy.len());
+                for (found, expected) in found.iter().zip(&expected.clamp(-limit, limit)) {
+                    let tolerance = 1e-5 * expected.abs().max(1.0);
+                    let error = (f64::from(*found) - expected).abs();
+                    prop_assert!(error < tolerance, "{found} is not {expected}");
+                    prop_assert!(f64::from(found.abs()) <= limit);
+                }
+            }
+        }
+
+        #[test]
+        fn turning_the_models_round_turns_k1_and_leaves_k2(
+            policy in -20.0_f32..0.0,
+            reference in -20.0_f32..0.0,
+        ) {
+            let both = |estimator: KlEstimator| {
+                [estimator.estimate(policy, reference), estimator.estimate(reference, policy)]
+            };
+            let [one, other] = both(KlEstimator::K1);
+            prop_assert!((one + other).abs() < 1e-12, "{one} {other}");
+            let [one, other] = both(KlEstimator::K2);
+            prop_assert!((one - other).abs() < 1e-12, "{one} {other}");
+        }
+
+        #[test]
+        fn k1_and_k3_expect_the_divergence(
+            logits in prop::collection::vec((-3.0..3.0_f64, -3.0..3.0_f64), 2..10),
+        ) {
+            let log_softmax = |logits: Vec<f64>| {
+                let logits = Array1::from_vec(logits);
+                let total = logits.exp().sum().ln();
+                logits - total
+            };
+            let (policy, reference): (Vec<f64>, Vec<f64>) = logits.into_iter().unzip();
+            let (policy, reference) = (log_softmax(policy), log_softmax(reference));
+            let divergence = policy.exp().dot(&(&policy - &reference));
+            let row = |log_probs: &Array1<f64>| -> Vec<f32> {
+                log_probs.iter().copied().map(narrow).collect()
+            };
+            for estimator in [KlEstimator::K1, KlEstimator::K3] {
+                let each = kl_per_token(&row(&policy), &row(&reference), estimator, None);
+                let each: Array1<f64> = each.into_iter().map(f64::from).collect();
+                let expectation = policy.exp().dot(&each);
+                prop_assert!((expectation - divergence).abs() < 1e-5, "{expectation} {divergence}");
             }
         }
     }

@@ -45,6 +45,7 @@ pub fn token_rewards(kl: &[f32], coefficient: f32, score: f32, slots: usize) -> 
 mod tests {
     use super::*;
     use crate::test_support::assert_close;
+    use ndarray::{Array1, s};
     use proptest::prelude::*;
 
     #[test]
@@ -75,6 +76,25 @@ mod tests {
             let kl: f64 = kl.iter().copied().map(f64::from).sum();
             let expected = f64::from(score) - f64::from(coefficient) * kl;
             prop_assert!((total - expected).abs() < 1e-4);
+        }
+
+        #[test]
+        fn agree_with_ndarray_slot_by_slot(
+            kl in prop::collection::vec(-3.0_f32..3.0, 1..50),
+            coefficient in 0.0_f32..1.0,
+            score in -5.0_f32..5.0,
+            behind in 0_usize..2,
+        ) {
+            let slots = kl.len() + behind;
+            let wide: Array1<f64> = kl.iter().copied().map(f64::from).collect();
+            let mut expected = Array1::<f64>::zeros(slots);
+            expected.slice_mut(s![..kl.len()]).assign(&(wide * -f64::from(coefficient)));
+            expected[slots - 1] += f64::from(score);
+            let found = token_rewards(&kl, coefficient, score, slots);
+            prop_assert_eq!(found.len(), slots);
+            for (found, expected) in found.iter().zip(&expected) {
+                prop_assert!((f64::from(*found) - expected).abs() < 1e-5, "{found} {expected}");
+            }
         }
     }
 }

@@ -116,5 +116,34 @@ mod tests {
                 prop_assert!((spearman(&cubed, &y).unwrap() - found).abs() < 1e-9);
             }
         }
+
+        /// Small whole numbers, of which many are equal.
+        #[test]
+        fn ranks_agree_with_counting_and_their_correlation_with_ndarray(
+            pairs in prop::collection::vec((-4_i8..4, -4_i8..4), 2..30),
+        ) {
+            let (x, y): (Vec<i8>, Vec<i8>) = pairs.into_iter().unzip();
+            let wide = |values: &[i8]| values.iter().copied().map(f64::from).collect::<Vec<f64>>();
+            // Equal numbers share the places behind all that are less.
+            let places = |values: &[i8]| -> Array1<f64> {
+                let place = |value: &i8| {
+                    let less = values.iter().filter(|other| *other < value).count();
+                    let alike = values.iter().filter(|other| *other == value).count();
+                    less as f64 + f64::midpoint(1.0, alike as f64)
+                };
+                values.iter().map(place).collect()
+            };
+            let (p, q) = (places(&x), places(&y));
+            prop_assert_eq!(ranks(&wide(&x)), p.to_vec());
+            let products = (&p - p.mean().unwrap()) * (&q - q.mean().unwrap());
+            let scale = p.std(0.0) * q.std(0.0);
+            match spearman(&wide(&x), &wide(&y)) {
+                Some(found) => {
+                    let expected = products.mean().unwrap() / scale;
+                    prop_assert!((found - expected).abs() < 1e-9, "{found} is not {expected}");
+                }
+                None => prop_assert!(scale < 1e-9),
+            }
+        }
     }
 }

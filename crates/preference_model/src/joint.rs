@@ -80,6 +80,7 @@ pub(crate) fn double(scores: &[f32]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ndarray::{Array2, Axis};
     use proptest::prelude::*;
 
     fn joint(combine: Combine) -> Joint {
@@ -135,6 +136,42 @@ mod tests {
                 let joint = Joint { combine, ..joint.clone() };
                 let alike = |score: f64| joint.score(&vec![score; scores.len()]);
                 prop_assert!((alike(first[0]) - alike(second[0]) - first[0] + second[0]).abs() < 1e-9);
+            }
+        }
+
+        #[test]
+        fn agrees_with_ndarray_whatever_the_order_of_the_members(
+            dialogues in prop::collection::vec(prop::array::uniform3(-5.0_f32..5.0), 2..20),
+            factor in 0.0..2.0_f64,
+        ) {
+            let scores = Array2::from_shape_fn((3, dialogues.len()), |(member, dialogue)| {
+                f64::from(dialogues[dialogue][member])
+            });
+            let (means, stds) = (scores.mean_axis(Axis(1)).unwrap(), scores.std_axis(Axis(1), 0.0));
+            prop_assume!(stds.iter().all(|&std| std > 1e-3));
+            let unit = stds.mean().unwrap();
+            let rewards = (&scores - &means.insert_axis(Axis(1))) / &stds.insert_axis(Axis(1));
+            let means = rewards.mean_axis(Axis(0)).unwrap();
+            let stds = rewards.std_axis(Axis(0), 0.0);
+            let least =
+                rewards.fold_axis(Axis(0), f64::INFINITY, |least, &reward| least.min(reward));
+            let by_member: Vec<Vec<f32>> = (0..3)
+                .map(|member| dialogues.iter().map(|scores| scores[member]).collect())
+                .collect();
+            let turned: Vec<Vec<f32>> = by_member.iter().rev().cloned().collect();
+            for (combine, expected) in [
+                (Combine::Mean, means.clone()),
+                (Combine::Minimum, least),
+                (Combine::MeanMinusStd(factor), &means - &(&stds * factor)),
+            ] {
+                for members in [&by_member, &turned] {
+                    let found = Combined::of(members, combine);
+                    for (found, expected) in found.scores.iter().zip(&expected) {
+                        prop_assert!((found - unit * expected).abs() < 1e-9);
+                    }
+                    let disagreement = found.disagreement(members);
+                    prop_assert!((disagreement - stds.mean().unwrap()).abs() < 1e-9);
+                }
             }
         }
     }

@@ -140,5 +140,35 @@ mod tests {
         fn smoothing_keeps_the_order(a in 0.0..=1.0_f64, b in 0.0..=1.0_f64, smoothing in 0.0..0.5_f64) {
             prop_assert!((a <= b) == (smoothed(a, smoothing) <= smoothed(b, smoothing)) || (a - b).abs() < 1e-9);
         }
+
+        #[test]
+        fn a_clamped_label_is_the_nearest_within_the_bounds(
+            probability in 0.0..=1.0_f64,
+            bounds in (0.0..=1.0_f64, 0.0..=1.0_f64),
+            share in 0.0..=1.0_f64,
+        ) {
+            let (low, high) = (bounds.0.min(bounds.1), bounds.0.max(bounds.1));
+            let labels = Labels::Clamped([low, high]);
+            labels.validate().unwrap();
+            let found = labels.target(probability);
+            prop_assert!((low..=high).contains(&found));
+            let other = low + share * (high - low);
+            prop_assert!((found - probability).abs() <= (other - probability).abs() + 1e-12);
+            prop_assert!((labels.target(found) - found).abs() < 1e-12);
+        }
+
+        /// The loss of a smoothed label is what the losses of both orders are expected to be.
+        #[test]
+        fn smoothing_expects_the_swap(
+            difference in -20.0..20.0_f64,
+            probability in 0.0..=1.0_f64,
+            smoothing in 0.0..0.5_f64,
+        ) {
+            let softplus = |x: f64| x.exp().ln_1p();
+            let loss = |p: f64| p * softplus(-difference) + (1.0 - p) * softplus(difference);
+            let expected =
+                (1.0 - smoothing) * loss(probability) + smoothing * loss(1.0 - probability);
+            prop_assert!((loss(smoothed(probability, smoothing)) - expected).abs() < 1e-9);
+        }
     }
 }

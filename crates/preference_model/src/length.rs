@@ -127,6 +127,7 @@ fn bucket(held: &[Scored]) -> Option<LengthBucket> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ndarray::Array1;
     use proptest::prelude::*;
 
     fn scored(tokens: usize, score: f64) -> Scored {
@@ -205,6 +206,47 @@ mod tests {
             let (a, b) = (scored(a.0, a.1), scored(b.0, b.1));
             let stored = LengthReport::of(&[a, b], &[(a, b, probability)]);
             prop_assert_eq!(stored, LengthReport::of(&[a, b], &[(b, a, 1.0 - probability)]));
+        }
+
+        /// Where lengths, labels and scores differ, the signs of the differences say who wins.
+        #[test]
+        fn wins_agree_with_the_signs_of_differences(
+            pairs in prop::collection::vec(
+                ((0_usize..6, -2_i8..3), (0_usize..6, -2_i8..3), -2_i8..3), 1..30,
+            ),
+        ) {
+            let of = |(tokens, score): (usize, i8)| scored(tokens, f64::from(score));
+            let pairs: Vec<(Scored, Scored, f64)> = pairs
+                .into_iter()
+                .map(|(chosen, rejected, label)| {
+                    (of(chosen), of(rejected), 0.5 + f64::from(label) / 4.0)
+                })
+                .collect();
+            let sign = |number: f64| if number == 0.0 { 0.0 } else { number.signum() };
+            let signs = |&(a, b, label): &(Scored, Scored, f64)| {
+                [a.tokens as f64 - b.tokens as f64, label - 0.5, a.score - b.score].map(sign)
+            };
+            let decided: Vec<[f64; 3]> = pairs
+                .iter()
+                .map(signs)
+                .filter(|[length, label, _]| length * label != 0.0)
+                .collect();
+            let share = |of: usize| {
+                let win = |signs: &[f64; 3]| f64::midpoint(1.0, signs[0] * signs[of]);
+                decided.iter().map(win).collect::<Array1<f64>>().mean()
+            };
+            let dialogues: Vec<Scored> = pairs.iter().flat_map(|pair| [pair.0, pair.1]).collect();
+            let report = LengthReport::of(&dialogues, &pairs).unwrap();
+            for (found, expected) in
+                [(report.longer_wins_by_label, share(1)), (report.longer_wins_by_model, share(2))]
+            {
+                match (found, expected) {
+                    (Some(found), Some(expected)) => {
+                        prop_assert!((found.value - expected).abs() < 1e-12);
+                    }
+                    (found, expected) => prop_assert!(found.is_none() && expected.is_none()),
+                }
+            }
         }
     }
 }

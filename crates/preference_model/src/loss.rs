@@ -259,5 +259,26 @@ mod tests {
                 prop_assert!((f64::from(*found) - expected).abs() < 1e-5);
             }
         }
+
+        #[test]
+        fn the_squared_error_agrees_with_double_precision(
+            pairs in prop::collection::vec((-20.0_f32..20.0, -20.0_f32..20.0), 1..20),
+        ) {
+            let (scores, ratings): (Vec<f32>, Vec<f32>) = pairs.into_iter().unzip();
+            let leaf = tensor(&scores).require_grad();
+            let losses = squared_error(leaf.clone(), tensor(&ratings));
+            let gradients = losses.clone().sum().backward();
+            let gradient = vector(leaf.grad(&gradients).unwrap());
+            let double = |row: &[f32]| row.iter().copied().map(f64::from).collect::<Array1<_>>();
+            let errors = double(&scores) - double(&ratings);
+            let losses = vector(losses);
+            for ((loss, slope), error) in losses.iter().zip(gradient).zip(&errors) {
+                let expected = error * error;
+                prop_assert!((f64::from(*loss) - expected).abs() < 1e-5 * expected.max(1.0));
+                prop_assert!((f64::from(slope) - 2.0 * error).abs() < 1e-4);
+            }
+            let turned = vector(squared_error(tensor(&ratings), tensor(&scores)));
+            prop_assert_eq!(turned, losses);
+        }
     }
 }

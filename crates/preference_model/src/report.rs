@@ -227,6 +227,10 @@ mod tests {
             let losses = &p * &(-&d).map(softplus) + (1.0 - &p) * d.map(softplus);
             prop_assert!(close(stored.log_loss, losses.mean().unwrap()));
             prop_assert!(stored.label_entropy <= stored.log_loss + 1e-9);
+            let term = |p: f64| if p > 0.0 { -p * p.ln() } else { 0.0 };
+            let entropies = p.map(|&p| term(p) + term(1.0 - p));
+            prop_assert!(close(stored.label_entropy, entropies.mean().unwrap()));
+            prop_assert!(close(stored.mean_margin, d.mean().unwrap()));
         }
     }
 }

@@ -68,5 +68,24 @@ mod tests {
                 prop_assert!((with - 1.0).abs() < 1e-9 && (against + 1.0).abs() < 1e-9);
             }
         }
+
+        #[test]
+        fn agreement_agrees_with_counting_and_is_mutual(
+            margins in prop::collection::vec((-3_i8..4, -3_i8..4), 1..30),
+        ) {
+            let alike = margins.iter().filter(|(a, b)| a * b > 0).count() as f64;
+            let even = margins.iter().filter(|(a, b)| a * b == 0).count() as f64;
+            let (first, second): (Vec<f64>, Vec<f64>) =
+                margins.iter().map(|&(a, b)| (f64::from(a), f64::from(b))).unzip();
+            let found = Robustness::of(&first, &second).unwrap();
+            let expected = (alike + 0.5 * even) / margins.len() as f64;
+            prop_assert!((found.agreement.value - expected).abs() < 1e-12);
+            let turned = Robustness::of(&second, &first).unwrap();
+            prop_assert_eq!(turned.agreement, found.agreement);
+            match (turned.correlation, found.correlation) {
+                (Some(one), Some(other)) => prop_assert!((one - other).abs() < 1e-12),
+                (one, other) => prop_assert!(one.is_none() && other.is_none()),
+            }
+        }
     }
 }

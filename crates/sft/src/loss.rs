@@ -26,8 +26,10 @@ pub fn cross_entropy<B: Backend>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use burn::backend::Autodiff;
     use burn::tensor::ElementConversion;
     use burn_flex::{Flex, FlexDevice};
+    use ndarray::Array1;
     use proptest::prelude::*;
 
     fn loss(log_probs: &[f32], weights: &[f32], weight_sum: f64) -> f64 {
@@ -49,12 +51,9 @@ mod tests {
             cut in 0.0_f64..1.0,
         ) {
             let (log_probs, weights): (Vec<f32>, Vec<f32>) = tokens.into_iter().unzip();
-            let weight_sum: f64 = weights.iter().copied().map(f64::from).sum();
-            let expected = -log_probs
-                .iter()
-                .zip(&weights)
-                .map(|(&log_prob, &weight)| f64::from(log_prob) * f64::from(weight))
-                .sum::<f64>() / weight_sum;
+            let wide = |row: &[f32]| row.iter().copied().map(f64::from).collect::<Array1<f64>>();
+            let weight_sum = wide(&weights).sum();
+            let expected = -wide(&log_probs).dot(&wide(&weights)) / weight_sum;
             let whole = loss(&log_probs, &weights, weight_sum);
             prop_assert!((whole - expected).abs() < 1e-5 * expected.max(1.0));
 
@@ -67,6 +66,30 @@ mod tests {
             let parts = loss(&log_probs[..cut], &weights[..cut], weight_sum)
                 + loss(&log_probs[cut..], &weights[cut..], weight_sum);
             prop_assert!((whole - parts).abs() < 1e-5 * whole.max(1.0));
+        }
+
+        #[test]
+        fn every_token_pulls_by_its_weight_whatever_the_order_and_the_padding(
+            tokens in prop::collection::vec((-9.0_f32..0.0, 0.01_f32..3.0), 1..40),
+        ) {
+            let (mut log_probs, mut weights): (Vec<f32>, Vec<f32>) = tokens.into_iter().unzip();
+            let weight_sum: f64 = weights.iter().copied().map(f64::from).sum();
+            let whole = loss(&log_probs, &weights, weight_sum);
+
+            let tensor = |row: &[f32]| Tensor::<Autodiff<Flex>, 1>::from_floats(row, &FlexDevice);
+            let leaf = tensor(&log_probs).require_grad();
+            let gradients = cross_entropy(leaf.clone(), tensor(&weights), weight_sum).backward();
+            let gradient = leaf.grad(&gradients).unwrap().into_data().to_vec::<f32>().unwrap();
+            for (found, weight) in gradient.into_iter().zip(&weights) {
+                prop_assert!((f64::from(found) + f64::from(*weight) / weight_sum).abs() < 1e-6);
+            }
+
+            log_probs.reverse();
+            weights.reverse();
+            log_probs.extend([-3.0; 4]);
+            weights.extend([0.0; 4]);
+            let padded = loss(&log_probs, &weights, weight_sum);
+            prop_assert!((whole - padded).abs() < 1e-5 * whole.max(1.0), "{whole} {padded}");
         }
     }
 }

@@ -141,6 +141,7 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ndarray::Array1;
     use proptest::prelude::*;
 
     fn rates(schedule: Schedule, steps: u64) -> Vec<f64> {
@@ -230,6 +231,44 @@ mod tests {
                     prop_assert!(pair[1] <= pair[0] + 1e-12);
                 }
             }
+        }
+
+        /// From the first step to the one after the last, where the fall has ended.
+        #[test]
+        fn agrees_with_evenly_spaced_numbers(
+            decay in prop::sample::select(vec![Decay::Constant, Decay::Linear, Decay::Cosine]),
+            warm_up in 0_usize..40,
+            falling in 1_usize..200,
+            floor in 0.0..=1.0_f64,
+        ) {
+            let steps = (warm_up + falling) as u64;
+            let schedule = Schedule { decay, warm_up: WarmUp::Steps(warm_up as u64), floor };
+            let rise = Array1::linspace(0.0, 1.0, warm_up + 1);
+            let fall = match decay {
+                Decay::Constant => Array1::ones(falling + 1),
+                Decay::Linear => Array1::linspace(1.0, floor, falling + 1),
+                // (1 + cos 2a) / 2 = cos^2 a.
+                Decay::Cosine => {
+                    let angles = Array1::linspace(0.0, PI / 2.0, falling + 1);
+                    angles.cos().powi(2) * (1.0 - floor) + floor
+                }
+            };
+            let expected: Vec<f64> = rise.iter().skip(1).chain(&fall).copied().collect();
+            let found: Vec<f64> = (0..=steps).map(|step| schedule.rate(step, steps)).collect();
+            assert_close(&found, &expected);
+        }
+
+        #[test]
+        fn a_share_of_the_steps_is_so_many_steps(
+            warm_up in 0_u64..100,
+            more in 0_u64..100,
+            step in 0_u64..220,
+        ) {
+            let steps = warm_up + more + 1;
+            let by_share = WarmUp::Share(warm_up as f64 / steps as f64);
+            let [one, other] = [by_share, WarmUp::Steps(warm_up)]
+                .map(|warm_up| Schedule::cosine().with_warm_up(warm_up).rate(step, steps));
+            prop_assert!((one - other).abs() < 1e-12, "{one} {other}");
         }
     }
 }

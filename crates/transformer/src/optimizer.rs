@@ -210,6 +210,8 @@ mod tests {
     use burn::module::Module;
     use burn::tensor::backend::Backend;
     use burn_flex::{Flex, FlexDevice};
+    use ndarray::{Array1, array};
+    use proptest::prelude::*;
     use training::ParameterGroup;
 
     type B = Autodiff<Flex>;
@@ -355,5 +357,54 @@ mod tests {
         assert_eq!(kept.names().collect::<Vec<_>>(), ["vector"]);
         assert_eq!(learning_paths(&frozen), ["vector"]);
         assert_eq!(learning_paths(&pair()), ["matrix", "vector"]);
+    }
+
+    /// The weights of [`pair`] after steps with these gradients, all numbers as one array.
+    fn oracle(config: &OptimizerConfig, rate: f64, steps: &[[f32; 3]]) -> Array1<f64> {
+        let decay = array![1.0, 1.0, 0.0] * config.weight_decay;
+        let mut weights = array![1.0, 2.0, 3.0];
+        let (mut mean, mut square) = (Array1::<f64>::zeros(3), Array1::<f64>::zeros(3));
+        for (time, gradient) in (1..).zip(steps) {
+            let gradient: Array1<f64> = gradient.iter().copied().map(f64::from).collect();
+            let norm = gradient.dot(&gradient).sqrt();
+            let gradient = gradient * (config.clip_norm / norm).min(1.0);
+            mean = mean * config.beta_1 + &gradient * (1.0 - config.beta_1);
+            square = square * config.beta_2 + gradient.powi(2) * (1.0 - config.beta_2);
+            let first = &mean / (1.0 - config.beta_1.powi(time));
+            let second = &square / (1.0 - config.beta_2.powi(time));
+            let shrunk = &weights - &(&weights * &decay * rate);
+            weights = shrunk - first / (second.sqrt() + config.epsilon) * rate;
+        }
+        weights
+    }
+
+    proptest! {
+        /// Over several steps, clipped and not.
+        #[test]
+        fn steps_agree_with_f64(
+            steps in prop::collection::vec(prop::array::uniform3(-3.0_f32..3.0), 1..6),
+            rate in 1e-4..0.1_f64,
+            betas in (0.0..0.95_f64, 0.5..0.999_f64),
+            weight_decay in 0.0..0.5_f64,
+            clip_norm in 0.1..6.0_f64,
+        ) {
+            let (beta_1, beta_2) = betas;
+            // This much keeps the rounding of small gradients small.
+            let epsilon = 1e-3;
+            let config = OptimizerConfig {
+                beta_1, beta_2, epsilon, weight_decay, clip_norm, ..OptimizerConfig::default()
+            };
+            let mut optimizer = Optimizer::new(&config);
+            let mut stepped = pair();
+            for &[first, second, third] in &steps {
+                let gradients = gradients(&stepped, [[first, second]], [third]);
+                stepped = optimizer.step(rate, stepped, gradients).0;
+            }
+            let expected = oracle(&config, rate, &steps);
+            for (found, expected) in values(&stepped).into_iter().zip(&expected) {
+                let error = (f64::from(found) - expected).abs();
+                prop_assert!(error < 1e-5, "{found} is not {expected}");
+            }
+        }
     }
 }

@@ -80,6 +80,11 @@ impl PpoConfig {
         check("whiten_rewards.over", "minibatch", !by_minibatch, expected)?;
         let horizon = self.kl_horizon;
         check("kl_horizon", horizon, horizon.is_finite() && horizon > 0.0, "a number above 0")?;
+        // The coefficient falls by up to a fifth in so many replies: in five times as many it would be gone, and with more
+        // leaving the reference would pay.
+        let expected = "a number above a fifth of the replies of a round, or the coefficient could fall below 0";
+        let short = horizon <= 0.2 * self.replies_per_iteration() as f64;
+        check("kl_horizon", horizon, self.kl_target.is_none() || !short, expected)?;
         let expected = "\"k2\" or \"k3\": in the loss the gradient of \"k1\" has expectation 0";
         let useless = self.kl_place == KlPlace::Loss && self.kl_estimator == KlEstimator::K1;
         check("kl_estimator", "k1", !useless, expected)
@@ -141,7 +146,7 @@ mod tests {
     #[test]
     fn names_the_setting_out_of_range() {
         type Break = fn(&mut PpoConfig);
-        let cases: [(&str, Break); 33] = [
+        let cases: [(&str, Break); 34] = [
             ("iterations", |c| c.iterations = 0),
             ("prompts_per_iteration", |c| c.prompts_per_iteration = 0),
             ("samples_per_prompt", |c| c.samples_per_prompt = 0),
@@ -169,6 +174,10 @@ mod tests {
             ("kl_clamp", |c| c.kl_clamp = Some(0.0)),
             ("kl_target", |c| c.kl_target = Some(KlTarget::NatsPerToken(f64::NAN))),
             ("kl_horizon", |c| c.kl_horizon = 0.0),
+            ("kl_horizon", |c| {
+                c.kl_target = Some(KlTarget::NatsPerSequence(6.0));
+                c.kl_horizon = 0.2 * c.replies_per_iteration() as f64;
+            }),
             ("kl_estimator", |c| c.kl_place = KlPlace::Loss),
             ("score_clip", |c| c.score_clip = Some(-1.0)),
             ("missing_end_penalty", |c| c.missing_end_penalty = f32::NAN),

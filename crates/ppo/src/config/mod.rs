@@ -81,7 +81,7 @@ impl Default for BestOfN {
 /// |---|---|---|
 /// | `kl_coefficient` | 0.05 | score units that one nat of KL from the reference costs, at least 0 |
 /// | `kl_target` | none | moves the coefficient: `{ nats_per_sequence = K }` or `{ nats_per_token = K }`, see [`KlTarget`] |
-/// | `kl_horizon` | 10000 | replies over which it moves, above 0 |
+/// | `kl_horizon` | 10000 | replies over which it moves by at most a fifth, above a fifth of the replies of a round |
 /// | `kl_place` | `"reward"` | `"reward"` or `"loss"`, see [`KlPlace`] |
 /// | `kl_estimator` | `"k1"` | `"k1"`, `"k2"` or `"k3"`, see [`KlEstimator`]; in the loss `"k2"` or `"k3"` |
 /// | `kl_clamp` | none | largest absolute KL of one token, in nats, above 0 |
