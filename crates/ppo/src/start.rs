@@ -3,7 +3,7 @@
 use crate::best_of_n::learn_the_best;
 use crate::run::STAGE;
 use crate::states::States;
-use crate::{Error, Inputs, PpoConfig};
+use crate::{BestOfN, Error, Inputs, PpoConfig};
 use burn::module::AutodiffModule;
 use burn::tensor::backend::AutodiffBackend;
 use language_model::item_seed;
@@ -29,20 +29,9 @@ pub(crate) fn begin<B: AutodiffBackend>(
     observe: &mut dyn Observe,
     states: &mut States<'_>,
 ) -> Result<Start<B>, Error> {
-    let given = &inputs.policy.decoder;
     let mut policy = match &config.best_of_n_start {
-        None => given.clone(),
-        Some(best) => match states.found().filter(|state| holds_reference(state)) {
-            Some(state) => {
-                let mut weights = Weights::from_bytes(state.take(REFERENCE)?, REFERENCE)?;
-                Decoder::from_weights(given.config(), &mut weights, &given.device())?
-            }
-            None => {
-                let learned = learn_the_best(config, best, inputs, seed, observe, states)?;
-                keep(&learned, states)?;
-                learned
-            }
-        },
+        None => inputs.policy.decoder.clone(),
+        Some(best) => taught(config, best, inputs, seed, observe, states)?,
     };
     let reference = policy.valid();
     if let Some(lora) = &config.lora {
@@ -51,17 +40,30 @@ pub(crate) fn begin<B: AutodiffBackend>(
     Ok(Start { policy, reference })
 }
 
-/// Whether all that comes before the first round is done.
-fn holds_reference(state: &State) -> bool {
-    state.step > 0 || state.files.iter().any(|(name, _)| name == REFERENCE)
-}
-
-/// Keeps what the rounds begin with, before any of them is recorded.
-fn keep<B: AutodiffBackend>(policy: &Decoder<B>, states: &mut States<'_>) -> Result<(), Error> {
+/// The policy after the fine-tuning; it is kept before any round is recorded.
+fn taught<B: AutodiffBackend>(
+    config: &PpoConfig,
+    best: &BestOfN,
+    inputs: &Inputs<'_, B>,
+    seed: u64,
+    observe: &mut dyn Observe,
+    states: &mut States<'_>,
+) -> Result<Decoder<B>, Error> {
+    if let Some(state) = states.found().filter(|state| holds_reference(state)) {
+        let given = &inputs.policy.decoder;
+        let mut weights = Weights::from_bytes(state.take(REFERENCE)?, REFERENCE)?;
+        return Ok(Decoder::from_weights(given.config(), &mut weights, &given.device())?);
+    }
+    let policy = learn_the_best(config, best, inputs, seed, observe, states)?;
     if states.keeps() {
         let bytes = policy.valid().weights().to_bytes(Precision::F32)?;
         let files = vec![(REFERENCE.to_owned(), bytes)];
         states.save_before_rounds(State { files, ..State::default() })?;
     }
-    Ok(())
+    Ok(policy)
+}
+
+/// Whether all that comes before the first round is done.
+fn holds_reference(state: &State) -> bool {
+    state.step > 0 || state.files.iter().any(|(name, _)| name == REFERENCE)
 }
