@@ -31,6 +31,13 @@ pub trait Reward {
     /// # Errors
     /// If a dialogue does not fit the model, or the model fails.
     fn reward(&self, dialogues: &[Dialogue]) -> Result<Vec<f32>, Error>;
+
+    /// What tells this reward from others, such as a hash of its weights; none if nothing does, as for a closure.
+    ///
+    /// A run that learns from a reward and goes on after a kill refuses to go on with one of another fingerprint.
+    fn fingerprint(&self) -> Option<String> {
+        None
+    }
 }
 
 impl<F> Reward for F
@@ -52,5 +59,6 @@ mod tests {
         let reward: &dyn Reward = &length;
         let scores = reward.reward(&[Dialogue::default().with_assistant("abc")]).unwrap();
         assert_eq!(scores, [3.0]);
+        assert_eq!(reward.fingerprint(), None);
     }
 }

@@ -12,7 +12,7 @@ use transformer::{Transformer, fingerprint_of};
 pub struct Inputs<'a, B: AutodiffBackend> {
     /// The model that learns.
     pub policy: Transformer<B>,
-    /// What scores replies.
+    /// What scores replies. A run goes on with no other, as far as [`Reward::fingerprint`] tells them apart.
     pub reward: &'a dyn Reward,
     /// What is replied to.
     pub prompts: &'a [Dialogue],
@@ -83,7 +83,9 @@ impl<'a, B: AutodiffBackend> Inputs<'a, B> {
             .with("settings", config)
             .with("seed", &seed)
             .with("prompts", &self.prompts)
-            .with("policy", &fingerprint_of(&self.policy.decoder));
+            .with("policy", &fingerprint_of(&self.policy.decoder))
+            .with("reward", &self.reward.fingerprint())
+            .with("held_out_reward", &self.held_out_reward.map(Reward::fingerprint));
         if let Some(ValueStart { model, mean, std }) = &self.value {
             all = all.with("value", &(fingerprint_of(model), mean, std));
         }

@@ -7,6 +7,7 @@ use crate::estimate::estimate;
 use crate::metrics::sequence_kl;
 use crate::rollout::{Rollout, check_prompts, draw, penalised, score};
 use crate::start::{REFERENCE, Start, begin};
+use crate::states::States;
 use crate::update::{Learner, Round};
 use crate::{
     Error, Experience, Inputs, KlTarget, Metrics, PpoConfig, RolloutMetrics, ScoredReply,
@@ -18,7 +19,7 @@ use burn::tensor::backend::AutodiffBackend;
 use language_model::{Prompt, item_seed, stream};
 use sft::Example;
 use std::ops::ControlFlow;
-use training::{Checkpoint, Observe, State, Steps};
+use training::{Checkpoint, Observe, Owner, State, Steps};
 use transformer::{Codec, Decoder, Engine, Transformer};
 
 /// The name of the stage in records, errors and random streams.
@@ -54,7 +55,8 @@ impl PpoConfig {
     /// The reference of the KL penalty is a copy of the policy as it comes in, or as [`PpoConfig::best_of_n_start`] makes
     /// it; with [`PpoConfig::lora`] the policy learns an adapter, which the result still carries, and the reference is the
     /// policy without it. The value function is dropped at the end. Metrics go to `observe` under the names of
-    /// [`Metrics`], one record an iteration.
+    /// [`Metrics`], one record an iteration; what comes before the first is a stage of its own to it, see
+    /// [`crate::BestOfN`].
     ///
     /// The same `seed`, settings and inputs give the same policy; `tokens_per_micro_batch` changes rounding alone. Whoever
     /// is interrupted goes on after the newest state that `checkpoint` kept, given the same inputs, and ends at the same.
@@ -95,11 +97,14 @@ impl PpoConfig {
         self.validate()?;
         inputs.check(self)?;
         check_prompts(&inputs.policy.codec, inputs.prompts, self.max_tokens)?;
-        let fingerprint = || inputs.fingerprint(self, seed);
+        let fingerprint =
+            if checkpoint.keeps() { inputs.fingerprint(self, seed) } else { String::new() };
+        let owner = Owner { stage: STAGE.to_owned(), fingerprint: fingerprint.clone() };
+        let mut states = States::load(owner, observe, checkpoint)?;
+        let start = begin(self, &inputs, seed, observe, &mut states)?;
         let iterations = self.iterations as u64;
-        let (mut steps, mut saved) =
-            Steps::begin(STAGE, iterations, fingerprint, observe, checkpoint)?;
-        let start = begin(self, &inputs, seed, saved.as_mut())?;
+        let (mut steps, saved) =
+            Steps::begin(STAGE, iterations, || fingerprint, observe, &mut states)?;
         // Taken out, so that no second copy of it is alive while it learns.
         let critic = self.critic(&start.policy, inputs.value.take());
         let mut run = Run::new(self, &inputs, seed, &start);

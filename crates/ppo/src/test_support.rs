@@ -72,15 +72,16 @@ pub(crate) fn policy(seed: u64) -> Transformer<B> {
     Transformer::new(Decoder::init(&config, seed, &FlexDevice), codec())
 }
 
-/// Keeps what it is told, and fails at a step, as if the process ended there.
+/// Keeps what it is told, and fails at a step of a stage, as if the process ended there.
 #[derive(Debug, Default)]
 pub(crate) struct Records {
-    pub(crate) started: Option<(String, u64)>,
+    /// The stages that began, with their steps.
+    pub(crate) started: Vec<(String, u64)>,
     pub(crate) metrics: Vec<Vec<(String, f64)>>,
     pub(crate) texts: Vec<(u64, String)>,
     pub(crate) notes: Vec<String>,
     pub(crate) finished: bool,
-    pub(crate) fail_at: Option<u64>,
+    pub(crate) fail_at: Option<(&'static str, u64)>,
 }
 
 impl Records {
@@ -93,13 +94,14 @@ impl Records {
 
 impl Observe for Records {
     fn start(&mut self, stage: &str, steps: u64, done: u64) -> Result<(), Error> {
-        self.started = Some((stage.to_owned(), steps));
+        self.started.push((stage.to_owned(), steps));
         self.metrics.truncate(usize::try_from(done).unwrap());
         Ok(())
     }
 
     fn record(&mut self, step: u64, metrics: &[(&str, f64)]) -> Result<(), Error> {
-        if self.fail_at == Some(step) {
+        let stage = self.started.last().map_or("", |(stage, _)| stage.as_str());
+        if self.fail_at == Some((stage, step)) {
             return Err(Error::Setting { setting: "test", found: String::new(), expected: "" });
         }
         assert_eq!(step, self.metrics.len() as u64 + 1);

@@ -4,7 +4,6 @@ use crate::actor_critic::{ActorCritic, Batch, Critic, micro_batches};
 use crate::config::KlPlace;
 use crate::estimate::{at_temperature, numbers};
 use crate::metrics::{UpdateMetrics, approximate_kl, clip_fraction};
-use crate::ptx::ptx_loss;
 use crate::rollout::Rollout;
 use crate::{Clip, Counts, Error, Estimates, Experience, Over, PpoConfig};
 use crate::{importance_weights, kl_loss, mean_entropy, policy_loss, value_loss};
@@ -238,9 +237,7 @@ impl<'a> Minibatch<'a> {
             }
             accumulate(&mut gradients, actor, loss);
         }
-        if let Some(loss) = self.ptx_part(&actor.decoder, ptx, step)? {
-            accumulate(&mut gradients, actor, loss);
-        }
+        self.ptx_parts(&actor.decoder, ptx, step, |loss| accumulate(&mut gradients, actor, loss))?;
         Ok(gradients.grads())
     }
 
@@ -261,9 +258,8 @@ impl<'a> Minibatch<'a> {
             let loss = self.value_part(&actor.critic, none, &batch, &rows, step)?;
             accumulate(&mut value, &actor.critic, loss);
         }
-        if let Some(loss) = self.ptx_part(&actor.decoder, ptx, step)? {
-            accumulate(&mut policy, &actor.decoder, loss);
-        }
+        let decoder = &actor.decoder;
+        self.ptx_parts(decoder, ptx, step, |loss| accumulate(&mut policy, decoder, loss))?;
         Ok((policy.grads(), value.grads()))
     }
 
@@ -345,19 +341,21 @@ impl<'a> Minibatch<'a> {
         Ok(loss * config.value_coefficient)
     }
 
-    /// The loss on other data, with its coefficient.
-    fn ptx_part<B: AutodiffBackend>(
+    /// Hands the loss on other data over, with its coefficient, part by part: no more than one micro-batch is held.
+    fn ptx_parts<B: AutodiffBackend>(
         &self,
         decoder: &Decoder<B>,
         rows: &[&Example],
         step: &mut Step,
-    ) -> Result<Option<Tensor<B, 1>>, Error> {
-        if rows.is_empty() {
-            return Ok(None);
+        mut accumulate: impl FnMut(Tensor<B, 1>),
+    ) -> Result<(), Error> {
+        let weights = sft::weight_sum(rows);
+        for rows in sft::micro_batches(rows, self.config.tokens_per_micro_batch) {
+            let loss = sft::loss_part(decoder, &rows, weights);
+            step.ptx_loss += self.finite("ptx_loss", &loss)?;
+            accumulate(loss * self.config.ptx_coefficient);
         }
-        let loss = ptx_loss(decoder, rows);
-        step.ptx_loss += self.finite("ptx_loss", &loss)?;
-        Ok(Some(loss * self.config.ptx_coefficient))
+        Ok(())
     }
 
     /// The weights of the numbers of `rows`, of which each has `count`.
@@ -528,7 +526,12 @@ mod tests {
         let estimates = look(&actor);
         let scores: Vec<f32> = (0..9).map(|index| index as f32 / 4.0 - 1.0).collect();
         let experience = Experience::new(config, 0.05, &estimates, &scores);
-        let round = round(&rollouts, &estimates, &experience);
+        let others: Vec<Example> =
+            (3..9).map(|end| Example::unmasked((1..end).collect())).collect();
+        let mut round = round(&rollouts, &estimates, &experience);
+        if config.ptx_coefficient > 0.0 {
+            round.ptx = vec![others.iter().collect(); config.epochs * config.minibatches];
+        }
         let (actor, metrics) = Learner::new(config).learn(actor, &round, &mut stream(5)).unwrap();
         (metrics, look(&actor))
     }
@@ -567,7 +570,7 @@ mod tests {
     #[test]
     fn a_step_does_not_depend_on_its_micro_batches() {
         type Change = fn(&mut PpoConfig);
-        let changes: [Change; 7] = [
+        let changes: [Change; 9] = [
             |_| {},
             |c| c.entropy_coefficient = 0.1,
             |c| c.value_model = ValueModel::Separate,
@@ -579,6 +582,11 @@ mod tests {
                 c.rollout_correction = Some(2.0);
             },
             |c| c.whiten_advantages.over = Over::Minibatch,
+            |c| c.ptx_coefficient = 0.5,
+            |c| {
+                c.ptx_coefficient = 0.5;
+                c.value_model = ValueModel::Separate;
+            },
         ];
         for change in changes {
             // Epsilon keeps Adam's first step from turning rounding into signs.
@@ -587,12 +595,14 @@ mod tests {
             config.optimizer.learning_rate = 0.1;
             change(&mut config);
             let (whole, after) = learned(&config);
+            assert_eq!(whole.ptx_loss > 0.0, config.ptx_coefficient > 0.0);
             // Every row is longer than one token: each goes alone.
             let (parts, parts_after) = learned(&PpoConfig { tokens_per_micro_batch: 1, ..config });
             for (one, other) in [
                 (whole.policy_loss, parts.policy_loss),
                 (whole.value_loss, parts.value_loss),
                 (whole.kl_loss, parts.kl_loss),
+                (whole.ptx_loss, parts.ptx_loss),
                 (whole.approx_kl, parts.approx_kl),
                 (whole.ratio_mean, parts.ratio_mean),
                 (whole.gradient_norm, parts.gradient_norm),

@@ -25,7 +25,7 @@ use transformer::LoraConfig;
 /// | `weights` | 1 for each | how often pairs of a set are drawn, by its name, see [`crate::Source`] |
 /// | `lora` | none | fits an adapter and the head, and adds the adapter to the weights at the end, see [`LoraConfig`] |
 /// | `ensemble` | one score | several scores, see [`EnsembleConfig`] |
-/// | `robustness` | false | fits two more models to halves of the data, see [`crate::Robustness`]; about doubles the time |
+/// | `robustness` | false | fits two more models to halves of the data, see [`crate::Robustness`] and [`crate::Fitted::halves`]; about doubles the time |
 /// | `optimizer` | `learning_rate = 0.0001`, `beta_2 = 0.98` | see [`OptimizerConfig`] |
 /// | `schedule` | linear, `warm_up = { share = 0.03 }`, `floor = 0.1` | see [`Schedule`] |
 ///

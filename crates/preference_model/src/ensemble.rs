@@ -13,6 +13,7 @@ use language_model::{Error as ModelError, Reward};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
+use training::Fingerprint;
 
 /// The file that makes a folder one of several models.
 const ENSEMBLE: &str = "ensemble.json";
@@ -60,6 +61,12 @@ impl<B: Backend> Ensemble<B> {
     ) -> Self {
         let heads = trunks.iter().map(Vec::len).collect();
         Self { members: trunks.into_iter().flatten().collect(), heads, combine, normalisation }
+    }
+
+    /// The model alone.
+    pub(crate) fn of_one(model: PreferenceModel<B>) -> Self {
+        let normalisation = model.normalisation();
+        Self::new(vec![vec![model]], Combine::Mean, normalisation)
     }
 
     /// The models that are combined, at least one.
@@ -177,6 +184,14 @@ impl<B: Backend> Reward for Ensemble<B> {
         let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
         rewards(dialogues, self.scores(&rows), self.normalisation)
     }
+
+    /// A hash of all members and of how they are combined.
+    fn fingerprint(&self) -> Option<String> {
+        let combination = Combination { combine: self.combine, normalisation: self.normalisation };
+        let hash = Fingerprint::default().with("combination", &combination);
+        let members = self.members.iter();
+        Some(members.fold(hash, |hash, member| member.hashed(hash)).finish())
+    }
 }
 
 /// The heads of members that share a trunk.
@@ -282,6 +297,19 @@ mod tests {
 
     fn bits(model: &impl Reward) -> Vec<u32> {
         model.reward(&dialogues()).unwrap().into_iter().map(f32::to_bits).collect()
+    }
+
+    #[test]
+    fn a_fingerprint_tells_models_apart() {
+        let of = |model: &dyn Reward| model.fingerprint().unwrap();
+        let whole = of(&ensemble(trunks(), Combine::Mean));
+        assert_eq!(of(&ensemble(trunks(), Combine::Mean)), whole);
+        assert_ne!(of(&ensemble(trunks(), Combine::Minimum)), whole);
+        assert_ne!(of(&ensemble(trunks().split_off(1), Combine::Mean)), whole);
+        let alone = |seed, mean| of(&member(scalar_model(seed), mean, 2.0));
+        assert_eq!(alone(1, 0.5), alone(1, 0.5));
+        assert_ne!(alone(1, 0.5), alone(2, 0.5));
+        assert_ne!(alone(1, 0.5), alone(1, 0.25));
     }
 
     #[test]

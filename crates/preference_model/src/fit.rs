@@ -21,6 +21,9 @@ pub struct Fitted<M> {
     pub model: M,
     /// How it does on the pairs that were held out; none if none were.
     pub report: Option<Report>,
+    /// With `robustness` the models of two halves of the data, which share no prompt: a policy that learns from one may be
+    /// watched by the other.
+    pub halves: Option<[M; 2]>,
 }
 
 impl PreferenceModelConfig {
@@ -83,9 +86,13 @@ impl PreferenceModelConfig {
         if scores > 1 {
             return Err(Error::SeveralScores { scores });
         }
-        let Fitted { model, report } =
+        let Fitted { model, report, halves } =
             self.fit_ensemble(start, sources, seed, observe, checkpoint)?;
-        Ok(Fitted { model: model.into_single()?, report })
+        let halves = match halves {
+            Some([first, second]) => Some([first.into_single()?, second.into_single()?]),
+            None => None,
+        };
+        Ok(Fitted { model: model.into_single()?, report, halves })
     }
 
     /// As [`PreferenceModelConfig::fit_mixture`], with as many scores as the settings say.

@@ -10,8 +10,8 @@ use burn::tensor::backend::Backend;
 use dialogue::{Dialogue, Preference};
 use language_model::{Error as ModelError, Reward};
 use std::path::Path;
-use training::Overlong;
-use transformer::{Codec, ScalarModel};
+use training::{Fingerprint, Overlong};
+use transformer::{Codec, ScalarModel, fingerprint_of};
 
 /// A transformer that gives a dialogue one score, read at its last token.
 ///
@@ -89,6 +89,15 @@ impl<B: Backend> PreferenceModel<B> {
         let members = vec![(self.model.clone(), self.normalisation)];
         ModelFolder { members, codec: self.codec.clone(), combination: None }.write(path.as_ref())
     }
+
+    /// Adds everything that decides a reward to a hash.
+    pub(crate) fn hashed(&self, hash: Fingerprint) -> Fingerprint {
+        let hash = hash
+            .with("weights", &fingerprint_of(&self.model))
+            .with("normalisation", &self.normalisation);
+        let text_side = self.codec.files();
+        text_side.iter().fold(hash, |hash, (name, bytes)| hash.with_bytes(name, bytes))
+    }
 }
 
 impl<B: Backend> Reward for PreferenceModel<B> {
@@ -97,6 +106,11 @@ impl<B: Backend> Reward for PreferenceModel<B> {
         let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
         let scores = self.model.scores(&rows, SCORED_TOKENS).into_iter().map(f64::from);
         rewards(dialogues, scores, self.normalisation)
+    }
+
+    /// A hash of weights, normalisation, tokenizer and chat template.
+    fn fingerprint(&self) -> Option<String> {
+        Some(self.hashed(Fingerprint::default()).finish())
     }
 }
 

@@ -13,7 +13,7 @@ pub(crate) struct Part<'a> {
     /// Of its heads, its adapter and its order.
     pub(crate) seed: u64,
     pub(crate) heads: usize,
-    /// False for a model that is only there to be compared with another.
+    /// False for the model of a half of the data.
     pub(crate) is_member: bool,
     /// The pairs of every step of all epochs.
     pub(crate) steps: Vec<Vec<&'a Pair>>,

@@ -33,8 +33,10 @@ pub(crate) struct Run<'a, B: AutodiffBackend> {
 
 /// A model whose steps are all taken.
 struct Finished<B: AutodiffBackend> {
-    /// With its adapter, if it has one; none if it was only there to be compared.
-    model: Option<Heads<B>>,
+    /// With its adapter, if it has one.
+    model: Heads<B>,
+    /// False for the model of a half of the data.
+    is_member: bool,
     /// The scores of its heads, `[heads][dialogues]`.
     scores: Vec<Vec<f32>>,
 }
@@ -127,7 +129,7 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
         let held_out = &self.plan.held_out;
         let report = self.plan.measured.report(&combined.scores, self.pairs, held_out)?;
         metrics.extend(report.iter().flat_map(Report::metrics));
-        self.finished.push(Finished { model: part.is_member.then_some(model), scores });
+        self.finished.push(Finished { model, is_member: part.is_member, scores });
         if self.finished.len() == self.plan.parts.len() {
             metrics.extend(self.report()?.iter().flat_map(Report::metrics_of_all));
         }
@@ -147,9 +149,6 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
             return Err(training::Error::StateLacks { step, what }.into());
         }
         let scores = scores.swap_remove(index);
-        if !part.is_member {
-            return Ok(Finished { model: None, scores });
-        }
         let mut own = State { step: self.saved.step, ..State::default() };
         let prefix = prefix(index);
         for (name, bytes) in &mut self.saved.files {
@@ -157,12 +156,13 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
                 own.files.push((name.to_owned(), std::mem::take(bytes)));
             }
         }
-        Ok(Finished { model: Some(training.restored(&mut own)?.model), scores })
+        let model = training.restored(&mut own)?.model;
+        Ok(Finished { model, is_member: part.is_member, scores })
     }
 
     /// The scores of all members, `[members][dialogues]`.
     fn member_scores(&self) -> Vec<Vec<f32>> {
-        let members = self.finished.iter().filter(|finished| finished.model.is_some());
+        let members = self.finished.iter().filter(|finished| finished.is_member);
         members.flat_map(|finished| finished.scores.clone()).collect()
     }
 
@@ -184,7 +184,7 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
                 members: alone.into_iter().flatten().collect(),
             });
         }
-        let halves = self.finished.iter().filter(|finished| finished.model.is_none());
+        let halves = self.finished.iter().filter(|finished| !finished.is_member);
         let halves: Vec<Vec<f64>> = halves.map(|half| margins(&half.scores[0])).collect();
         if let [first, second] = halves.as_slice() {
             report.robustness = Robustness::of(first, second);
@@ -198,14 +198,24 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
         let combine = self.config.ensemble.combine;
         let normalisation = Combined::of(&self.member_scores(), combine).normalisation;
         self.steps.finish()?;
-        let trunks = self.finished.into_iter().filter_map(|Finished { model, scores }| {
-            let models = model?.merged().scalar_models().into_iter().zip(scores);
-            let member = models.map(|(model, scores)| {
-                PreferenceModel::new(model, codec.clone(), Normalisation::of(&double(&scores)))
-            });
-            Some(member.collect())
-        });
-        Ok(Fitted { model: Ensemble::new(trunks.collect(), combine, normalisation), report })
+        let (members, halves): (Vec<Finished<B>>, Vec<Finished<B>>) =
+            self.finished.into_iter().partition(|finished| finished.is_member);
+        let trunks = members.into_iter().map(|member| member.models(codec)).collect();
+        let halves: Vec<Ensemble<B>> =
+            halves.into_iter().flat_map(|half| half.models(codec)).map(Ensemble::of_one).collect();
+        let model = Ensemble::new(trunks, combine, normalisation);
+        Ok(Fitted { model, report, halves: halves.try_into().ok() })
+    }
+}
+
+impl<B: AutodiffBackend> Finished<B> {
+    /// One for every head.
+    fn models(self, codec: &Codec) -> Vec<PreferenceModel<B>> {
+        let heads = self.model.merged().scalar_models().into_iter().zip(self.scores);
+        let model = |(head, scores): (_, Vec<f32>)| {
+            PreferenceModel::new(head, codec.clone(), Normalisation::of(&double(&scores)))
+        };
+        heads.map(model).collect()
     }
 }
 
@@ -219,8 +229,7 @@ fn state<B: AutodiffBackend>(
     let scores: Vec<&Vec<Vec<f32>>> = finished.iter().map(|finished| &finished.scores).collect();
     state.values.insert(SCORES.to_owned(), json!(scores));
     for (index, finished) in finished.iter().enumerate() {
-        let Some(model) = &finished.model else { continue };
-        let saved = Optimizer::<B>::new(&config.optimizer).save(model)?;
+        let saved = Optimizer::<B>::new(&config.optimizer).save(&finished.model)?;
         let prefix = prefix(index);
         let named = saved.files.into_iter().map(|(name, bytes)| (format!("{prefix}{name}"), bytes));
         state.files.extend(named);
@@ -228,9 +237,9 @@ fn state<B: AutodiffBackend>(
     Ok(state)
 }
 
-/// What the files of a finished member begin with in a state.
+/// What the files of a finished part begin with in a state.
 fn prefix(index: usize) -> String {
-    format!("member_{index}.")
+    format!("part_{index}.")
 }
 
 #[cfg(test)]
@@ -238,8 +247,10 @@ mod tests {
     use super::*;
     use crate::testing::{B, Memory, Records, config, preferences, transformer};
     use crate::{Combine, EnsembleConfig, Source};
+    use language_model::Reward;
+    use std::collections::HashSet;
     use training::{Checkpoint, NoCheckpoints, Observe, Silent};
-    use transformer::{LoraConfig, fingerprint_of};
+    use transformer::LoraConfig;
 
     /// Two sets, of which one is drawn half as often.
     fn fit(
@@ -267,12 +278,9 @@ mod tests {
     }
 
     /// Everything that fitting gives, to the bit.
-    fn result(fitted: &Fitted<Ensemble<B>>) -> (Vec<String>, Vec<Normalisation>, Option<Report>) {
-        let members = fitted.model.members();
-        let weights = members.iter().map(|one| fingerprint_of(one.scalar_model())).collect();
-        let own = members.iter().map(PreferenceModel::normalisation);
-        let normalisations = own.chain([fitted.model.normalisation()]).collect();
-        (weights, normalisations, fitted.report.clone())
+    fn result(fitted: &Fitted<Ensemble<B>>) -> (Vec<Option<String>>, Option<Report>) {
+        let models = [&fitted.model].into_iter().chain(fitted.halves.iter().flatten());
+        (models.map(Reward::fingerprint).collect(), fitted.report.clone())
     }
 
     /// Kills the stage at every step in turn and goes on from the newest state.
@@ -315,6 +323,24 @@ mod tests {
     }
 
     #[test]
+    fn halves_are_models_of_their_own() {
+        let fitted = |robustness| {
+            let config = small(|config| config.robustness = robustness);
+            fit(&config, transformer(1).into(), &mut Silent, &mut NoCheckpoints).unwrap()
+        };
+        let with = fitted(true);
+        let halves = with.halves.as_ref().unwrap();
+        let all: HashSet<Option<String>> =
+            [&with.model, &halves[0], &halves[1]].map(Reward::fingerprint).into();
+        assert_eq!(all.len(), 3);
+        assert!(halves.iter().all(|half| half.members().len() == 1));
+        // They are those that the report compares, and leave the model itself as it is.
+        let alone = fitted(false);
+        assert!(with.report.unwrap().robustness.is_some() && alone.halves.is_none());
+        assert_eq!(alone.model.fingerprint(), with.model.fingerprint());
+    }
+
+    #[test]
     fn goes_on_with_whole_members() {
         let config = small(|config| {
             config.ensemble = EnsembleConfig { members: 2, ..EnsembleConfig::default() };
@@ -345,7 +371,7 @@ mod tests {
         let mut scores = whole.clone();
         scores.values.clear();
         let mut member = whole.clone();
-        member.files.retain(|(name, _)| name != "member_0.model.safetensors");
+        member.files.retain(|(name, _)| name != "part_0.model.safetensors");
         let mut moments = whole;
         moments.files.retain(|(name, _)| name != "optimizer.safetensors");
         for (state, part) in [

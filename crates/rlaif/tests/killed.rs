@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 /// A loop small enough for a test: every stage does its real work, on a handful of prompts; training stages take several
 /// steps and keep their state after each.
-const SMALL: [&str; 18] = [
+const SMALL: [&str; 23] = [
     "prompts.red_team_count=10",
     "prompts.helpful_count=6",
     "prompts.held_out=6",
@@ -27,10 +27,15 @@ const SMALL: [&str; 18] = [
     "red_team.requests=4",
     "preference_model.epochs=2",
     "preference_model.tokens_per_step=512",
+    "preference_model.robustness=true",
+    "reward=half",
     "ppo.iterations=4",
     "ppo.prompts_per_iteration=4",
     "ppo.samples_per_prompt=2",
     "ppo.value_model=separate",
+    "ppo.best_of_n_start.samples=2",
+    "ppo.best_of_n_start.prompts=6",
+    "ppo.best_of_n_start.sft.tokens_per_step=256",
     "ppo.kl_target.nats_per_sequence=1.0",
     "ppo.samples_every=2",
     "checkpoints.every.steps=1",
@@ -184,7 +189,13 @@ fn every_stage_survives_being_killed() {
     assert!(run(&disturbed).join("report.html").exists());
     // States are gone with the stage; what `tensorboard` reads stays.
     assert!(!run(&whole).join("ppo/states").exists());
-    assert!(run(&whole).join("tensorboard/ppo").exists());
+    for stage in ["ppo", "ppo_best_of_n", "ppo_best_of_n_sft"] {
+        assert!(run(&whole).join("tensorboard").join(stage).exists(), "{stage}");
+    }
+    // The half that the policy does not learn from watches every round.
+    let metrics = fs::read_to_string(run(&whole).join("ppo/metrics.jsonl")).unwrap();
+    let watched = metrics.lines().filter(|line| line.contains("\"held_out_score_mean\":"));
+    assert_eq!(watched.count(), 4, "{metrics}");
 
     // A finished run is not repeated, and one with other settings is refused.
     let mark = run(&disturbed).join("ppo/done.json");

@@ -1,6 +1,6 @@
 //! The loss on held-out examples.
 
-use crate::step::{loss, micro_batches, weight_sum};
+use crate::step::{loss_part, micro_batches, weight_sum};
 use crate::{Error, Example};
 use burn::tensor::ElementConversion;
 use burn::tensor::backend::Backend;
@@ -34,7 +34,7 @@ pub(crate) fn mean_loss<B: Backend>(
     let weight_sum = weight_sum(rows);
     micro_batches(rows, tokens_per_batch)
         .iter()
-        .map(|batch| loss(decoder, batch, weight_sum).into_scalar().elem::<f64>())
+        .map(|batch| loss_part(decoder, batch, weight_sum).into_scalar().elem::<f64>())
         .reduce(|sum, part| sum + part)
 }
 

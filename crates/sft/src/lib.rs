@@ -53,3 +53,4 @@ pub use example::Example;
 pub use examples::Examples;
 pub use loss::cross_entropy;
 pub use mixture::Source;
+pub use step::{loss_part, micro_batches, weight_sum};

@@ -24,7 +24,7 @@ pub(crate) fn gradients<B: AutodiffBackend>(
     let mut accumulator = GradientsAccumulator::new();
     let mut total = Tensor::<B::InnerBackend, 1>::zeros([1], &decoder.device());
     for batch in micro_batches(rows, tokens_per_micro_batch) {
-        let loss = loss(decoder, &batch, weight_sum);
+        let loss = loss_part(decoder, &batch, weight_sum);
         total = total + loss.clone().inner();
         // Backward consumes the graph, so that no more than one micro-batch is held.
         accumulator.accumulate(decoder, GradientsParams::from_grads(loss.backward(), decoder));
@@ -32,15 +32,21 @@ pub(crate) fn gradients<B: AutodiffBackend>(
     StepGradients { loss: total.into_scalar().elem(), gradients: accumulator.grads() }
 }
 
-/// Rows cut so that at most `tokens` tokens go through the model at once.
-pub(crate) fn micro_batches<'a>(rows: &[&'a Example], tokens: usize) -> Vec<Vec<&'a Example>> {
+/// The rows of a step, cut so that at most `tokens` tokens go through the model at once; those that begin alike lie together.
+/// A longer row is alone.
+pub fn micro_batches<'a>(rows: &[&'a Example], tokens: usize) -> Vec<Vec<&'a Example>> {
     let inputs: Vec<&[u32]> = rows.iter().map(|row| row.inputs()).collect();
     let batches = transformer::micro_batches(&inputs, tokens);
     batches.iter().map(|batch| batch.iter().map(|&row| rows[row]).collect()).collect()
 }
 
-/// The part of a step's loss that these rows contribute; see [`cross_entropy`].
-pub(crate) fn loss<B: Backend>(
+/// The part of a step's loss that some of its rows contribute, in nats a token; see [`cross_entropy`].
+///
+/// `weight_sum` is that of all rows of the step, so that the parts add up to its loss.
+///
+/// # Shapes
+/// To `[1]`.
+pub fn loss_part<B: Backend>(
     decoder: &Decoder<B>,
     rows: &[&Example],
     weight_sum: f64,
@@ -54,7 +60,7 @@ pub(crate) fn loss<B: Backend>(
 }
 
 /// The sum of the weights of all rows.
-pub(crate) fn weight_sum(rows: &[&Example]) -> f64 {
+pub fn weight_sum(rows: &[&Example]) -> f64 {
     rows.iter().map(|row| row.weight_sum()).sum()
 }
 

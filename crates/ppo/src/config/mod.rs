@@ -45,6 +45,10 @@ pub enum KlPlace {
 /// | `sft` | see there | how they are learned, [`SftConfig`]; without `lora` |
 ///
 /// What comes out is the policy that the rounds begin with, and their reference.
+///
+/// Replies are drawn to as many prompts at once as in a round, one record each time in the stage `ppo_best_of_n`: `replies`,
+/// `score_mean` (before the penalty) and `best_score_mean` (of what is learned, after it). The fine-tuning is the stage
+/// `ppo_best_of_n_sft`. A run that is interrupted in either goes on there, and draws nothing twice that was kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BestOfN {

@@ -6,6 +6,7 @@ use crate::{Advantage, BestOfN, KlEstimator, KlPlace, Over, ScorePlace, ValueMod
 use dialogue::Dialogue;
 use language_model::Reward;
 use std::cell::Cell;
+use std::collections::HashSet;
 use training::{NoCheckpoints, OptimizerConfig, ParameterGroup, Silent};
 use transformer::{LoraConfig, fingerprint_of};
 
@@ -65,7 +66,7 @@ fn learner(iterations: usize) -> PpoConfig {
 #[test]
 fn learns_to_reply_in_vowels() {
     let records = run(&learner(25), &vowels, &prompts(8)).unwrap();
-    assert_eq!(records.started, Some(("ppo".to_owned(), 25)));
+    assert_eq!(records.started, [("ppo".to_owned(), 25)]);
     assert!(records.finished);
     let scores = records.values("score_mean");
     // Chance is 5 in 27 letters.
@@ -167,13 +168,76 @@ fn an_interrupted_run_ends_at_the_same_bits() {
         let expected = attempt(&mut undisturbed, &mut Kept::default()).unwrap();
         for fail_at in 1..=4 {
             let mut kept = Kept::default();
-            let mut records = Records { fail_at: Some(fail_at), ..Records::default() };
+            let mut records = Records { fail_at: Some(("ppo", fail_at)), ..Records::default() };
             attempt(&mut records, &mut kept).unwrap_err();
             records.fail_at = None;
             assert_eq!(attempt(&mut records, &mut kept).unwrap(), expected, "at {fail_at}");
             assert_eq!(records.metrics, undisturbed.metrics);
         }
     }
+}
+
+/// Three groups of replies, a fine-tuning on the best of them, and two rounds.
+fn with_a_start() -> PpoConfig {
+    let sft = sft::SftConfig { tokens_per_step: 8, ..sft::SftConfig::default() };
+    let best = BestOfN { samples: 2, prompts: 5, sft };
+    PpoConfig { best_of_n_start: Some(best), prompts_per_iteration: 2, ..small() }
+}
+
+/// Whoever is interrupted before the first round goes on there: what was kept is neither drawn nor scored again.
+#[test]
+fn an_interrupted_start_draws_nothing_twice() {
+    let (config, prompts) = (with_a_start(), prompts(5));
+    let attempt = |records: &mut Records, kept: &mut Kept| {
+        let scored = Cell::new(0);
+        let reward = |dialogue: &Dialogue| {
+            scored.set(scored.get() + 1);
+            vowels(dialogue)
+        };
+        let inputs = Inputs::<B>::new(policy(1), &reward, &prompts);
+        let result = config.run(inputs, 3, records, kept);
+        (result.map(|policy| fingerprint_of(&policy.decoder)), scored.get())
+    };
+    let mut undisturbed = Records::default();
+    let (expected, all) = attempt(&mut undisturbed, &mut Kept::default());
+    let expected = expected.unwrap();
+    let stages: Vec<&str> = undisturbed.started.iter().map(|(stage, _)| stage.as_str()).collect();
+    let [drawing, tuning, ppo] = ["ppo_best_of_n", "ppo_best_of_n_sft", "ppo"];
+    assert_eq!(stages, [drawing, tuning, ppo]);
+    assert!(undisturbed.started[0].1 == 3 && undisturbed.started[1].1 > 1);
+    let (start, rounds) = (2 * 5, 2 * 4);
+    assert_eq!(all, start + rounds);
+    // A group that was not kept is drawn again, as is a round.
+    for (stage, step, again) in [
+        (drawing, 1, start + rounds),
+        (drawing, 2, start - 4 + rounds),
+        (drawing, 3, start - 8 + rounds),
+        (tuning, 1, rounds),
+        (tuning, 2, rounds),
+        (ppo, 1, rounds),
+        (ppo, 2, rounds / 2),
+    ] {
+        let mut kept = Kept::default();
+        let mut records = Records { fail_at: Some((stage, step)), ..Records::default() };
+        attempt(&mut records, &mut kept).0.unwrap_err();
+        records.fail_at = None;
+        let (found, scored) = attempt(&mut records, &mut kept);
+        assert_eq!((found.unwrap(), scored), (expected.clone(), again), "{stage} {step}");
+        assert_eq!(records.metrics, undisturbed.metrics, "{stage} {step}");
+    }
+}
+
+#[test]
+fn a_start_reports_what_it_draws() {
+    let prompts = prompts(5);
+    let config = PpoConfig { missing_end_penalty: 0.0, ..with_a_start() };
+    let mut records = Records { fail_at: Some(("ppo_best_of_n", 3)), ..Records::default() };
+    let inputs = Inputs::<B>::new(policy(1), &vowels, &prompts);
+    config.run(inputs, 3, &mut records, &mut NoCheckpoints).unwrap_err();
+    assert_eq!(records.values("replies"), [4.0, 4.0]);
+    let (mean, best) = (records.values("score_mean"), records.values("best_score_mean"));
+    assert!(mean.iter().zip(&best).all(|(mean, best)| mean <= best), "{mean:?} {best:?}");
+    assert!(mean.iter().sum::<f64>() < best.iter().sum::<f64>(), "{mean:?} {best:?}");
 }
 
 #[test]
@@ -187,6 +251,36 @@ fn a_state_of_other_inputs_has_another_owner() {
     assert_ne!(owner(&small(), policy(2), 1), first);
     assert_ne!(owner(&small(), policy(1), 2), first);
     assert_ne!(owner(&PpoConfig { gamma: 0.5, ..small() }, policy(1), 1), first);
+}
+
+#[test]
+fn a_state_of_another_reward_has_another_owner() {
+    struct Known(&'static str);
+    impl Reward for Known {
+        fn reward(&self, dialogues: &[Dialogue]) -> Result<Vec<f32>, language_model::Error> {
+            Ok(vec![0.0; dialogues.len()])
+        }
+
+        fn fingerprint(&self) -> Option<String> {
+            Some(self.0.to_owned())
+        }
+    }
+    let prompts = prompts(4);
+    let owner = |reward: &dyn Reward, held_out: Option<&dyn Reward>| {
+        let mut inputs = Inputs::<B>::new(policy(1), reward, &prompts);
+        inputs.held_out_reward = held_out;
+        inputs.fingerprint(&small(), 1)
+    };
+    let [one, other] = [Known("one"), Known("other")];
+    let owners = [
+        owner(&vowels, None),
+        owner(&one, None),
+        owner(&other, None),
+        owner(&one, Some(&one)),
+        owner(&one, Some(&other)),
+    ];
+    assert_eq!(owner(&one, None), owners[1]);
+    assert_eq!(HashSet::from(owners).len(), 5);
 }
 
 #[test]

@@ -16,6 +16,9 @@ pub enum RewardSource {
     /// The preference model.
     #[default]
     PreferenceModel,
+    /// The model of one half of the preferences, watched by that of the other: the robustness experiment of arXiv
+    /// 2204.05862, section 4.2. Needs `preference_model.robustness`.
+    Half,
     /// The judge, see [`DirectReward`].
     Direct,
 }
@@ -32,7 +35,7 @@ impl Settings {
     }
 
     fn has(&self, stage: Stage) -> bool {
-        stage != Stage::PreferenceModel || self.reward == RewardSource::PreferenceModel
+        stage != Stage::PreferenceModel || self.reward != RewardSource::Direct
     }
 }
 

@@ -1,6 +1,6 @@
 //! The models of a run.
 
-use super::{Error, RunFolder, Session, Stage};
+use super::{Error, RewardSource, RunFolder, Session, Stage};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use preference_model::Ensemble;
 use serde::{Deserialize, Serialize};
@@ -46,6 +46,9 @@ impl Checkpoint {
 pub(super) fn model_folder(folder: &Path, stage: Stage) -> PathBuf {
     folder.join(stage.name()).join("model")
 }
+
+/// The folders of the models of two halves of the preferences, in that of their stage.
+pub(super) const HALVES: [&str; 2] = ["first_half", "second_half"];
 
 /// The folder of a model that is given by its path or by its name on the Hugging Face hub.
 ///
@@ -98,6 +101,31 @@ impl<B: AutodiffBackend> Session<B> {
     pub(super) fn preference_model(&self) -> Result<Ensemble<B::InnerBackend>, Error> {
         let path = model_folder(self.folder.path(), Stage::PreferenceModel);
         Ok(Ensemble::from_folder(path, &self.device)?)
+    }
+
+    /// The preference model that reinforcement learning learns from.
+    pub(super) fn reward_model<C: Backend>(
+        &self,
+        device: &C::Device,
+    ) -> Result<Ensemble<C>, Error> {
+        let path = match self.settings.reward {
+            RewardSource::Half => self.folder.file(Stage::PreferenceModel, HALVES[0])?,
+            RewardSource::PreferenceModel | RewardSource::Direct => {
+                model_folder(self.folder.path(), Stage::PreferenceModel)
+            }
+        };
+        Ok(Ensemble::from_folder(path, device)?)
+    }
+
+    /// A preference model that reinforcement learning does not learn from, if one was fitted.
+    pub(super) fn held_out_model(&self) -> Result<Option<Ensemble<B::InnerBackend>>, Error> {
+        if self.settings.reward == RewardSource::Direct
+            || !self.settings.preference_model.robustness
+        {
+            return Ok(None);
+        }
+        let path = self.folder.file(Stage::PreferenceModel, HALVES[1])?;
+        Ok(Some(Ensemble::from_folder(path, &self.device)?))
     }
 
     /// The preference model that evaluations measure with. A run with a direct reward need not have one.

@@ -11,7 +11,6 @@ use dataset::{read_jsonl, write_jsonl};
 use dialogue::Dialogue;
 use language_model::{Reward, item_seed};
 use ppo::{Inputs, Iteration, ScoredReply, ValueModel, ValueStart};
-use preference_model::Ensemble;
 use report::Checkpoint as Measured;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -56,8 +55,9 @@ impl<B: AutodiffBackend> Session<B> {
         let principles = Principles::new(&self.constitution);
         let reward: Box<dyn Reward> = match judge.as_deref() {
             Some(judge) => Box::new(self.judge_reward(judge, &principles, &helpful)?),
-            None => Box::new(self.preference_model()?),
+            None => Box::new(self.reward_model::<B::InnerBackend>(&self.device)?),
         };
+        let held_out = self.held_out_model()?;
         let prompts: Vec<Dialogue> = red_team.into_iter().chain(helpful).collect();
         let config = &self.settings.ppo;
         let (ptx, counts) = self.ptx(&policy)?;
@@ -65,6 +65,7 @@ impl<B: AutodiffBackend> Session<B> {
         if config.value_model == ValueModel::Separate && !direct {
             inputs.value = self.value_start()?;
         }
+        inputs.held_out_reward = held_out.as_ref().map(|model| model as &dyn Reward);
         let mut watched = self.watched(stage, observe)?;
         let mut watched = WithCounts { observe: &mut watched, counts };
         let rollouts = self.folder.file(stage, "rollouts.jsonl")?;
@@ -118,8 +119,7 @@ impl<B: AutodiffBackend> Session<B> {
 
     /// The preference model as what the value model begins as.
     fn value_start(&self) -> Result<Option<ValueStart<B>>, Error> {
-        let path = model_folder(self.folder.path(), Stage::PreferenceModel);
-        let ensemble = Ensemble::<B>::from_folder(path, &self.device)?;
+        let ensemble = self.reward_model::<B>(&self.device)?;
         // Of several models the first: a value model is one.
         let [model, ..] = ensemble.members() else { return Ok(None) };
         let normalisation = model.normalisation();

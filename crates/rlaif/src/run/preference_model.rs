@@ -1,6 +1,6 @@
 //! The preference model: harmlessness labels by AI mixed with helpfulness labels by people (section 4.1).
 
-use super::models::model_folder;
+use super::models::{HALVES, model_folder};
 use super::{Checkpoint, Error, Session, Stage};
 use burn::tensor::backend::AutodiffBackend;
 use dataset::{read_jsonl, read_preferences};
@@ -12,7 +12,8 @@ use training::Observe;
 pub(super) const SOURCES: [&str; 2] = ["harmlessness", "helpfulness"];
 
 impl<B: AutodiffBackend> Session<B> {
-    /// Writes the preference model, which begins as SL-CAI, and what is measured of it.
+    /// Writes the preference model, which begins as SL-CAI, those of two halves of the pairs, if they are fitted, and what
+    /// is measured of it.
     pub(super) fn preference_model_stage(&self, observe: &mut dyn Observe) -> Result<(), Error> {
         let (stage, source) = (Stage::PreferenceModel, Stage::AiFeedback);
         let harmlessness = read_preferences(self.folder.file(source, "preferences.jsonl")?)?;
@@ -27,6 +28,9 @@ impl<B: AutodiffBackend> Session<B> {
         let fitted = config.fit_ensemble(base, &sources, seed, &mut watched, &mut states)?;
         if let Some(report) = &fitted.report {
             self.write_json(stage, "report.json", &report)?;
+        }
+        for (half, name) in fitted.halves.iter().flatten().zip(HALVES) {
+            half.save(self.folder.file(stage, name)?)?;
         }
         Ok(fitted.model.save(model_folder(self.folder.path(), stage))?)
     }

@@ -140,7 +140,13 @@ impl<B: AutodiffBackend> Session<B> {
         for needed in self.settings.needs(stage) {
             match needed {
                 Stage::Sft => drop(self.fixed(Checkpoint::SlCai)?),
-                Stage::PreferenceModel => drop(self.preference_model()?),
+                Stage::PreferenceModel => {
+                    drop(self.preference_model()?);
+                    if stage == Stage::Ppo {
+                        drop(self.reward_model::<B::InnerBackend>(&self.device)?);
+                        drop(self.held_out_model()?);
+                    }
+                }
                 Stage::Ppo => drop(self.fixed(Checkpoint::RlCai)?),
                 _ => {}
             }

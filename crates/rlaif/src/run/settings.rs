@@ -25,7 +25,7 @@ use transformer::Engine;
 /// | `judge` | the helpful-only model | Hugging Face folder of the model that labels pairs, its name on the hub, or the address of a server that has it |
 /// | `judge_model` | the only one | name of the model on that server |
 /// | `judge_server` | see [`openai::Config`] | how that server is asked |
-/// | `reward` | `"preference_model"` | what scores replies in reinforcement learning: the preference model, or with `"direct"` the judge, see [`ai_feedback::DirectReward`] |
+/// | `reward` | `"preference_model"` | what scores replies in reinforcement learning: the preference model, with `"half"` that of one half of the preferences, watched by that of the other, or with `"direct"` the judge, see [`ai_feedback::DirectReward`] |
 /// | `labeller` | `"judge"` | who labels harmlessness: the judge by the constitution, or in the embedded world the `"crowd"`, see [`Labeller`] |
 /// | `constitution` | by the model | TOML file; the embedded world has one of its own, other models get the general one |
 /// | `prompts` | see [`PromptSettings`] | where requests come from |
@@ -233,6 +233,13 @@ impl Settings {
             ([false, false], Some(_)) => return Err(Error::NoPrompts),
             _ => {}
         }
+        if self.reward == RewardSource::Half && !self.preference_model.robustness {
+            return Err(Error::Setting {
+                setting: "reward",
+                found: "\"half\", but no halves are fitted".to_owned(),
+                expected: "`preference_model.robustness = true` beside it, or another reward",
+            });
+        }
         self.validate_labeller()?;
         in_table("checkpoints", self.checkpoints.validate())?;
         in_table("critique_revision", self.critique_revision.validate())?;
@@ -410,12 +417,14 @@ mod tests {
         assert!(message.contains("clip_low"), "{message}");
         for (text, expected) in [
             ("reward = 'none'", "preference_model"),
+            ("reward = 'half'", "`preference_model.robustness = true`"),
             ("[direct_reward]\nhighest = 12", "[direct_reward] `highest` is 12"),
             ("[ai_feedback]\nprinciples_per_comparison = 0", "principles_per_comparison"),
         ] {
             let message = Settings::resolve(&[layer(text)]).unwrap_err().to_string();
             assert!(message.contains(expected), "{message}");
         }
+        Settings::resolve(&[layer("reward = 'half'\npreference_model.robustness = true")]).unwrap();
         let weights = layer("[sft.weights]\nhelpfull = 2.0");
         let message = Settings::resolve(&[weights]).unwrap_err().to_string();
         assert!(message.contains("[sft]") && message.contains("`helpfull`"), "{message}");
