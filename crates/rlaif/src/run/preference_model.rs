@@ -1,13 +1,15 @@
 //! The preference model: harmlessness labels by AI mixed with helpfulness labels by people (section 4.1), if asked after a
 //! first pass over comparisons from elsewhere.
 
+use super::json_file::write_json;
 use super::models::model_folder;
 use super::preference_pairs::PreferencePairs;
 use super::{Checkpoint, Error, Pretraining, Session, Stage};
 use burn::tensor::backend::AutodiffBackend;
+use dataset::ColumnMapping;
 use preference_model::{PreferenceModel, Start};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use training::{Checkpoints, JsonLines, Observe, TensorBoard};
 use transformer::Transformer;
 
@@ -22,9 +24,13 @@ impl<B: AutodiffBackend> Session<B> {
     pub(super) fn preference_model_stage(&self, observe: &mut dyn Observe) -> Result<(), Error> {
         let (stage, source) = (Stage::PreferenceModel, Stage::AiFeedback);
         let (config, seed) = (&self.settings.preference_model.training, self.settings.seed);
-        let read = |name| -> Result<PathBuf, Error> { self.folder.file(source, name) };
-        let harmlessness = PreferencePairs::read_any(&read("preferences.jsonl")?, config.margin)?;
-        let helpfulness = PreferencePairs::read_any(&read("helpfulness.jsonl")?, config.margin)?;
+        let (of_ai, of_people) = (
+            self.folder.file(source, "preferences.jsonl")?,
+            self.folder.file(source, "helpfulness.jsonl")?,
+        );
+        let columns = ColumnMapping::default();
+        let harmlessness = PreferencePairs::read(&of_ai, &columns, config.margin)?;
+        let helpfulness = PreferencePairs::read_any(&of_people, &columns, config.margin)?;
         let [by_ai, by_people] = SOURCES;
         let sources = [harmlessness.source(by_ai), helpfulness.source(by_people)];
         let start = self.preference_model_start(observe)?;
@@ -50,8 +56,8 @@ impl<B: AutodiffBackend> Session<B> {
         }
         Checkpoints::new(folder.join("states")).clear()?;
         let start = Start::from(PreferenceModel::<B>::from_folder(model, &self.device)?);
-        let alike = settings.training.ensemble.heads > 1;
-        Ok(if alike { start.with_fresh_heads() } else { start })
+        let several = settings.training.ensemble.heads > 1;
+        Ok(if several { start.with_fresh_heads() } else { start })
     }
 
     /// Takes the first pass and keeps its model in `folder`.
@@ -71,7 +77,8 @@ impl<B: AutodiffBackend> Session<B> {
         let config = pretraining.config(&settings.preference_model.training);
         let pairs = pretraining.pairs(config.margin)?;
         let (count, file) = (pairs.len(), pretraining.file.display());
-        observe.note(&format!("preference_model: pretraining on {count} pairs of {file}"));
+        observe
+            .note(&format!("preference_model: pretraining on the pairs of {file}, {count} in all"));
         let metrics = JsonLines::create(folder.join("metrics.jsonl"))?;
         let board = TensorBoard::new(self.folder.path().join("tensorboard").join(PRETRAINING));
         let mut watched: Vec<Box<dyn Observe + '_>> =
@@ -80,7 +87,7 @@ impl<B: AutodiffBackend> Session<B> {
         let sources = [pairs.source(PRETRAINING)];
         let fitted = config.fit_mixture(base, &sources, settings.seed, &mut watched, states)?;
         if let Some(report) = &fitted.report {
-            super::json_file::write_json(&folder.join("report.json"), report)?;
+            write_json(&folder.join("report.json"), report)?;
         }
         Ok(fitted.model.save(folder.join("model"))?)
     }

@@ -4,7 +4,7 @@ use super::Error;
 use super::preference_pairs::PreferencePairs;
 use dataset::ColumnMapping;
 use preference_model::{EnsembleConfig, PreferenceModelConfig};
-use serde::de::{DeserializeOwned, Error as _};
+use serde::de::{self, DeserializeOwned};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -31,15 +31,17 @@ pub struct PreferenceModelSettings {
 impl<'de> Deserialize<'de> for PreferenceModelSettings {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // By hand, since `flatten` lets unknown keys pass.
-        fn part<T: DeserializeOwned, E: serde::de::Error>(value: Value) -> Result<T, E> {
+        fn part<T: DeserializeOwned, E: de::Error>(value: Value) -> Result<T, E> {
             value
                 .try_into()
                 .map_err(|error: toml::de::Error| E::custom(error.to_string().trim_end()))
         }
         let mut table = Table::deserialize(deserializer)?;
-        let pretraining = table.remove(PRETRAINING).map(part::<_, D::Error>).transpose();
-        let pretraining =
-            pretraining.map_err(|error| D::Error::custom(format!("`{PRETRAINING}`: {error}")))?;
+        let pretraining: Result<Option<Pretraining>, D::Error> =
+            table.remove(PRETRAINING).map(part).transpose();
+        let named =
+            |error: D::Error| <D::Error as de::Error>::custom(format!("`{PRETRAINING}`: {error}"));
+        let pretraining = pretraining.map_err(named)?;
         Ok(Self { training: part(Value::Table(table))?, pretraining })
     }
 }

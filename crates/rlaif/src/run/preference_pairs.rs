@@ -37,9 +37,13 @@ impl PreferencePairs {
         Ok(pairs)
     }
 
-    /// As [`PreferencePairs::read`] by the usual names, of a file that may hold nothing.
-    pub(super) fn read_any(path: &Path, otherwise: f64) -> Result<Self, Error> {
-        match Self::read(path, &ColumnMapping::default(), otherwise) {
+    /// As [`PreferencePairs::read`], of a file that may hold nothing.
+    pub(super) fn read_any(
+        path: &Path,
+        columns: &ColumnMapping,
+        otherwise: f64,
+    ) -> Result<Self, Error> {
+        match Self::read(path, columns, otherwise) {
             Err(Error::Dataset(dataset::Error::Empty { .. })) => Ok(Self::default()),
             found => found,
         }
@@ -64,7 +68,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pairs.jsonl");
         std::fs::write(&path, rows.join("\n")).unwrap();
-        PreferencePairs::read_any(&path, 0.5)
+        PreferencePairs::read_any(&path, &ColumnMapping::default(), 0.5)
     }
 
     #[test]
