@@ -11,12 +11,12 @@ const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 const PAD_TOKEN: &str = "pad_token";
 const UNK_TOKEN: &str = "unk_token";
 
-/// Names a padding token in the settings of a model and of its tokenizer, the latter one of `files`, such that the sequence
-/// classifiers of `transformers` read the score where it is read here.
+/// Names a padding token in the settings of a model and of its tokenizer, the latter one of `files`, such that the
+/// sequence classifiers of `transformers` read the score where it is read here.
 ///
 /// They know rows neither by their lengths nor by the attention mask: they read the last token that is not
-/// `pad_token_id`, and refuse batches if there is none. So a token that dialogues end with will not do, such as an end of
-/// text that also fills rows up: the score would be read before it.
+/// `pad_token_id`, and refuse batches if there is none. So a token that dialogues end with will not do, such as an end
+/// of text that also fills rows up: the score would be read before it.
 pub(crate) fn name_padding(
     codec: &Codec,
     config: &mut ModelConfig,

@@ -1,5 +1,5 @@
-//! A saved folder is read by `transformers` as it is read here, also that of a base which fills rows up with the end of a
-//! turn.
+//! A saved folder is read by `transformers` as it is read here, also that of a base which fills rows up with the end of
+//! a turn.
 //!
 //! `fixtures/padding/make.py` makes the folders of such bases, and scores by `transformers` with the padding token that
 //! is written in its place.

@@ -18,9 +18,9 @@ const NAMED: usize = 5;
 /// The file is for one stage: a stage that begins empties it, one that goes on keeps the lines of the steps that are
 /// done and cuts off what follows them. A step that is recorded before any stage has begun is an error.
 ///
-/// Numbers of the past decide nothing, so a damaged file stops no stage. A line that is no record of a step that is done is
-/// left out, the file as it was is kept beside it with `.damaged` behind its name, and [`Observe::notes`] names the line and
-/// the steps whose numbers are lost.
+/// Numbers of the past decide nothing, so a damaged file stops no stage. A line that is no record of a step that is done
+/// is left out, the file as it was is kept beside it with `.damaged` behind its name, and [`Observe::notes`] names the
+/// line and the steps whose numbers are lost.
 ///
 /// A value that is not finite is written as `null`, since JSON has no word for it.
 #[derive(Debug)]

@@ -38,8 +38,8 @@ pub trait Observe {
         let _ = message;
     }
 
-    /// What this observer has to tell a person itself, each thing once; [`crate::Steps`] hands it to [`Observe::note`] of all
-    /// when a stage has begun.
+    /// What this observer has to tell a person itself, each thing once; [`crate::Steps`] hands it to [`Observe::note`] of
+    /// all when a stage has begun.
     fn notes(&mut self) -> Vec<String> {
         Vec::new()
     }

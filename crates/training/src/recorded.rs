@@ -25,8 +25,8 @@ pub(crate) struct Damaged {
 }
 
 impl Recorded {
-    /// Looks for the records of steps 1 to `done`. What follows the last of them is not looked at: it is of steps that are
-    /// taken again.
+    /// Looks for the records of steps 1 to `done`. What follows the last of them is not looked at: it is of steps that
+    /// are taken again.
     pub(crate) fn read(file: &mut impl BufRead, done: u64) -> io::Result<Self> {
         let mut found = Self::default();
         let (mut line, mut begin) = (Vec::new(), 0);

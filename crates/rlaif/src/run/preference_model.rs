@@ -1,5 +1,5 @@
-//! The preference model: harmlessness labels by AI mixed with helpfulness labels by people (section 4.1), if asked after a
-//! first pass over comparisons from elsewhere.
+//! The preference model: harmlessness labels by AI mixed with helpfulness labels by people (section 4.1), if asked after
+//! a first pass over comparisons from elsewhere.
 
 use super::json_file::write_json;
 use super::models::model_folder;

@@ -42,7 +42,8 @@ impl<'de> Deserialize<'de> for PreferenceModelSettings {
         let named =
             |error: D::Error| <D::Error as de::Error>::custom(format!("`{PRETRAINING}`: {error}"));
         let pretraining = pretraining.map_err(named)?;
-        Ok(Self { training: part(Value::Table(table))?, pretraining })
+        let training = part::<_, D::Error>(Value::Table(table))?;
+        Ok(Self { training, pretraining })
     }
 }
 
@@ -64,7 +65,8 @@ impl PreferenceModelSettings {
 /// | `epochs` | 1 | times that every pair is seen |
 /// | `learning_rate` | that of the second pass | highest learning rate |
 ///
-/// All else is as in the second pass, but that one model with one head is fitted, which all members of an ensemble begin as.
+/// All else is as in the second pass, but that one model with one head is fitted, which all members of an ensemble begin
+/// as.
 ///
 /// # References
 /// Askell et al. (2021), arXiv 2112.00861, section 4.

@@ -14,7 +14,8 @@ pub(super) struct PreferencePairs {
 }
 
 impl PreferencePairs {
-    /// Reads a file of preferences. If a row has a margin, those without one get `otherwise`; if none has, there are none.
+    /// Reads a file of preferences. If a row has a margin, those without one get `otherwise`; if none has, there are
+    /// none.
     ///
     /// # Errors
     /// [`dataset::Error`] for the first row that is no preference, or for a file without rows.

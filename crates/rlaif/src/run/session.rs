@@ -33,8 +33,8 @@ impl<B: AutodiffBackend> Session<B> {
     /// Nothing is written but rows of prompts that are bad, where the settings let them be left out.
     ///
     /// # Errors
-    /// If the model, the judge, the constitution, the prompts or the comparisons to pretrain on cannot be read or do not fit
-    /// each other, or an adapter does not fit the model.
+    /// If the model, the judge, the constitution, the prompts or the comparisons to pretrain on cannot be read or do not
+    /// fit each other, or an adapter does not fit the model.
     pub fn check(settings: &Settings, folder: &Path, device: &B::Device) -> Result<(), Error> {
         let constitution = settings.read_constitution()?;
         constitution.revisions(&settings.critique_revision.principles)?;
