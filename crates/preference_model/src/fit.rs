@@ -480,7 +480,7 @@ mod tests {
             .unwrap_err();
         assert!(error.to_string().starts_with("`ensemble.heads` is 3"), "{error}");
         // With heads that differ its trunk is fitted further.
-        let start = Start::from(started).with_fresh_heads();
+        let start = Start::<B>::from(started).with_fresh_heads();
         let further =
             config.fit_ensemble(start, &sources, 1, &mut Silent, &mut NoCheckpoints).unwrap();
         assert_eq!(further.model.members().len(), 3);
