@@ -55,7 +55,7 @@ impl<B: AutodiffBackend> Session<B> {
             self.pretrain(base()?, pretraining, &folder, observe)?;
         }
         Checkpoints::new(folder.join("states")).clear()?;
-        let start = Start::<B>::from(PreferenceModel::from_folder(model, &self.device)?);
+        let start = Start::<B>::from(PreferenceModel::<B>::from_folder(model, &self.device)?);
         let several = settings.training.ensemble.heads > 1;
         Ok(if several { start.with_fresh_heads() } else { start })
     }
