@@ -128,7 +128,8 @@ mod tests {
     }
 
     fn lines(steps: &[u64]) -> String {
-        steps.iter().map(|step| format!("{{\"step\":{step},\"loss\":0.5}}\n")).collect()
+        let line = |step: &u64| format!("{{\"step\":{step},\"loss\":0.5}}\n");
+        steps.iter().map(line).collect()
     }
 
     #[test]

@@ -79,7 +79,7 @@ mod tests {
             r#"{"prompt": "q", "chosen": "a", "rejected": "b", "margin": 2}"#,
         );
         let margins = |rows: &[&str]| read(rows).unwrap().source("set").margins.to_vec();
-        assert_eq!(margins(&[plain, with]), [0.5, 2.0]);
+        assert_eq!(margins(&[plain, with]), vec![0.5, 2.0]);
         assert!(margins(&[plain, plain]).is_empty());
         assert_eq!(read(&[plain, with]).unwrap().len(), 2);
         assert_eq!(read(&[]).unwrap().len(), 0);
