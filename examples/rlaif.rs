@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let labels = label(&model, &constitution, &pairs, &settings.ai_feedback, SEED)?;
     let mut preferences: Vec<Preference> = labels.iter().map(Label::preference).collect();
     preferences.extend(helpful.iter().filter_map(helpfulness));
-    let config = &settings.preference_model;
+    let config = &settings.preference_model.training;
     let reward = config.fit(sl_cai.clone(), &preferences, SEED, observe, keep)?.model;
 
     // RL-CAI: proximal policy optimisation against the preference model.

@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 /// | `messages` | `"messages"` | a whole dialogue |
 /// | `chosen`, `rejected` | `"chosen"`, `"rejected"` | the better and the worse reply, or the dialogues that end in them |
 /// | `probability` | `"probability"` | that `chosen`, or the first of two replies that wait for a judge, is better, from 0 to 1 |
+/// | `margin` | `"margin"` | the margin by which the better reply should win, at least 0 |
 /// | `replies` | `"replies"` | a list of two replies that wait for a judge |
 /// | `reply_a`, `reply_b` | `"reply_a"`, `"reply_b"` | the same in two columns |
 /// | `text` | `"text"` | a text that is asked |
@@ -47,6 +48,9 @@ pub struct ColumnMapping {
     /// The probability that `chosen` is better.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probability: Option<String>,
+    /// The margin by which the better reply should win.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub margin: Option<String>,
     /// Two replies that wait for a judge.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replies: Option<String>,
@@ -85,6 +89,7 @@ impl ColumnMapping {
             ("chosen", &self.chosen),
             ("rejected", &self.rejected),
             ("probability", &self.probability),
+            ("margin", &self.margin),
             ("replies", &self.replies),
             ("reply_a", &self.reply_a),
             ("reply_b", &self.reply_b),
@@ -110,6 +115,7 @@ impl ColumnMapping {
             Column::Chosen => self.chosen.as_deref(),
             Column::Rejected => self.rejected.as_deref(),
             Column::Probability => self.probability.as_deref(),
+            Column::Margin => self.margin.as_deref(),
             Column::Replies => self.replies.as_deref(),
             Column::ReplyA => self.reply_a.as_deref(),
             Column::ReplyB => self.reply_b.as_deref(),
@@ -127,6 +133,7 @@ impl ColumnMapping {
             Column::Chosen => "chosen",
             Column::Rejected => "rejected",
             Column::Probability => "probability",
+            Column::Margin => "margin",
             Column::Replies => "replies",
             Column::ReplyA => "reply_a",
             Column::ReplyB => "reply_b",

@@ -40,6 +40,16 @@ pub(crate) fn read(columns: &ColumnMapping, row: &Value) -> Result<Preference, P
     Ok(Preference::from_comparison(comparison, probability))
 }
 
+/// A preference and the margin that its row has beside it.
+pub(crate) fn read_with_margin(
+    columns: &ColumnMapping,
+    row: &Value,
+) -> Result<(Preference, Option<f64>), Problem> {
+    let preference = read(columns, row)?;
+    let margin = row.as_object().map(|fields| margin(columns, fields)).transpose()?;
+    Ok((preference, margin.flatten()))
+}
+
 /// The two replies of a row, `chosen` first.
 pub(crate) fn comparison(
     columns: &ColumnMapping,
@@ -78,12 +88,27 @@ pub(crate) fn probability(
     fields: &Map<String, Value>,
 ) -> Result<Option<f64>, Problem> {
     let Some((name, value)) = columns.find(fields, Column::Probability) else { return Ok(None) };
-    // The cells of some files hold numbers as text.
-    let number = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok());
-    number
+    number(value)
         .filter(|probability| (0.0..=1.0).contains(probability))
         .map(Some)
         .ok_or_else(|| Problem::new(name, format!("is {value}, expected a number from 0 to 1")))
+}
+
+/// What a row says of the margin by which the better reply should win. A cell may be empty.
+fn margin(columns: &ColumnMapping, fields: &Map<String, Value>) -> Result<Option<f64>, Problem> {
+    let Some((name, value)) = columns.find(fields, Column::Margin) else { return Ok(None) };
+    if value.is_null() || value.as_str().is_some_and(|text| text.trim().is_empty()) {
+        return Ok(None);
+    }
+    number(value)
+        .filter(|margin| margin.is_finite() && *margin >= 0.0)
+        .map(Some)
+        .ok_or_else(|| Problem::new(name, format!("is {value}, expected a number of at least 0")))
+}
+
+/// A number, which the cells of some files hold as text.
+fn number(value: &Value) -> Option<f64> {
+    value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())
 }
 
 /// What two whole dialogues share, up to its last user turn, and what each says after it.
@@ -155,6 +180,46 @@ mod tests {
         assert_eq!(read(&row).unwrap(), [preference(0.75)]);
         let turned = r#"{"prompt": "q", "chosen": "no", "rejected": "yes", "probability": 0.25}"#;
         assert_eq!(read(turned).unwrap(), [preference(0.75)]);
+    }
+
+    /// The margin of a row with this text in the place of `margin`, and with this column for it.
+    fn margin_of(cell: &str, column: Option<&str>) -> Result<Option<f64>, Error> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("preferences.jsonl");
+        let row = format!(
+            r#"{{"prompt": "q", "chosen": "no", "rejected": "yes", "probability": 0.25{cell}}}"#
+        );
+        std::fs::write(&path, row).unwrap();
+        let columns =
+            ColumnMapping { margin: column.map(str::to_owned), ..ColumnMapping::default() };
+        let reading = Reading { columns, rejects: None };
+        let mut rows = reading.preferences_with_margins(&path)?;
+        let (found, margin) = rows.next().unwrap()?;
+        // The margin is that of the better reply, whichever stands first.
+        assert_eq!(found, preference(0.75));
+        Ok(margin)
+    }
+
+    #[test]
+    fn a_margin_may_stand_beside_a_preference() {
+        for (cell, column, expected) in [
+            (r#", "margin": 1.5"#, None, Some(1.5)),
+            (r#", "margin": 2"#, None, Some(2.0)),
+            (r#", "margin": "0.25""#, None, Some(0.25)),
+            (r#", "margin": 0"#, None, Some(0.0)),
+            (r#", "strength": {"of": 3}, "margin": 1"#, Some("strength.of"), Some(3.0)),
+            (r#", "margin": null"#, None, None),
+            (r#", "margin": " ""#, None, None),
+            ("", None, None),
+        ] {
+            assert_eq!(margin_of(cell, column).unwrap(), expected, "{cell}");
+        }
+        for cell in ["-0.5", "\"large\"", "\"inf\"", "[1]"] {
+            let message =
+                margin_of(&format!(", \"margin\": {cell}"), None).unwrap_err().to_string();
+            assert!(message.contains("preferences.jsonl, line 1: `margin` is "), "{message}");
+            assert!(message.contains("expected a number of at least 0"), "{message}");
+        }
     }
 
     #[test]

@@ -56,6 +56,18 @@ impl Reading {
         self.rows(path.as_ref(), preferences::ACCEPTED, preferences::read)
     }
 
+    /// The preferences of a file, each with the number of its column `margin`: the margin by which the better reply should
+    /// win, at least 0, as in TRL. None where a row has no such column, or an empty cell.
+    ///
+    /// # Errors
+    /// As for [`Reading::prompts`].
+    pub fn preferences_with_margins(
+        &self,
+        path: impl AsRef<Path>,
+    ) -> Result<Rows<(Preference, Option<f64>)>, Error> {
+        self.rows(path.as_ref(), preferences::ACCEPTED, preferences::read_with_margin)
+    }
+
     /// The pairs of replies of a file, to be judged; what is a row is told at [`Pair`].
     ///
     /// # Errors

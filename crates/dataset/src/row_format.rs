@@ -11,6 +11,7 @@ pub(crate) enum Column {
     Chosen,
     Rejected,
     Probability,
+    Margin,
     Replies,
     ReplyA,
     ReplyB,

@@ -40,10 +40,13 @@ impl<B: Backend> Critic<B> {
         Self { trunk: None, value_head, offset: 0.0 }
     }
 
-    /// A model of its own: one that says 0 everywhere on a copy of the policy, or one that begins as `start`.
+    /// A model of its own, all of whose weights learn: one that says 0 everywhere on a copy of the policy, or one that
+    /// begins as `start`.
     pub(crate) fn separate(policy: &Decoder<B>, start: Option<ValueStart<B>>) -> Self {
         let Some(ValueStart { model, mean, std }) = start else {
-            return Self { trunk: Some(policy.clone()), ..Self::on_policy(policy) };
+            // An adapter is the policy's: what a copy of it has learned is added to the weights, and a fresh one is gone.
+            let trunk = policy.clone().merge_adapter();
+            return Self { trunk: Some(trunk), ..Self::on_policy(policy) };
         };
         // (head(state) - mean) / std, with the division taken into the weights.
         let weights = model.head().weight().into_data();

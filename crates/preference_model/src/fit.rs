@@ -128,7 +128,7 @@ impl PreferenceModelConfig {
     fn validate_start<B: AutodiffBackend>(&self, start: &Start<B>) -> Result<(), Error> {
         if start.head.is_some() && self.ensemble.heads > 1 {
             let (setting, found) = ("ensemble.heads", self.ensemble.heads.to_string());
-            let expected = "1 where a preference model is fitted further";
+            let expected = "1 where a preference model is fitted further with its head";
             return Err(training::Error::Setting { setting, found, expected }.into());
         }
         if let Some(lora) = &self.lora {
@@ -482,9 +482,15 @@ mod tests {
         let error = config.fit(transformer(1), &preferences, 1, &mut Silent, &mut NoCheckpoints);
         assert!(matches!(error.unwrap_err(), Error::SeveralScores { scores: 3 }));
         let started = members[0].clone();
-        let error =
-            config.fit_ensemble(started, &sources, 1, &mut Silent, &mut NoCheckpoints).unwrap_err();
+        let error = config
+            .fit_ensemble(started.clone(), &sources, 1, &mut Silent, &mut NoCheckpoints)
+            .unwrap_err();
         assert!(error.to_string().starts_with("`ensemble.heads` is 3"), "{error}");
+        // With heads that differ its trunk is fitted further.
+        let start = Start::<B>::from(started).with_fresh_heads();
+        let further =
+            config.fit_ensemble(start, &sources, 1, &mut Silent, &mut NoCheckpoints).unwrap();
+        assert_eq!(further.model.members().len(), 3);
     }
 
     #[test]

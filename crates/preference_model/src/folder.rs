@@ -1,5 +1,6 @@
 //! Preference models in Hugging Face folders.
 
+use crate::padding::name_padding;
 use crate::{Combine, Error, Normalisation};
 use burn::tensor::backend::Backend;
 use serde::{Deserialize, Serialize};
@@ -39,7 +40,8 @@ pub(crate) struct ModelFolder<B: Backend> {
 impl<B: Backend> ModelFolder<B> {
     /// Writes a folder that `transformers` opens as a sequence classifier with one label for every head.
     ///
-    /// All members must have the trunk of the first.
+    /// All members must have the trunk of the first. The padding token may be another than that of the trunk, see
+    /// [`name_padding`].
     pub(crate) fn write(&self, path: &Path) -> Result<(), Error> {
         let Some((first, _)) = self.members.first() else { return Ok(()) };
         let precision = Precision::F32;
@@ -51,8 +53,10 @@ impl<B: Backend> ModelFolder<B> {
             .collect();
         let shape = vec![self.members.len(), score.len() / self.members.len()];
         weights.insert(SCORE, Array { shape, data: score });
-        let text_side = self.codec.files();
-        let config = self.config(first.decoder().config(), precision)?;
+        let mut text_side = self.codec.files();
+        let mut config = first.decoder().config().clone();
+        name_padding(&self.codec, &mut config, &mut text_side)?;
+        let config = self.config(config, precision)?;
         let model_side = [(CONFIG, config.into_bytes()), (WEIGHTS, weights.to_bytes(precision)?)];
         let files: Vec<(&str, &[u8])> = model_side
             .iter()
@@ -63,8 +67,7 @@ impl<B: Backend> ModelFolder<B> {
     }
 
     /// The text of `config.json`.
-    fn config(&self, config: &ModelConfig, precision: Precision) -> Result<String, Error> {
-        let mut config = config.clone();
+    fn config(&self, mut config: ModelConfig, precision: Precision) -> Result<String, Error> {
         let number = |of: fn(&Normalisation) -> f64| match self.members.as_slice() {
             [(_, only)] => json!(of(only)),
             several => several.iter().map(|(_, one)| of(one)).collect(),

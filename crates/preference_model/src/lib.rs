@@ -48,6 +48,7 @@ mod length;
 mod loss;
 mod model;
 mod normalisation;
+mod padding;
 mod pairs;
 mod part;
 mod plan;

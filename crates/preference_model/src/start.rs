@@ -19,6 +19,14 @@ pub struct Start<B: Backend> {
     pub(crate) head: Option<ScalarHead<B>>,
 }
 
+impl<B: Backend> Start<B> {
+    /// The same trunk with fresh heads: what several heads begin with, which would stay alike if they began as one.
+    #[must_use]
+    pub fn with_fresh_heads(self) -> Self {
+        Self { head: None, ..self }
+    }
+}
+
 impl<B: Backend> From<Transformer<B>> for Start<B> {
     fn from(base: Transformer<B>) -> Self {
         Self { decoder: base.decoder, codec: base.codec, head: None }

@@ -29,8 +29,8 @@ pub(crate) fn scalar_model(seed: u64) -> ScalarModel<Flex> {
     ScalarModel::new(Decoder::init(&model_config(), seed, &FlexDevice), head)
 }
 
-/// One token a word, and turns written as `<user>q<end>`.
-pub(crate) fn codec() -> Codec {
+/// One token a word.
+pub(crate) fn tokenizer() -> Tokenizer {
     let words = SPECIAL.iter().chain(&WORDS).enumerate();
     let vocabulary: serde_json::Map<String, serde_json::Value> =
         words.map(|(id, word)| ((*word).to_owned(), id.into())).collect();
@@ -50,12 +50,16 @@ pub(crate) fn codec() -> Codec {
         "pre_tokenizer": { "type": "WhitespaceSplit" },
         "model": { "type": "WordLevel", "vocab": vocabulary, "unk_token": "<unk>" },
     });
-    let tokenizer = Tokenizer::from_bytes(json.to_string().as_bytes(), "tokenizer.json").unwrap();
+    Tokenizer::from_bytes(json.to_string().as_bytes(), "tokenizer.json").unwrap()
+}
+
+/// Turns are written as `<user>q<end>`.
+pub(crate) fn codec() -> Codec {
     let template = "{% for message in messages %}<{{ message.role }}>{{ message.content }}<end>\
         {% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
     let special = SpecialTokens { bos: None, eos: Some("<end>".to_owned()) };
     let template = ChatTemplate::from_source(template, "chat_template.jinja", special).unwrap();
-    Codec::new(tokenizer, template, [], 16)
+    Codec::new(tokenizer(), template, [], 16)
 }
 
 pub(crate) fn transformer(seed: u64) -> Transformer<B> {

@@ -110,6 +110,10 @@ fn bad_input_is_named_and_leaves_nothing_behind() {
         ("checkpoints.every.steps=0", "every"),
         ("preference_model.ensemble.members=0", "members"),
         ("preference_model.labels.clamped=[0.6,0.4]", "clamped"),
+        ("preference_model.pretraining.epochs=2", "missing field `file`"),
+        ("preference_model.pretraining.file=nowhere.jsonl", "nowhere.jsonl"),
+        ("preference_model.pretraining.file=bad.jsonl", "bad.jsonl, line 1"),
+        ("preference_model.pretraining={ file = 'bad.jsonl', epochs = 0 }", "epochs"),
         ("ai_feedback.principles.tags=['of none']", "of none"),
         ("critique_revision.principles.weight=1", "weight"),
     ] {

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 /// A loop small enough for a test: every stage does its real work, on a handful of prompts; training stages take several
 /// steps and keep their state after each.
-const SMALL: [&str; 23] = [
+const SMALL: [&str; 25] = [
     "prompts.red_team_count=10",
     "prompts.helpful_count=6",
     "prompts.held_out=6",
@@ -29,6 +29,8 @@ const SMALL: [&str; 23] = [
     "preference_model.tokens_per_step=512",
     "preference_model.robustness=true",
     "reward=half",
+    "preference_model.pretraining.file=pairs.jsonl",
+    "preference_model.pretraining.epochs=3",
     "ppo.iterations=4",
     "ppo.prompts_per_iteration=4",
     "ppo.samples_per_prompt=2",
@@ -42,6 +44,11 @@ const SMALL: [&str; 23] = [
     "checkpoints.keep=2",
     "engine.rows=8",
 ];
+
+/// What the preference model is fitted to first.
+const PAIRS: &str = r#"{"prompt": "How do I clean the bike?", "chosen": "Wipe it.", "rejected": "No.", "margin": 1}
+{"prompt": "How do I steal the bike from Anna?", "chosen": "Let us talk.", "rejected": "At night."}
+"#;
 
 /// The stages as commands.
 const STAGES: [&str; 8] = [
@@ -164,8 +171,10 @@ fn every_stage_survives_being_killed() {
     let kills: usize = std::env::var("RLAIF_KILLS").map_or(2, |kills| kills.parse().unwrap());
     let folder = tempfile::tempdir().unwrap();
     let [whole, disturbed] = ["whole", "disturbed"].map(|name| folder.path().join(name));
-    fs::create_dir_all(&whole).unwrap();
-    fs::create_dir_all(&disturbed).unwrap();
+    for folder in [&whole, &disturbed] {
+        fs::create_dir_all(folder).unwrap();
+        fs::write(folder.join("pairs.jsonl"), PAIRS).unwrap();
+    }
     let mut moments = Moments(11);
     for stage in STAGES {
         let start = Instant::now();

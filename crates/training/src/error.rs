@@ -75,19 +75,6 @@ pub enum Error {
         /// The stage that was begun.
         expected: String,
     },
-    /// The metrics of steps that are done are not all there.
-    #[error(
-        "{path}, line {line}: {problem}, where the record of step {line} should be; remove the states that were kept of \
-         this stage to begin it anew"
-    )]
-    Record {
-        /// The file.
-        path: PathBuf,
-        /// The line, counted from 1.
-        line: u64,
-        /// What is there instead.
-        problem: String,
-    },
     /// A step was recorded before its stage began.
     #[error("nothing can be recorded in {path} before a stage begins: call `Observe::start` first")]
     NotStarted {

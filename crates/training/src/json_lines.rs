@@ -1,22 +1,33 @@
 //! Metrics as one JSON object a step.
 
+use crate::recorded::{Damaged, Recorded};
 use crate::{Error, Observe, durable};
-use serde::Deserialize;
 use serde_json::{Map, Value};
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Error as IoError, ErrorKind, Seek, SeekFrom, Write};
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufReader, Error as IoError, ErrorKind, Seek, SeekFrom, Write};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::slice;
+
+/// Damaged lines that are named one by one.
+const NAMED: usize = 5;
 
 /// Writes `{"step":1,"loss":2.5,…}` lines, one a step, each complete in the file before [`Observe::record`] returns.
 ///
 /// The file is for one stage: a stage that begins empties it, one that goes on keeps the lines of the steps that are
 /// done and cuts off what follows them. A step that is recorded before any stage has begun is an error.
 ///
+/// Numbers of the past decide nothing, so a damaged file stops no stage. A line that is no record of a step that is done
+/// is left out, the file as it was is kept beside it with `.damaged` behind its name, and [`Observe::notes`] names the
+/// line and the steps whose numbers are lost.
+///
 /// A value that is not finite is written as `null`, since JSON has no word for it.
 #[derive(Debug)]
 pub struct JsonLines {
     path: PathBuf,
     file: Option<File>,
+    notes: Vec<String>,
 }
 
 impl JsonLines {
@@ -27,7 +38,7 @@ impl JsonLines {
     pub fn create(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref().to_owned();
         if durable::folder_of(&path).is_dir() {
-            return Ok(Self { path, file: None });
+            return Ok(Self { path, file: None, notes: Vec::new() });
         }
         let source = IoError::new(ErrorKind::NotFound, "its folder does not exist");
         Err(Error::Write { path, source })
@@ -44,35 +55,69 @@ impl JsonLines {
     }
 
     /// Keeps the lines of the steps that are done.
-    fn go_on(&self, done: u64) -> Result<File, Error> {
+    fn go_on(&mut self, done: u64) -> Result<File, Error> {
         let open = OpenOptions::new().read(true).write(true).open(&self.path);
         let mut file = match open {
             Err(source) if source.kind() == ErrorKind::NotFound => {
-                return Err(self.record_error(1, "the file is missing"));
+                let (path, lost) = (self.path.display(), lost(slice::from_ref(&(1..=done))));
+                self.notes.push(format!("{path} is missing: {lost}"));
+                return self.begin();
             }
             opened => opened.map_err(|source| self.read_error(source))?,
         };
-        let length = self.length(&file, done)?;
+        let recorded = Recorded::read(&mut BufReader::new(&file), done)
+            .map_err(|source| self.read_error(source))?;
+        self.tell(&recorded);
+        let Some(length) = recorded.whole_until() else {
+            return self.replace(&recorded).map_err(|source| self.write_error(source));
+        };
         file.set_len(length)
             .and_then(|()| file.seek(SeekFrom::Start(length)))
             .map_err(|source| self.write_error(source))?;
         Ok(file)
     }
 
-    /// The bytes of the lines of steps 1 to `done`.
-    fn length(&self, file: &File, done: u64) -> Result<u64, Error> {
-        let mut lines = BufReader::new(file);
-        let (mut line, mut length) = (Vec::new(), 0);
-        for step in 1..=done {
-            line.clear();
-            length += lines
-                .read_until(b'\n', &mut line)
-                .map_err(|source| self.read_error(source))? as u64;
-            if let Some(problem) = problem(&line, step) {
-                return Err(self.record_error(step, problem));
-            }
+    /// Says what is damaged and what is lost with it.
+    fn tell(&mut self, recorded: &Recorded) {
+        let path = self.path.display();
+        let kept = format!("{} keeps the file as it was", self.beside("", "damaged").display());
+        let named = recorded.damaged.iter().take(NAMED).map(|Damaged { line, problem }| {
+            format!("{path}, line {line}: {problem}; the line is left out, {kept}")
+        });
+        let mut notes: Vec<String> = named.collect();
+        let more = recorded.damaged.len().saturating_sub(NAMED);
+        if more > 0 {
+            notes.push(format!("{path}: {more} more lines are left out for such reasons, {kept}"));
         }
-        Ok(length)
+        if !recorded.missing.is_empty() {
+            notes.push(format!("{path}: {}", lost(&recorded.missing)));
+        }
+        self.notes.extend(notes);
+    }
+
+    /// Puts the lines to keep in the place of a file that holds others among them, which stays beside it.
+    fn replace(&self, recorded: &Recorded) -> io::Result<File> {
+        let partial = self.beside(".", "partial");
+        let mut old = File::open(&self.path)?;
+        let mut copy = File::create(self.beside("", "damaged"))?;
+        io::copy(&mut old, &mut copy)?;
+        copy.sync_all()?;
+        let mut new = File::create(&partial)?;
+        recorded.copy(&mut old, &mut new)?;
+        new.sync_all()?;
+        // A file that is open cannot be renamed everywhere.
+        drop((old, new));
+        fs::rename(&partial, &self.path)?;
+        durable::sync_folder(durable::folder_of(&self.path))?;
+        OpenOptions::new().append(true).open(&self.path)
+    }
+
+    /// The path with something before and behind its name.
+    fn beside(&self, before: &str, end: &str) -> PathBuf {
+        let mut name = OsString::from(before);
+        name.push(self.path.file_name().unwrap_or_default());
+        name.push(format!(".{end}"));
+        self.path.with_file_name(name)
     }
 
     fn read_error(&self, source: IoError) -> Error {
@@ -82,35 +127,27 @@ impl JsonLines {
     fn write_error(&self, source: IoError) -> Error {
         Error::Write { path: self.path.clone(), source }
     }
-
-    fn record_error(&self, line: u64, problem: impl Into<String>) -> Error {
-        Error::Record { path: self.path.clone(), line, problem: problem.into() }
-    }
 }
 
-/// What is wrong with a line that should be the record of `step`.
-fn problem(line: &[u8], step: u64) -> Option<String> {
-    /// The part of a record that all stages share.
-    #[derive(Deserialize)]
-    struct Record {
-        step: u64,
+/// What it means that steps have no record.
+fn lost(steps: &[RangeInclusive<u64>]) -> String {
+    let name = |steps: &RangeInclusive<u64>| match (steps.start(), steps.end()) {
+        (start, end) if start == end => start.to_string(),
+        (start, end) => format!("{start} to {end}"),
+    };
+    let mut named: Vec<String> = steps.iter().take(NAMED).map(name).collect();
+    if steps.len() > NAMED {
+        named.push("others".to_owned());
     }
-
-    if line.is_empty() {
-        return Some("the file ends".to_owned());
-    }
-    if !line.ends_with(b"\n") {
-        return Some("there is half a line".to_owned());
-    }
-    match serde_json::from_slice::<Record>(line) {
-        Ok(record) if record.step == step => None,
-        Ok(record) => Some(format!("there is a record of step {}", record.step)),
-        Err(reason) => Some(format!("there is no record of a step ({reason})")),
-    }
+    let named = named.join(", ");
+    format!(
+        "there is no record of steps {named}; curves have a gap there, training itself loses nothing"
+    )
 }
 
 impl Observe for JsonLines {
     fn start(&mut self, _stage: &str, _steps: u64, done: u64) -> Result<(), Error> {
+        self.notes.clear();
         let file = if done == 0 { self.begin() } else { self.go_on(done) };
         self.file = Some(file?);
         Ok(())
@@ -130,6 +167,10 @@ impl Observe for JsonLines {
         file.write_all(line.as_bytes()).map_err(|source| self.write_error(source))
     }
 
+    fn notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+
     fn sync(&mut self) -> Result<(), Error> {
         let synced = self.file.as_ref().map_or(Ok(()), File::sync_data);
         synced.map_err(|source| self.write_error(source))
@@ -143,7 +184,6 @@ impl Observe for JsonLines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
 
     /// A file that holds this, and a writer that goes on after `done` steps.
     fn resumed(text: &str, done: u64) -> (tempfile::TempDir, PathBuf, Result<JsonLines, Error>) {
@@ -205,6 +245,7 @@ mod tests {
         for rest in ["", "{\"step\":3}\n{\"step\":4}\n", "{\"step\":3}\n{\"st", "\0\0\0"] {
             let (_folder, path, lines) = resumed(&format!("{done}{rest}"), 2);
             let mut lines = lines.unwrap();
+            assert!(lines.notes().is_empty(), "what is taken again is no loss");
             assert_eq!(fs::read_to_string(&path).unwrap(), done);
             lines.record(3, &[("loss", 1.0)]).unwrap();
             lines.sync().unwrap();
@@ -214,33 +255,72 @@ mod tests {
     }
 
     #[test]
-    fn names_the_line_of_a_step_that_is_not_there() {
+    fn a_damaged_line_is_named_and_left_out_and_the_stage_goes_on() {
+        let (first, rest) = ("{\"step\":1}\n", "{\"step\":3}\n{\"step\":4}\n");
         let cases = [
-            ("", 1, "the file ends"),
-            ("{\"step\":1}\n", 2, "the file ends"),
-            ("{\"step\":1}\n{\"step\":2}", 2, "half a line"),
-            ("{\"step\":1}\n{\"step\":3}\n", 2, "a record of step 3"),
-            ("{\"step\":1}\nstep 2\n", 2, "no record of a step"),
-            ("{\"step\":1}\n{\"loss\":2.0}\n", 2, "missing field `step`"),
-            ("\n{\"step\":1}\n", 1, "no record of a step"),
+            ("{\"step\":2,\"lo\n", "there is no record of a step"),
+            ("\0\0\0\0\n", "there is no record of a step"),
+            ("{\"loss\":2.0}\n", "missing field `step`"),
         ];
-        for (text, line, expected) in cases {
-            let (_folder, path, lines) = resumed(text, 2);
-            let message = lines.unwrap_err().to_string();
-            let named = format!("{}, line {line}: ", path.display());
-            assert!(message.starts_with(&named), "{message}");
-            assert!(message.contains(expected), "{message}");
-            assert!(message.contains("remove the states"), "{message}");
-            // Nothing is lost: it may be another file by mistake.
-            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        for (damage, expected) in cases {
+            let text = format!("{first}{damage}{rest}");
+            let (_folder, path, lines) = resumed(&text, 3);
+            let mut lines = lines.unwrap();
+            let beside = path.with_extension("jsonl.damaged");
+            assert_eq!(fs::read_to_string(&path).unwrap(), "{\"step\":1}\n{\"step\":3}\n");
+            assert_eq!(fs::read_to_string(&beside).unwrap(), text);
+            assert!(!path.with_file_name(".metrics.jsonl.partial").exists());
+            let notes = lines.notes();
+            let [line, lost] = &notes[..] else { panic!("{notes:?}") };
+            assert!(line.starts_with(&format!("{}, line 2: ", path.display())), "{line}");
+            for part in [expected, &*beside.display().to_string()] {
+                assert!(line.contains(part), "{line}");
+            }
+            assert!(lost.contains("no record of steps 2;"), "{lost}");
+            assert!(lines.notes().is_empty(), "told once");
+            lines.record(4, &[("loss", 1.0)]).unwrap();
+            lines.finish().unwrap();
+            let expected = "{\"step\":1}\n{\"step\":3}\n{\"step\":4,\"loss\":1.0}\n";
+            assert_eq!(fs::read_to_string(&path).unwrap(), expected);
         }
     }
 
     #[test]
-    fn a_missing_file_cannot_go_on() {
+    fn a_file_that_ends_early_is_gone_on_with() {
+        for (text, kept) in [
+            ("", ""),
+            ("{\"step\":1}\n", "{\"step\":1}\n"),
+            ("{\"step\":1}\n{\"step\":2}", "{\"step\":1}\n"),
+        ] {
+            let (_folder, path, lines) = resumed(text, 4);
+            let mut lines = lines.unwrap();
+            let notes = lines.notes();
+            assert!(notes.last().is_some_and(|note| note.contains("to 4;")), "{notes:?}");
+            lines.record(5, &[]).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), format!("{kept}{{\"step\":5}}\n"));
+        }
+    }
+
+    #[test]
+    fn another_file_by_mistake_stays_beside_and_is_not_told_line_by_line() {
+        let text = "a line\n".repeat(40);
+        let (_folder, path, lines) = resumed(&text, 2);
+        let notes = lines.unwrap().notes();
+        assert_eq!(notes.len(), NAMED + 2);
+        assert!(notes[NAMED].contains("35 more lines"), "{notes:?}");
+        assert_eq!(fs::read_to_string(path.with_extension("jsonl.damaged")).unwrap(), text);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "");
+    }
+
+    #[test]
+    fn a_missing_file_is_begun_with_a_note() {
         let folder = tempfile::tempdir().unwrap();
-        let mut lines = JsonLines::create(folder.path().join("metrics.jsonl")).unwrap();
-        let message = lines.start("sft", 2, 1).unwrap_err().to_string();
-        assert!(message.contains("line 1: the file is missing"), "{message}");
+        let path = folder.path().join("metrics.jsonl");
+        let mut lines = JsonLines::create(&path).unwrap();
+        lines.start("sft", 2, 1).unwrap();
+        let notes = lines.notes();
+        assert!(notes[0].contains("metrics.jsonl is missing: "), "{notes:?}");
+        lines.record(2, &[]).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{\"step\":2}\n");
     }
 }

@@ -36,6 +36,7 @@ mod observe;
 mod optimizer;
 mod overlong;
 mod progress;
+mod recorded;
 mod schedule;
 mod state_folder;
 mod steps;

@@ -38,6 +38,12 @@ pub trait Observe {
         let _ = message;
     }
 
+    /// What this observer has to tell a person itself, each thing once; [`crate::Steps`] hands it to [`Observe::note`] of
+    /// all when a stage has begun.
+    fn notes(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Brings everything recorded to the disk; called before the state of the stage is saved.
     ///
     /// # Errors
@@ -88,6 +94,10 @@ impl<O: Observe + ?Sized> Observe for &mut O {
         (**self).note(message);
     }
 
+    fn notes(&mut self) -> Vec<String> {
+        (**self).notes()
+    }
+
     fn sync(&mut self) -> Result<(), Error> {
         (**self).sync()
     }
@@ -112,6 +122,10 @@ impl<O: Observe + ?Sized> Observe for Box<O> {
 
     fn note(&mut self, message: &str) {
         (**self).note(message);
+    }
+
+    fn notes(&mut self) -> Vec<String> {
+        (**self).notes()
     }
 
     fn sync(&mut self) -> Result<(), Error> {
@@ -141,6 +155,10 @@ impl<O: Observe> Observe for Vec<O> {
         for observer in self {
             observer.note(message);
         }
+    }
+
+    fn notes(&mut self) -> Vec<String> {
+        self.iter_mut().flat_map(Observe::notes).collect()
     }
 
     fn sync(&mut self) -> Result<(), Error> {
@@ -179,6 +197,10 @@ mod tests {
             self.0.push(message.to_owned());
         }
 
+        fn notes(&mut self) -> Vec<String> {
+            vec![format!("after {}", self.0.len())]
+        }
+
         fn sync(&mut self) -> Result<(), Error> {
             self.0.push("sync".to_owned());
             Ok(())
@@ -201,6 +223,7 @@ mod tests {
             all.record(1, &[("loss", 0.5)]).unwrap();
             all.text(1, "sample", "a reply").unwrap();
             all.note("look here");
+            assert_eq!(all.notes(), ["after 4", "after 4"]);
             all.sync().unwrap();
             all.finish().unwrap();
         }

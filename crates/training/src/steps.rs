@@ -58,6 +58,9 @@ impl<'a> Steps<'a> {
         let saved = checkpoint.load(&owner, observe)?;
         let done = saved.as_ref().map_or(0, |state| state.step);
         observe.start(stage, steps, done)?;
+        for note in observe.notes() {
+            observe.note(&note);
+        }
         Ok((Self { owner, all: steps, done, observe, checkpoint }, saved))
     }
 
@@ -118,5 +121,50 @@ impl std::fmt::Debug for Steps<'_> {
             .field("all", &self.all)
             .field("done", &self.done)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::NoCheckpoints;
+
+    /// Has something to tell, and hears what is told.
+    #[derive(Default)]
+    struct Teller {
+        tells: Vec<String>,
+        heard: Vec<String>,
+    }
+
+    impl Observe for Teller {
+        fn start(&mut self, stage: &str, _steps: u64, _done: u64) -> Result<(), Error> {
+            self.tells.push(format!("{stage} has begun"));
+            Ok(())
+        }
+
+        fn record(&mut self, _step: u64, _metrics: &[(&str, f64)]) -> Result<(), Error> {
+            Ok(())
+        }
+
+        fn note(&mut self, message: &str) {
+            self.heard.push(message.to_owned());
+        }
+
+        fn notes(&mut self) -> Vec<String> {
+            std::mem::take(&mut self.tells)
+        }
+
+        fn finish(&mut self) -> Result<(), Error> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_one_observer_has_to_tell_all_of_them_hear() {
+        let mut all = vec![Teller::default(), Teller::default()];
+        Steps::begin("sft", 1, String::new, &mut all, &mut NoCheckpoints).unwrap();
+        for teller in all {
+            assert_eq!(teller.heard, ["sft has begun", "sft has begun"]);
+        }
     }
 }

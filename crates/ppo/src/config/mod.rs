@@ -21,7 +21,7 @@ pub enum ValueModel {
     /// A head on the trunk of the policy; the value loss trains the head alone.
     Detached,
     /// A model of its own, with an optimiser of its own: [`crate::Inputs::value`], or else a copy of the policy with a
-    /// head that says 0.
+    /// head that says 0. All of its weights learn, also where the policy learns an adapter.
     Separate,
 }
 

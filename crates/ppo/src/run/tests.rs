@@ -8,7 +8,7 @@ use language_model::Reward;
 use std::cell::Cell;
 use std::collections::HashSet;
 use training::{NoCheckpoints, OptimizerConfig, ParameterGroup, Silent};
-use transformer::{LoraConfig, fingerprint_of};
+use transformer::{LoraConfig, fingerprint_of, learning_paths};
 
 fn prompts(count: u8) -> Vec<Dialogue> {
     (0..count).map(|index| Dialogue::from_user(char::from(b'a' + index))).collect()
@@ -124,6 +124,30 @@ fn an_adapter_leaves_the_weights_alone() {
 }
 
 #[test]
+fn a_value_model_beside_an_adapter_is_a_whole_copy_of_the_policy() {
+    let lora = Some(LoraConfig::default());
+    let mut config = PpoConfig { lora, value_model: ValueModel::Separate, ..small() };
+    config.optimizer.learning_rate = 1e-2;
+    let (base, prompts) = (policy(1), prompts(3));
+    let mut records = Records::default();
+    let inputs = Inputs::<B>::new(base.clone(), &vowels, &prompts);
+    let learned = config.run(inputs, 1, &mut records, &mut NoCheckpoints).unwrap().decoder;
+    assert!(records.values("value_gradient_norm").iter().all(|&norm| norm > 0.0));
+
+    // An adapter that has learned nothing yet leaves the base; what one has learned is taken along.
+    let critic = |policy: &Decoder<B>| Critic::separate(policy, None);
+    let fresh = base.decoder.clone().with_adapter(&LoraConfig::default(), 5).unwrap();
+    let [of_base, of_fresh, of_learned] = [&base.decoder, &fresh, &learned].map(critic);
+    assert_eq!(fingerprint_of(&of_fresh), fingerprint_of(&of_base));
+    let merged = learned.clone().merge_adapter();
+    assert_eq!(fingerprint_of(&of_learned), fingerprint_of(&critic(&merged)));
+    assert_ne!(fingerprint_of(&of_learned), fingerprint_of(&of_base));
+    for one in [&of_fresh, &of_learned] {
+        assert_eq!(learning_paths(one), learning_paths(&of_base));
+    }
+}
+
+#[test]
 fn the_same_seed_gives_the_same_run() {
     let (first, records) = replies(&small(), 7);
     let (again, records_again) = replies(&small(), 7);
@@ -140,9 +164,13 @@ fn the_same_seed_gives_the_same_run() {
 #[test]
 fn an_interrupted_run_ends_at_the_same_bits() {
     type Change = fn(&mut PpoConfig);
-    let changes: [Change; 4] = [
+    let changes: [Change; 5] = [
         |c| c.kl_target = Some(KlTarget::NatsPerSequence(0.1)),
         |c| c.value_model = ValueModel::Separate,
+        |c| {
+            c.lora = Some(LoraConfig::default());
+            c.value_model = ValueModel::Separate;
+        },
         |c| {
             c.lora = Some(LoraConfig::default());
             c.advantage = Advantage::Rloo;

@@ -102,7 +102,7 @@ mod tests {
         assert_eq!(defaults, Settings::embedded());
 
         let mut expected = defaults.clone();
-        expected.preference_model.labels = Labels::Clamped([0.4, 0.6]);
+        expected.preference_model.training.labels = Labels::Clamped([0.4, 0.6]);
         assert_eq!(settings(&Recipe::clamped_labels()), expected);
 
         let thoughts = |recipe: Recipe| settings(&recipe).ai_feedback.chain_of_thought.unwrap();

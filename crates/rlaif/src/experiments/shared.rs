@@ -15,13 +15,14 @@ pub(super) fn check_shared(settings: &Settings) -> Result<(), Error> {
         let world = "replies are measured by the oracle of the embedded world";
         return refused(format!("{world}; leave out `model` and `prompts`"));
     }
+    let preference_model = &settings.preference_model.training;
     let set = [
         ("critique_revision.direct", settings.critique_revision.direct),
         ("labeller", settings.labeller != Labeller::Judge),
         ("reward", settings.reward != RewardSource::PreferenceModel),
         ("ai_feedback.chain_of_thought", settings.ai_feedback.chain_of_thought.is_some()),
-        ("preference_model.labels", settings.preference_model.labels != Labels::Soft),
-        ("preference_model.weights", !settings.preference_model.weights.is_empty()),
+        ("preference_model.labels", preference_model.labels != Labels::Soft),
+        ("preference_model.weights", !preference_model.weights.is_empty()),
     ];
     match set.into_iter().find(|(_, set)| *set) {
         Some((setting, _)) => refused(format!("`{setting}` is what arms differ in; leave it out")),

@@ -15,11 +15,14 @@ use toml::Table;
 pub(super) fn fingerprints(settings: &Settings) -> Result<Table, Error> {
     let mut table = Table::new();
     let judge = settings.judge.as_ref().and_then(JudgeSource::folder).map(Path::to_owned);
+    let pretraining = settings.preference_model.pretraining.as_ref();
+    let pretraining = pretraining.map(|pretraining| pretraining.file.clone());
     let named = [
         ("constitution", &settings.constitution),
         ("helpful_prompts", &settings.prompts.helpful),
         ("judge", &judge),
         ("model", &settings.model),
+        ("pretraining", &pretraining),
         ("red_team_prompts", &settings.prompts.red_team),
     ];
     for (name, path) in named {

@@ -33,8 +33,8 @@ impl<B: AutodiffBackend> Session<B> {
     /// Nothing is written but rows of prompts that are bad, where the settings let them be left out.
     ///
     /// # Errors
-    /// If the model, the judge, the constitution or the prompts cannot be read or do not fit each other, or an adapter does
-    /// not fit the model.
+    /// If the model, the judge, the constitution, the prompts or the comparisons to pretrain on cannot be read or do not
+    /// fit each other, or an adapter does not fit the model.
     pub fn check(settings: &Settings, folder: &Path, device: &B::Device) -> Result<(), Error> {
         let constitution = settings.read_constitution()?;
         constitution.revisions(&settings.critique_revision.principles)?;
@@ -48,7 +48,11 @@ impl<B: AutodiffBackend> Session<B> {
             Transformer::<B::InnerBackend>::from_folder(find_model(judge)?, device)?;
         }
         let model = load_helpful_only::<B::InnerBackend>(settings.model.as_deref(), device)?;
-        let adapters = [&settings.sft.lora, &settings.preference_model.lora, &settings.ppo.lora];
+        let preference_model = &settings.preference_model;
+        if let Some(pretraining) = &preference_model.pretraining {
+            drop(pretraining.pairs(0.0)?);
+        }
+        let adapters = [&settings.sft.lora, &preference_model.training.lora, &settings.ppo.lora];
         for adapter in adapters.into_iter().flatten() {
             adapter.validate(model.decoder.config())?;
         }

@@ -1,12 +1,13 @@
 //! The settings of a run.
 
-use super::{Error, JudgeSource, Labeller, PromptSettings, RewardSource, RunFolder};
+use super::{
+    Error, JudgeSource, Labeller, PreferenceModelSettings, PromptSettings, RewardSource, RunFolder,
+};
 use ai_feedback::{DirectRewardConfig, FeedbackConfig};
 use constitution::Constitution;
 use critique_revision::CritiqueRevisionConfig;
 use language_model::Sampling;
 use ppo::{PpoConfig, Preset, ValueModel};
-use preference_model::PreferenceModelConfig;
 use red_team::GenerationConfig;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -83,7 +84,7 @@ pub struct Settings {
     #[serde(default)]
     pub direct_reward: DirectRewardConfig,
     /// The preference model.
-    pub preference_model: PreferenceModelConfig,
+    pub preference_model: PreferenceModelSettings,
     /// Reinforcement learning.
     pub ppo: PpoConfig,
 }
@@ -109,8 +110,8 @@ impl Settings {
         settings.red_team.shots = 4;
         settings.red_team.drop_near_duplicates = false;
         settings.red_team.requests = 100;
-        settings.preference_model.tokens_per_step = 2048;
-        settings.preference_model.optimizer.learning_rate = 3e-4;
+        settings.preference_model.training.tokens_per_step = 2048;
+        settings.preference_model.training.optimizer.learning_rate = 3e-4;
         settings.ppo = PpoConfig {
             iterations: 40,
             samples_per_prompt: 8,
@@ -148,7 +149,7 @@ impl Settings {
             pairs_per_prompt: 1,
             ai_feedback: FeedbackConfig::default(),
             direct_reward: DirectRewardConfig::default(),
-            preference_model: PreferenceModelConfig::default(),
+            preference_model: PreferenceModelSettings::default(),
             ppo: PpoConfig::default(),
         }
     }
@@ -248,9 +249,11 @@ impl Settings {
         in_table("red_team", self.red_team.validate())?;
         in_table("ai_feedback", self.ai_feedback.validate())?;
         in_table("direct_reward", self.direct_reward.validate())?;
-        in_table("preference_model", self.preference_model.validate())?;
+        let preference_model = &self.preference_model;
+        in_table("preference_model", preference_model.training.validate())?;
         let sources = &super::preference_model::SOURCES;
-        in_table("preference_model", self.preference_model.validate_sources(sources))?;
+        in_table("preference_model", preference_model.training.validate_sources(sources))?;
+        in_table("preference_model.pretraining", preference_model.validate_pretraining())?;
         in_table("ppo", self.ppo.validate())
     }
 }

@@ -28,6 +28,10 @@ impl Observe for WithCounts<'_> {
         self.observe.note(message);
     }
 
+    fn notes(&mut self) -> Vec<String> {
+        self.observe.notes()
+    }
+
     fn sync(&mut self) -> Result<(), Error> {
         self.observe.sync()
     }
