@@ -85,8 +85,10 @@ impl<S: Stage> Work for Ready<S> {
 
 impl<S: Stage> Ready<S> {
     /// Reads the input; bad rows go to `rejects`.
-    fn read(job: &Job, stage: S, rejects: &Path) -> Result<Self, Error> {
-        Ok(Self { job: job.clone(), input: Input::scan(job, &S::KIND, rejects)?, stage })
+    fn read(job: &Job, mut stage: S, rejects: &Path) -> Result<Self, Error> {
+        let input = Input::scan(job, &S::KIND, rejects)?;
+        stage.sized(input.items);
+        Ok(Self { job: job.clone(), input, stage })
     }
 
     /// Reads the input of a job that has begun, and leaves its files alone unless it is this one.

@@ -166,8 +166,8 @@ fn drawn(run: &Path) -> Result<(Counts, Counts), Failure> {
     }
     if labels.exists() {
         for label in read_jsonl::<Label>(&labels)? {
-            for judged in label.principles {
-                *counts.1.entry(judged.id).or_default() += 1;
+            for judged in label.judgements() {
+                *counts.1.entry(judged.id.clone()).or_default() += 1;
             }
         }
     }
@@ -226,7 +226,7 @@ fn flips(before: &Path, after: &Path) -> Result<String, Failure> {
 
 /// The principles of a label, as they were drawn.
 fn judged_by(label: &Label) -> String {
-    let ids = label.principles.iter().map(|judged| format!("{:?}", judged.id));
+    let ids = label.judgements().map(|judged| format!("{:?}", judged.id));
     ids.collect::<Vec<String>>().join(" + ")
 }
 
