@@ -5,6 +5,7 @@
 
 use super::helpfulness::helpfulness_constitution;
 use super::session::CHUNK;
+use super::stage_progress::StageProgress;
 use super::world::{contrast, share_for_a};
 use super::{Checkpoint, Error, Labeller, Session, Stage};
 use ai_feedback::{FeedbackConfig, Judge, Label, label, pair_id};
@@ -12,7 +13,7 @@ use burn::tensor::backend::AutodiffBackend;
 use constitution::{Constitution, Drawing};
 use dataset::{Journal, write_jsonl};
 use dialogue::{Comparison, Dialogue, Preference};
-use language_model::{Generate, Prompt, item_seed, stream};
+use language_model::{Generate, Meter, Prompt, item_seed, stream};
 use model_organism::garble;
 use rand::Rng;
 use std::collections::HashSet;
@@ -42,23 +43,18 @@ impl<B: AutodiffBackend> Session<B> {
         let stage = Stage::AiFeedback;
         let policy = self.fixed(Checkpoint::SlCai)?;
         let judge = self.judge(stage)?;
+        let meter = Meter::default();
+        let (policy, judge) = (meter.watch(&policy), meter.watch(&*judge));
         let [red_team, helpful] = self.policy_prompts()?;
-        observe.start(stage.name(), (red_team.len() + helpful.len()) as u64, 0)?;
+        let prompts = red_team.len() + helpful.len();
+        let mut progress = StageProgress::start(stage, prompts, 0, &meter, observe)?;
         let config = &self.settings.ai_feedback;
-        let mut done = 0;
         let labelling =
-            Labelling { judge: &*judge, constitution: &self.constitution, config, name: LABELS };
-        let labels = self.labels(&policy, &labelling, &red_team, &mut |n| {
-            done += n;
-            Ok(observe.record(done, &[])?)
-        })?;
+            Labelling { judge: &judge, constitution: &self.constitution, config, name: LABELS };
+        let labels = self.labels(&policy, &labelling, &red_team, &mut progress)?;
         if labels.is_empty() {
             return Err(no_pairs());
         }
-        let mut progress = |n| {
-            done += n;
-            Ok(observe.record(done, &[])?)
-        };
         let helpfulness = if self.in_world() {
             self.helpfulness_by_oracle(&policy, &helpful, &mut progress)?
         } else {
@@ -68,18 +64,18 @@ impl<B: AutodiffBackend> Session<B> {
                 ..config.clone()
             };
             let constitution = &helpfulness_constitution();
-            let labelling = Labelling { judge: &*judge, constitution, config, name: "helpfulness" };
+            let labelling = Labelling { judge: &judge, constitution, config, name: "helpfulness" };
             let labels = self.labels(&policy, &labelling, &helpful, &mut progress)?;
             let preferences = labels.iter().map(Label::preference).collect();
             write_jsonl(self.folder.file(stage, "helpfulness_labels.jsonl")?, labels)?;
             preferences
         };
-        self.report_labels(&*judge, &labels)?;
+        self.report_labels(&judge, &labels)?;
         let harmlessness: Vec<Preference> = labels.iter().map(Label::preference).collect();
         write_jsonl(self.folder.file(stage, "labels.jsonl")?, labels)?;
         write_jsonl(self.folder.file(stage, "preferences.jsonl")?, harmlessness)?;
         write_jsonl(self.folder.file(stage, "helpfulness.jsonl")?, helpfulness)?;
-        Ok(observe.finish()?)
+        progress.finish()
     }
 
     /// Draws pairs of replies to `prompts` and labels them, chunk by chunk through a journal.
@@ -88,7 +84,7 @@ impl<B: AutodiffBackend> Session<B> {
         policy: &impl Generate,
         labelling: &Labelling<'_>,
         prompts: &[Dialogue],
-        progress: &mut dyn FnMut(u64) -> Result<(), Error>,
+        progress: &mut StageProgress<'_>,
     ) -> Result<Vec<Label>, Error> {
         let Labelling { judge, constitution, config, name } = *labelling;
         let seed = item_seed(self.settings.seed, &["ai_feedback", name]);
@@ -109,7 +105,7 @@ impl<B: AutodiffBackend> Session<B> {
             pairs.retain(|pair| !journal.contains(&pair_id(pair)));
             let labels = label(judge, constitution, &pairs, config, seed)?;
             journal.append(labels)?;
-            progress(prompts.len() as u64)?;
+            progress.advance(prompts.len())?;
         }
         Ok(journal.finish(&ids)?)
     }
@@ -167,7 +163,7 @@ impl<B: AutodiffBackend> Session<B> {
         &self,
         policy: &impl Generate,
         prompts: &[Dialogue],
-        progress: &mut dyn FnMut(u64) -> Result<(), Error>,
+        progress: &mut StageProgress<'_>,
     ) -> Result<Vec<Preference>, Error> {
         let mut preferences = Vec::new();
         for prompts in prompts.chunks(CHUNK) {
@@ -190,7 +186,7 @@ impl<B: AutodiffBackend> Session<B> {
                         }),
                 );
             }
-            progress(prompts.len() as u64)?;
+            progress.advance(prompts.len())?;
         }
         Ok(preferences)
     }

@@ -2,13 +2,14 @@
 
 use super::ai_feedback::no_pairs;
 use super::session::CHUNK;
+use super::stage_progress::StageProgress;
 use super::world::share_for_a;
 use super::{Checkpoint, Error, Session, Settings, Stage};
 use ai_feedback::pair_id;
 use burn::tensor::backend::AutodiffBackend;
 use dataset::write_jsonl;
 use dialogue::{Comparison, Preference};
-use language_model::{item_seed, stream};
+use language_model::{Meter, item_seed, stream};
 use model_organism::rater::Taste;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
@@ -47,13 +48,11 @@ impl<B: AutodiffBackend> Session<B> {
     pub(super) fn crowd_feedback(&self, observe: &mut dyn Observe) -> Result<(), Error> {
         let stage = Stage::AiFeedback;
         let policy = self.fixed(Checkpoint::SlCai)?;
+        let meter = Meter::default();
+        let policy = meter.watch(&policy);
         let [red_team, helpful] = self.policy_prompts()?;
-        observe.start(stage.name(), (red_team.len() + helpful.len()) as u64, 0)?;
-        let mut done = 0;
-        let mut progress = |n: u64| -> Result<(), Error> {
-            done += n;
-            Ok(observe.record(done, &[])?)
-        };
+        let prompts = red_team.len() + helpful.len();
+        let mut progress = StageProgress::start(stage, prompts, 0, &meter, observe)?;
         let seed = item_seed(self.settings.seed, &["ai_feedback", "crowd"]);
         let mut harmlessness = Vec::new();
         let mut seen = HashSet::new();
@@ -65,7 +64,7 @@ impl<B: AutodiffBackend> Session<B> {
             };
             pairs.retain(new);
             harmlessness.extend(pairs.into_iter().filter_map(|pair| by_one(pair, seed)));
-            progress(prompts.len() as u64)?;
+            progress.advance(prompts.len())?;
         }
         if harmlessness.is_empty() {
             return Err(no_pairs());
@@ -73,7 +72,7 @@ impl<B: AutodiffBackend> Session<B> {
         let helpfulness = self.helpfulness_by_oracle(&policy, &helpful, &mut progress)?;
         write_jsonl(self.folder.file(stage, "preferences.jsonl")?, harmlessness)?;
         write_jsonl(self.folder.file(stage, "helpfulness.jsonl")?, helpfulness)?;
-        Ok(observe.finish()?)
+        progress.finish()
     }
 }
 

@@ -30,6 +30,7 @@ mod session;
 mod settings;
 mod sft;
 mod stage;
+mod stage_progress;
 mod with_counts;
 mod world;
 
