@@ -11,6 +11,7 @@ mod experiment;
 mod generate;
 mod organism;
 mod run;
+mod server;
 mod set;
 mod stage_report;
 
