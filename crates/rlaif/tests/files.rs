@@ -79,6 +79,9 @@ fn labels_that_flip_and_principles_never_drawn_are_named() {
     let said = says(folder, &["constitution", "lint", "c.toml", "--run", "run"]);
     assert!(said.contains("comparison \"violence\" was never drawn in 3 draws"), "{said}");
     assert!(!said.contains("\"law\"") && said.contains("0 errors, 14 warnings"), "{said}");
+    let said = says(folder, &["constitution", "lint", "c.toml", "--run", "after.jsonl"]);
+    assert!(said.contains("comparison \"truth\" was never drawn in 3 draws"), "{said}");
+    refused(folder, &["constitution", "lint", "c.toml", "--run", "c.toml"], &["c.toml, line 1"]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod convert;
 mod data_stage;
 mod device;
 mod download;
+mod drawn;
 mod eval;
 mod experiment;
 mod generate;
