@@ -4,6 +4,7 @@
 //! labels helpfulness too, by a principle of its own; the results say so.
 
 use super::helpfulness::helpfulness_constitution;
+use super::recorded::Recorded;
 use super::session::CHUNK;
 use super::stage_progress::StageProgress;
 use super::world::{contrast, share_for_a};
@@ -25,6 +26,9 @@ const GARBLE_EVERY: usize = 2;
 /// The name of the labels of harmlessness, of their journal and in their random streams.
 pub(super) const LABELS: &str = "labels";
 
+/// The journal of the replies that pairs are made of.
+const REPLIES: &str = "replies.journal";
+
 /// How pairs are labelled, and the name of the journal.
 struct Labelling<'a> {
     judge: &'a dyn Judge,
@@ -45,9 +49,9 @@ impl<B: AutodiffBackend> Session<B> {
         let judge = self.judge(stage)?;
         let meter = Meter::default();
         let (policy, judge) = (meter.watch(&policy), meter.watch(&*judge));
+        let policy = self.recorded(&policy)?;
         let [red_team, helpful] = self.policy_prompts()?;
-        let prompts = red_team.len() + helpful.len();
-        let mut progress = StageProgress::start(stage, prompts, 0, &meter, observe)?;
+        let mut progress = self.pair_progress(&policy, [&red_team, &helpful], &meter, observe)?;
         let config = &self.settings.ai_feedback;
         let labelling =
             Labelling { judge: &judge, constitution: &self.constitution, config, name: LABELS };
@@ -95,12 +99,11 @@ impl<B: AutodiffBackend> Session<B> {
         let mut ids = Vec::new();
         let mut seen = HashSet::new();
         for prompts in prompts.chunks(CHUNK) {
-            // Drawn again after an interruption: cheaper than a journal of its own, and just the same.
             let mut pairs = self.pairs(policy, prompts, count)?;
             if self.in_world() {
                 pairs.extend(self.garbled(&pairs));
             }
-            pairs.retain(|pair| pair.replies[0] != pair.replies[1] && seen.insert(pair_id(pair)));
+            pairs.retain(|pair| !pair.is_even() && seen.insert(pair_id(pair)));
             ids.extend(pairs.iter().map(pair_id));
             pairs.retain(|pair| !journal.contains(&pair_id(pair)));
             let labels = label(judge, constitution, &pairs, config, seed)?;
@@ -128,6 +131,32 @@ impl<B: AutodiffBackend> Session<B> {
             .collect()
     }
 
+    /// The policy, each of whose replies is drawn once, whatever is killed.
+    pub(super) fn recorded<'a>(&self, policy: &'a dyn Generate) -> Result<Recorded<'a>, Error> {
+        let path = self.folder.file(Stage::AiFeedback, REPLIES)?;
+        Ok(Recorded::open(policy, &path, self.settings.seed)?)
+    }
+
+    /// Begins to show how many prompts are done: those whose replies were drawn by a process that was killed were labelled
+    /// by it, too, but for a few.
+    pub(super) fn pair_progress<'a>(
+        &self,
+        policy: &Recorded<'_>,
+        prompts: [&[Dialogue]; 2],
+        meter: &'a Meter,
+        observe: &'a mut dyn Observe,
+    ) -> Result<StageProgress<'a>, Error> {
+        let all = || prompts.into_iter().flatten();
+        let before = all().filter(|prompt| policy.holds(&self.sample(prompt, 0))).count();
+        StageProgress::start(Stage::AiFeedback, all().count(), before, meter, observe)
+    }
+
+    /// What a reply of a pair is drawn by.
+    fn sample(&self, prompt: &Dialogue, number: usize) -> Prompt {
+        let seed = item_seed(self.settings.seed, &["pairs", &prompt.id(), &number.to_string()]);
+        Prompt { dialogue: prompt.clone(), seed }
+    }
+
     /// `count` pairs of replies to each prompt.
     pub(super) fn pairs(
         &self,
@@ -137,15 +166,7 @@ impl<B: AutodiffBackend> Session<B> {
     ) -> Result<Vec<Comparison>, Error> {
         let asked: Vec<Prompt> = prompts
             .iter()
-            .flat_map(|prompt| {
-                (0..2 * count).map(|sample| Prompt {
-                    dialogue: prompt.clone(),
-                    seed: item_seed(
-                        self.settings.seed,
-                        &["pairs", &prompt.id(), &sample.to_string()],
-                    ),
-                })
-            })
+            .flat_map(|prompt| (0..2 * count).map(|number| self.sample(prompt, number)))
             .collect();
         let mut replies =
             policy.generate(&asked, &self.settings.critique_revision.reply)?.into_iter();
@@ -176,14 +197,10 @@ impl<B: AutodiffBackend> Session<B> {
                 let contrast = contrast(&pair.prompt, &pair.replies[0], seed);
                 let pairs = [Some(pair.clone()), contrast.as_deref().map(beside)];
                 preferences.extend(
-                    pairs
-                        .into_iter()
-                        .flatten()
-                        .filter(|pair| pair.replies[0] != pair.replies[1])
-                        .filter_map(|pair| {
-                            let share = share_for_a(&pair, None)?;
-                            Some(Preference::from_comparison(pair, share))
-                        }),
+                    pairs.into_iter().flatten().filter(|pair| !pair.is_even()).filter_map(|pair| {
+                        let share = share_for_a(&pair, None)?;
+                        Some(Preference::from_comparison(pair, share))
+                    }),
                 );
             }
             progress.advance(prompts.len())?;

@@ -2,7 +2,6 @@
 
 use super::ai_feedback::no_pairs;
 use super::session::CHUNK;
-use super::stage_progress::StageProgress;
 use super::world::share_for_a;
 use super::{Checkpoint, Error, Session, Settings, Stage};
 use ai_feedback::pair_id;
@@ -50,19 +49,17 @@ impl<B: AutodiffBackend> Session<B> {
         let policy = self.fixed(Checkpoint::SlCai)?;
         let meter = Meter::default();
         let policy = meter.watch(&policy);
+        // The crowd itself is asked again after a kill: it answers at once, and the same.
+        let policy = self.recorded(&policy)?;
         let [red_team, helpful] = self.policy_prompts()?;
-        let prompts = red_team.len() + helpful.len();
-        let mut progress = StageProgress::start(stage, prompts, 0, &meter, observe)?;
+        let mut progress = self.pair_progress(&policy, [&red_team, &helpful], &meter, observe)?;
         let seed = item_seed(self.settings.seed, &["ai_feedback", "crowd"]);
         let mut harmlessness = Vec::new();
         let mut seen = HashSet::new();
         for prompts in red_team.chunks(CHUNK) {
             let mut pairs = self.pairs(&policy, prompts, self.settings.pairs_per_prompt)?;
             pairs.extend(self.garbled(&pairs));
-            let new = |pair: &Comparison| {
-                pair.replies[0] != pair.replies[1] && seen.insert(pair_id(pair))
-            };
-            pairs.retain(new);
+            pairs.retain(|pair| !pair.is_even() && seen.insert(pair_id(pair)));
             harmlessness.extend(pairs.into_iter().filter_map(|pair| by_one(pair, seed)));
             progress.advance(prompts.len())?;
         }
