@@ -336,7 +336,7 @@ fn a_server_is_asked_as_the_settings_say_and_its_silence_is_told() {
     assert!(said.contains("refused_share_of_safe"), "{said}");
     assert!(errors.contains("does not answer") && errors.contains("503"), "{errors}");
     let asked = server.requests();
-    assert_eq!(asked.len(), 3);
+    assert!(asked.len() >= 3, "{asked:?}");
     assert!(asked.iter().all(|request| request.path.ends_with("/v1/completions")), "{asked:?}");
 
     server.faults([away(), away()]);
