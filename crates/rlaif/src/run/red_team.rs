@@ -79,7 +79,7 @@ impl<B: AutodiffBackend> Session<B> {
             [(Kind::RedTeam, &self.prompts.red_team), (Kind::Helpful, &self.prompts.helpful)];
         let config = &self.settings.red_team;
         let meter = Meter::default();
-        let wanted = kinds.len() * config.requests;
+        let wanted = config.requests.saturating_mul(kinds.len());
         let mut progress = StageProgress::start(stage, wanted, 0, &meter, observe)?;
         let completions = self.folder.file(stage, "completions.journal")?;
         let watched = meter.watch(&model);
