@@ -70,7 +70,8 @@ fn one(what: &str, input: &str, out: &str, url: &str) -> Outcome<()> {
         let config = CritiqueRevisionConfig { revisions: 2, ..Default::default() };
         jobs::revise(job, constitution, config)?
     } else {
-        jobs::label(job, constitution, FeedbackConfig::default())?
+        // Without a probe, so that the calls are two a pair however few there are.
+        jobs::label(job, constitution, FeedbackConfig { probe: 0, ..Default::default() })?
     };
     let done: Done = prepared.run(&model, &mut Silent)?;
     let seconds = start.elapsed().as_secs_f64();

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 /// | `principles_per_comparison` | 1 | principles that a pair is judged by, one question each, whose answers are averaged; at least 1 |
 /// | `chain_of_thought` | none | lets the judge think aloud before it chooses |
 /// | `few_shots` | none | worked examples that stand in front of every question, each with a principle of its own |
-/// | `probe` | 32 | pairs that [`crate::probe`] asks about once more, so that the judge's habits are known where the labels do not show them; 0 asks about none |
+/// | `probe` | 32 | pairs that [`crate::probe`] asks about once more, so that the judge's habits are known where the labels do not show them; of [`crate::probe_beside`] about so many; 0 asks about none |
 ///
 /// The paper asks in one order; both orders cancel the judge's habit of preferring a letter (arXiv 2309.00267). It draws
 /// one principle for every comparison, and calls the mixture of all labels an ensemble; several principles a comparison

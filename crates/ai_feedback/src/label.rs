@@ -28,7 +28,8 @@ pub struct Label {
     pub pair: Comparison,
     /// The soft label: the probability in \[0, 1\] that reply (A) is better, averaged and clamped.
     pub probability_a: f64,
-    /// The judgements that it is the mean of, one a principle; never empty.
+    /// The judgements, one a principle: first those that it is the mean of ([`Label::judgements`]), at least one, then
+    /// probes.
     pub principles: Vec<PrincipleLabel>,
 }
 
@@ -42,6 +43,10 @@ pub struct PrincipleLabel {
     pub text: String,
     /// The probability in \[0, 1\] that reply (A) is better, averaged over both orders, not clamped.
     pub probability_a: f64,
+    /// Whether it was asked for only to learn the judge's habits, so that it is no part of the label; see
+    /// [`crate::probe_beside`].
+    #[serde(default)]
+    pub probe: bool,
     /// The answers behind it: replies as they are, then, if both orders are asked, exchanged.
     pub orders: Vec<OrderLabel>,
 }
@@ -74,10 +79,15 @@ impl Label {
         Preference::from_comparison(self.pair.clone(), self.probability_a)
     }
 
-    /// The mean of [`PrincipleLabel::probability_a`]: the label as it was before it was clamped.
+    /// The judgements that it is the mean of: those that are no probe.
+    pub fn judgements(&self) -> impl Iterator<Item = &PrincipleLabel> {
+        self.principles.iter().filter(|judged| !judged.probe)
+    }
+
+    /// The mean of [`PrincipleLabel::probability_a`] over [`Label::judgements`]: the label as it was before it was clamped.
     pub fn unclamped(&self) -> f64 {
-        let sum: f64 = self.principles.iter().map(|principle| principle.probability_a).sum();
-        sum / self.principles.len() as f64
+        let judged: Vec<f64> = self.judgements().map(|judged| judged.probability_a).collect();
+        judged.iter().sum::<f64>() / judged.len() as f64
     }
 }
 

@@ -36,8 +36,9 @@
 //!
 //! [`label`] takes any [`Judge`], which thinks aloud first if [`FeedbackConfig::chain_of_thought`] is set;
 //! [`label_directly`] takes a type that implements [`language_model::Choose`] alone. [`summarise`] says what habits the judge
-//! shows in its labels, and [`probe`] asks for what they do not show. [`DirectReward`] does without pairs: the judge scores
-//! one reply, and the score is a reward for reinforcement learning.
+//! shows in its labels, and [`probe`] asks for what they do not show; [`probe_beside`] does for labels that are not all in
+//! memory. [`DirectReward`] does without pairs: the judge scores one reply, and the score is a reward for reinforcement
+//! learning.
 
 mod config;
 mod direct_config;
@@ -60,6 +61,6 @@ pub use few_shot::{Answer, FewShot};
 pub use judge::Judge;
 pub use label::{AnswerLabel, Label, OrderLabel, PrincipleLabel, pair_id};
 pub use labelling::{label, label_directly};
-pub use probe::probe;
+pub use probe::{probe, probe_beside};
 pub use question::{OPTIONS, concluding_question, question, reasoning_question, scoring_question};
 pub use summary::{Summary, Tally, summarise};

@@ -1,6 +1,6 @@
 //! What labels alone do not show of their judge.
 
-use crate::{Error, FeedbackConfig, Judge, Label, label};
+use crate::{Error, FeedbackConfig, Judge, Label, PrincipleLabel, label};
 use constitution::{Constitution, Drawing};
 use dialogue::Comparison;
 
@@ -20,18 +20,50 @@ pub fn probe(
     seed: u64,
 ) -> Result<Option<Vec<Label>>, Error> {
     let count = config.probe.min(labels.len());
-    if count == 0 || (config.both_orders && config.principles_per_comparison > 1) {
-        return Ok(None);
-    }
+    let Some(config) = probing(config).filter(|_| count > 0) else { return Ok(None) };
     let pairs: Vec<Comparison> =
         (0..count).map(|number| labels[number * labels.len() / count].pair.clone()).collect();
-    let config = FeedbackConfig {
+    Ok(Some(label(judge, constitution, &pairs, &config, seed)?))
+}
+
+/// Asks about every one of `labels` as [`probe`] does, and puts the judgements behind those that it is made of, marked as
+/// [`PrincipleLabel::probe`]: for labels that are not all in memory, so that each keeps what belongs to it. The labels
+/// themselves stay as they are.
+///
+/// With the `seed` of the labels, what is asked of one depends on no other. Nothing is asked if they show it all themselves.
+///
+/// # Errors
+/// Those of [`label()`]. Then no label is changed.
+pub fn probe_beside(
+    judge: &dyn Judge,
+    constitution: &Constitution,
+    labels: &mut [&mut Label],
+    config: &FeedbackConfig,
+    seed: u64,
+) -> Result<(), Error> {
+    let Some(probing) = probing(config) else { return Ok(()) };
+    let pairs: Vec<Comparison> = labels.iter().map(|label| label.pair.clone()).collect();
+    let probes = label(judge, constitution, &pairs, &probing, seed)?;
+    // In both orders the first judgement is the one that is there.
+    let known = usize::from(config.both_orders);
+    for (label, probe) in labels.iter_mut().zip(probes) {
+        let judged = probe.principles.into_iter().skip(known);
+        label.principles.extend(judged.map(|judged| PrincipleLabel { probe: true, ..judged }));
+    }
+    Ok(())
+}
+
+/// How a pair is asked about once more; `None` if its label shows it all.
+fn probing(config: &FeedbackConfig) -> Option<FeedbackConfig> {
+    if config.both_orders && config.principles_per_comparison > 1 {
+        return None;
+    }
+    Some(FeedbackConfig {
         both_orders: true,
         principles: Drawing { replacement: false, ..config.principles.clone() },
         principles_per_comparison: config.principles_per_comparison.max(2),
         ..config.clone()
-    };
-    Ok(Some(label(judge, constitution, &pairs, &config, seed)?))
+    })
 }
 
 #[cfg(test)]
@@ -104,13 +136,44 @@ mod tests {
     }
 
     #[test]
+    fn a_label_keeps_what_was_asked_beside_it() {
+        for both_orders in [true, false] {
+            let config = FeedbackConfig { both_orders, ..Default::default() };
+            let before = labels(&config);
+            let mut after = before.clone();
+            let mut some: Vec<&mut Label> = after.iter_mut().step_by(3).collect();
+            probe_beside(&Leaning, &constitution(), &mut some, &config, 1).unwrap();
+            for (number, (before, after)) in before.iter().zip(&after).enumerate() {
+                assert_eq!(after.preference(), before.preference());
+                assert!(after.judgements().eq(&before.principles));
+                let asked = &after.principles[1..];
+                let expected = match (number % 3, both_orders) {
+                    (0, true) => 1,
+                    (0, false) => 2,
+                    _ => 0,
+                };
+                assert_eq!(asked.len(), expected);
+                assert!(asked.iter().all(|judged| judged.probe && judged.orders.len() == 2));
+            }
+            let summary = summarise(&after);
+            assert_eq!(summary.principle_consistency, Some(0.0));
+            assert_eq!(summary.order_consistency, Some(1.0));
+        }
+    }
+
+    #[test]
     fn asks_nothing_that_is_known() {
         let known = FeedbackConfig { principles_per_comparison: 2, ..Default::default() };
         let silent = FeedbackConfig { probe: 0, ..Default::default() };
-        for config in [known, silent] {
+        for config in [known.clone(), silent] {
             let found = probe(&Leaning, &constitution(), &labels(&config), &config, 1).unwrap();
             assert_eq!(found, None);
         }
+        let mut all = labels(&known);
+        let before = all.clone();
+        let mut asked: Vec<&mut Label> = all.iter_mut().collect();
+        probe_beside(&Leaning, &constitution(), &mut asked, &known, 1).unwrap();
+        assert_eq!(all, before);
         let config = FeedbackConfig::default();
         assert_eq!(probe(&Leaning, &constitution(), &[], &config, 1).unwrap(), None);
     }

@@ -30,7 +30,9 @@ pub(crate) enum RowError {
     Contradiction { found: f64, expected: f64 },
     #[error("`{0}` must be a list that holds one assistant message")]
     Reply(&'static str),
-    #[error("`principles` is empty; a label is made by at least one")]
+    #[error(
+        "`principles` holds no judgement that counts; a label is made by at least one that is no probe"
+    )]
     NoPrinciple,
 }
 
@@ -71,7 +73,7 @@ impl TryFrom<Row> for Label {
         if (row.probability - expected).abs() > ROUNDING {
             return Err(RowError::Contradiction { found: row.probability, expected });
         }
-        if row.principles.is_empty() {
+        if row.principles.iter().all(|judged| judged.probe) {
             return Err(RowError::NoPrinciple);
         }
         let Row { id, probability_a, principles, .. } = row;
@@ -109,6 +111,7 @@ mod tests {
                 id: "law".to_owned(),
                 text: "Which is lawful?".to_owned(),
                 probability_a,
+                probe: false,
                 orders: vec![order],
             }],
         }
@@ -126,7 +129,7 @@ mod tests {
             "probability_a": 0.25,
             "chosen_as": "B",
             "principles": [{
-                "id": "law", "text": "Which is lawful?", "probability_a": 0.25,
+                "id": "law", "text": "Which is lawful?", "probability_a": 0.25, "probe": false,
                 "orders": [{"probability_of_first": 0.25, "answers": [{
                     "probability_of_first": 0.25, "rationale": null,
                     "question": [
@@ -172,6 +175,10 @@ mod tests {
             ("chosen_as", json!("B")),
             ("chosen", json!([{"role": "user", "content": "x"}])),
             ("principles", json!([])),
+            (
+                "principles",
+                json!([{"id": "law", "text": "", "probability_a": 0.5, "probe": true, "orders": []}]),
+            ),
         ] {
             let message = spoiled(field, value);
             assert!(message.contains(&format!("`{field}`")), "{message}");

@@ -21,8 +21,8 @@ pub struct Summary {
     pub position_bias: Option<f64>,
     /// Share of judgements in both orders whose two verdicts agree; the others flip when the replies are exchanged.
     pub order_consistency: Option<f64>,
-    /// Share of the pairs of principles that judged the same label and agree, averaged over labels. A principle that was
-    /// drawn twice is not compared with itself.
+    /// Share of the pairs of principles that judged the same label, in as many orders, and agree, averaged over labels. A
+    /// principle that was drawn twice is not compared with itself.
     pub principle_consistency: Option<f64>,
     /// Mean entropy of the final labels in nats, from 0 (certain) to ln 2 (even).
     pub entropy: Option<f64>,
@@ -134,7 +134,7 @@ fn agreement(label: &Label) -> Option<f64> {
     let pairs = principles.flat_map(|(index, one)| {
         label.principles[..index]
             .iter()
-            .filter(|other| other.id != one.id)
+            .filter(|other| other.id != one.id && other.orders.len() == one.orders.len())
             .map(move |other| [one, other])
     });
     let agree =
@@ -166,7 +166,8 @@ mod tests {
         let order =
             |&probability_of_first: &f64| OrderLabel { probability_of_first, answers: Vec::new() };
         let orders = firsts.iter().map(order).collect();
-        PrincipleLabel { id: id.to_owned(), text: String::new(), probability_a, orders }
+        let (id, text) = (id.to_owned(), String::new());
+        PrincipleLabel { id, text, probability_a, probe: false, orders }
     }
 
     fn by(principles: Vec<PrincipleLabel>, probability_a: f64) -> Label {
@@ -225,6 +226,26 @@ mod tests {
         assert_close(summary.entropy, (2.0 * nats(0.6) + 2.0 * LN_2) / 4.0);
         let means = nats(0.8) + nats(0.4) + nats(1.4 / 3.0) + LN_2;
         assert_close(summary.unclamped_entropy, means / 4.0);
+    }
+
+    #[test]
+    fn a_probe_counts_for_habits_and_not_for_the_label() {
+        let probe = |id, probability_a, firsts: &[f64]| PrincipleLabel {
+            probe: true,
+            ..principle(id, probability_a, firsts)
+        };
+        // Asked in one order, and once more in both: what one order says is not compared with what both say.
+        let judged = vec![
+            principle("one", 0.9, &[0.9]),
+            probe("one", 0.4, &[0.9, 0.9]),
+            probe("two", 0.3, &[0.2, 0.6]),
+        ];
+        let label = by(judged, 0.9);
+        assert_eq!((label.judgements().count(), label.unclamped()), (1, 0.9));
+        let summary = summarise(&[label]);
+        assert_eq!((summary.labels, summary.principle_consistency), (1, Some(1.0)));
+        assert_eq!((summary.order_consistency, summary.entropy), (Some(0.5), Some(entropy(0.9))));
+        assert_close(summary.position_bias, (0.4 - 0.1) / 2.0);
     }
 
     #[test]

@@ -127,7 +127,7 @@ fn check(row: &Value, config: &FeedbackConfig) {
 }
 
 fn check_principle(principle: &Value, config: &FeedbackConfig) {
-    let principle = object(principle, &["id", "text", "probability_a", "orders"]);
+    let principle = object(principle, &["id", "text", "probability_a", "probe", "orders"]);
     assert!(principle["id"].is_string() && principle["text"].is_string());
     assert!(is_probability(&principle["probability_a"]));
     let orders = principle["orders"].as_array().unwrap();

@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 /// | `chosen`, `rejected` | `"chosen"`, `"rejected"` | the better and the worse reply, or the dialogues that end in them |
 /// | `probability` | `"probability"` | that `chosen`, or the first of two replies that wait for a judge, is better, from 0 to 1 |
 /// | `margin` | `"margin"` | the margin by which the better reply should win, at least 0 |
-/// | `replies` | `"replies"` | a list of two replies that wait for a judge |
+/// | `replies` | `"replies"` | a list of replies: two that wait for a judge, or any number where replies are evaluated |
 /// | `reply_a`, `reply_b` | `"reply_a"`, `"reply_b"` | the same in two columns |
 /// | `text` | `"text"` | a text that is asked |
 /// | `transcript` | `"transcript"` | the dialogue of a red-team attempt |
@@ -51,7 +51,7 @@ pub struct ColumnMapping {
     /// The margin by which the better reply should win.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub margin: Option<String>,
-    /// Two replies that wait for a judge.
+    /// A list of replies: two that wait for a judge, or any number where replies are evaluated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replies: Option<String>,
     /// The first of them, in a column of its own.

@@ -110,7 +110,8 @@ impl Reading {
     }
 
     /// The replies of a file: the paper's samples, of a chain of critiques the last revision; `replies`, a list of texts; or
-    /// `reply`, a text. The last two may have a `prompt` beside them; other fields are ignored.
+    /// `reply`, a text. The last two may have a `prompt` beside them; other fields are ignored. Where [`ColumnMapping::replies`]
+    /// is named, that column is the list.
     ///
     /// # Errors
     /// As for [`Reading::prompts`].

@@ -25,7 +25,7 @@ pub struct Replies {
 pub(crate) fn read(columns: &ColumnMapping, row: &Value) -> Result<Replies, Problem> {
     match row {
         Value::Object(fields) => {
-            Ok(Replies { prompt: asked(columns, fields)?, replies: replies(fields)? })
+            Ok(Replies { prompt: asked(columns, fields)?, replies: replies(columns, fields)? })
         }
         _ => Err(Problem::new("the row", format!("is {}", kind(row)))),
     }
@@ -42,22 +42,26 @@ fn asked(
     prompt(&name, dialogue(&name, value)?).map(Some)
 }
 
-fn replies(fields: &Map<String, Value>) -> Result<Vec<String>, Problem> {
+fn replies(columns: &ColumnMapping, fields: &Map<String, Value>) -> Result<Vec<String>, Problem> {
+    if columns.names_any(&[Column::Replies]) {
+        let (name, value) = columns.get(fields, Column::Replies)?;
+        return list(&name, value);
+    }
     if let Some(scored) = sampled(fields)? {
         return Ok(scored.into_iter().map(|reply| reply.text).collect());
     }
-    match (fields.get("replies"), fields.get("reply")) {
-        (Some(Value::Array(list)), _) if list.is_empty() => {
-            Err(Problem::new("`replies`", "holds no reply"))
-        }
-        (Some(Value::Array(list)), _) => {
-            list.iter().map(|one| text("`replies`", "holds", one)).collect()
-        }
-        (Some(other), _) => {
-            Err(Problem::new("`replies`", format!("is {}, expected a list of texts", kind(other))))
-        }
+    match (columns.find(fields, Column::Replies), fields.get("reply")) {
+        (Some((name, value)), _) => list(&name, value),
         (None, Some(one)) => Ok(vec![text("`reply`", "is", one)?]),
         (None, None) => Err(Problem::new("`replies`", "is missing, and so is any other reply")),
+    }
+}
+
+fn list(field: &str, value: &Value) -> Result<Vec<String>, Problem> {
+    match value {
+        Value::Array(list) if list.is_empty() => Err(Problem::new(field, "holds no reply")),
+        Value::Array(list) => list.iter().map(|one| text(field, "holds", one)).collect(),
+        other => Err(Problem::new(field, format!("is {}, expected a list of texts", kind(other)))),
     }
 }
 
@@ -98,6 +102,23 @@ mod tests {
             let found = read_one(row).unwrap();
             assert_eq!(found.prompt, asked.map(Dialogue::from_user));
             assert_eq!(found.replies, replies);
+        }
+    }
+
+    #[test]
+    fn replies_may_be_in_a_column_of_another_name() {
+        let replies = Some("out.texts".to_owned());
+        let columns = ColumnMapping { replies, ..ColumnMapping::default() };
+        let row = json!({"prompt": "q", "out": {"texts": ["a ", "b", "c"]}, "replies": ["no"]});
+        assert_eq!(read(&columns, &row).unwrap().replies, ["a", "b", "c"]);
+        for (row, expected) in [
+            (json!({"replies": ["no"]}), "`out.texts` is missing"),
+            (json!({"out": {"texts": "a"}}), "`out.texts` is a text, expected a list"),
+            (json!({"out.texts": []}), "`out.texts` holds no reply"),
+        ] {
+            let problem = read(&columns, &row).unwrap_err();
+            let message = format!("{} {}", problem.field, problem.text);
+            assert!(message.contains(expected), "{message} lacks {expected}");
         }
     }
 

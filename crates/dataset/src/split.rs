@@ -33,8 +33,7 @@ fn place_of(salt: &str, id: &str) -> f64 {
 pub fn content_id(row: &Value) -> String {
     let mut hash = Sha256::new();
     hash_value(row, &mut hash);
-    let digest = hash.finalize();
-    format!("{:032x}", u128::from_be_bytes(std::array::from_fn(|index| digest[index])))
+    format!("{:.32x}", hash.finalize())
 }
 
 /// Hashes a value so that no two different ones give the same bytes.

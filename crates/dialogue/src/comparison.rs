@@ -20,6 +20,12 @@ impl Comparison {
         Self { prompt: self.prompt.clone(), replies: [second, first] }
     }
 
+    /// Whether both replies are the same but for the space around them, so that there is nothing to judge.
+    pub fn is_even(&self) -> bool {
+        let [a, b] = &self.replies;
+        a.trim() == b.trim()
+    }
+
     /// The whole dialogue that ends in reply `index` (0 or 1).
     ///
     /// # Panics
@@ -41,5 +47,15 @@ mod tests {
         };
         assert_eq!(pair.swapped().dialogue(0).last_reply(), Some("b"));
         assert_eq!(pair.swapped().swapped(), pair);
+    }
+
+    #[test]
+    fn space_around_replies_makes_no_difference_and_space_within_does() {
+        let is_even = |a: &str, b: &str| {
+            let replies = [a.to_owned(), b.to_owned()];
+            Comparison { prompt: Dialogue::from_user("q"), replies }.is_even()
+        };
+        assert!(is_even("yes", "yes") && is_even(" yes", "yes\n") && is_even("", " "));
+        assert!(!is_even("yes", "no") && !is_even("y es", "yes"));
     }
 }

@@ -123,8 +123,7 @@ impl Dialogue {
             hash.update((message.content.len() as u64).to_le_bytes());
             hash.update(&message.content);
         }
-        let digest = hash.finalize();
-        format!("{:016x}", u64::from_be_bytes(std::array::from_fn(|index| digest[index])))
+        format!("{:.16x}", hash.finalize())
     }
 }
 

@@ -33,14 +33,22 @@ impl Rated {
 
 #[derive(Deserialize)]
 struct Row {
-    transcript: Option<String>,
+    transcript: Option<Transcript>,
     messages: Option<Dialogue>,
     rating: f64,
 }
 
+/// As it was published, or as `rlaif convert` writes it.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "`transcript` is neither a text nor a list of messages")]
+enum Transcript {
+    Text(String),
+    Messages(Dialogue),
+}
+
 #[derive(Debug, thiserror::Error)]
 enum RowError {
-    #[error("expected `transcript`, a text, or `messages`, a list")]
+    #[error("expected `transcript`, a text or a list, or `messages`, a list")]
     NoDialogue,
     #[error("`transcript` is not a transcript: {0}")]
     Transcript(#[from] TranscriptError),
@@ -55,8 +63,8 @@ impl TryFrom<Row> for Rated {
 
     fn try_from(row: Row) -> Result<Self, RowError> {
         let dialogue = match (row.transcript, row.messages) {
-            (Some(text), None) => Dialogue::from_transcript(&text)?,
-            (None, Some(dialogue)) => dialogue,
+            (Some(Transcript::Text(text)), None) => Dialogue::from_transcript(&text)?,
+            (Some(Transcript::Messages(dialogue)), None) | (None, Some(dialogue)) => dialogue,
             _ => return Err(RowError::NoDialogue),
         };
         if dialogue.messages.is_empty() {
@@ -68,8 +76,8 @@ impl TryFrom<Row> for Rated {
 
 /// Reads rated dialogues from a JSONL file.
 ///
-/// A row is `{"transcript": "\n\nHuman: …", "rating": 0 to 4}`, as in the red-team attempts of hh-rlhf, or has `messages` in
-/// place of `transcript`; other fields are ignored.
+/// A row is `{"transcript": "\n\nHuman: …", "rating": 0 to 4}`, as in the red-team attempts of hh-rlhf, or has messages as its
+/// `transcript`, or `messages` in the place of it; other fields are ignored.
 ///
 /// # Errors
 /// [`Error::Dataset`] names file, line and field of the first row of another form; [`Error::Empty`].
@@ -96,13 +104,15 @@ mod tests {
     }
 
     #[test]
-    fn reads_both_forms() {
+    fn reads_every_form() {
         let text = r#"{"transcript": "\n\nHuman: q\n\nAssistant: a", "rating": 4.0, "tags": []}
-            {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "rating": 0}"#;
+            {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "rating": 0}
+            {"transcript": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "rating": 2}"#;
         let found = read(text).unwrap();
         let dialogue = Dialogue::from_user("q").with_assistant("a");
         assert_eq!(found[0], Rated { dialogue: dialogue.clone(), rating: 4.0 });
-        assert_eq!(found[1], Rated { dialogue, rating: 0.0 });
+        assert_eq!(found[1], Rated { dialogue: dialogue.clone(), rating: 0.0 });
+        assert_eq!(found[2], Rated { dialogue, rating: 2.0 });
     }
 
     #[test]
@@ -110,6 +120,7 @@ mod tests {
         for (row, part) in [
             (r#"{"rating": 1}"#, "`transcript`"),
             (r#"{"transcript": "q", "rating": 1}"#, "`transcript` is not"),
+            (r#"{"transcript": 5, "rating": 1}"#, "`transcript` is neither"),
             (r#"{"transcript": "\n\nHuman: q"}"#, "`rating`"),
             (r#"{"transcript": "\n\nHuman: q", "rating": 4.5}"#, "`rating` is 4.5"),
             (r#"{"transcript": "\n\nHuman: q", "rating": -1}"#, "`rating` is -1"),

@@ -8,6 +8,5 @@ use sha2::{Digest, Sha256};
 /// The name of a constitution and a hash of its content.
 pub(crate) fn about(constitution: &Constitution) -> Result<Value, Error> {
     let digest = Sha256::digest(constitution.to_toml()?);
-    let first = u128::from_be_bytes(std::array::from_fn(|index| digest[index]));
-    Ok(json!({ "name": constitution.name, "sha256": format!("{first:032x}") }))
+    Ok(json!({ "name": constitution.name, "sha256": format!("{digest:.32x}") }))
 }

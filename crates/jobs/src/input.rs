@@ -85,9 +85,7 @@ impl Input {
 
 /// 128 bits of a hash, in hexadecimal digits.
 fn fingerprint(hash: Sha256) -> String {
-    let digest = hash.finalize();
-    let first = u128::from_be_bytes(std::array::from_fn(|index| digest[index]));
-    format!("{first:032x}")
+    format!("{:.32x}", hash.finalize())
 }
 
 fn holds(shard: Option<Shard>, key: u64) -> bool {

@@ -39,7 +39,6 @@ mod join;
 mod label;
 mod line;
 mod merge;
-mod meter;
 mod model;
 mod output;
 mod part;
@@ -50,6 +49,7 @@ mod report;
 mod revise;
 mod shard;
 mod stage;
+mod stop;
 mod writer;
 
 pub use error::Error;

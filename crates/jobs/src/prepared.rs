@@ -6,14 +6,15 @@ use crate::failed::Limit;
 use crate::header::{Header, beside};
 use crate::in_order::in_order;
 use crate::input::Input;
-use crate::meter::{Meter, Metered};
 use crate::model::Model;
 use crate::output::{Opened, Output, check_place, check_same, found, remove, rename};
 use crate::recount::recount;
 use crate::stage::Stage;
+use crate::stop::{Stop, Stoppable};
 use crate::writer::{Finished, Writer};
 use crate::{Done, Error, Job, Report};
 use dataset::write_atomic;
+use language_model::Meter;
 use serde_json::Value;
 use std::fmt;
 use std::path::Path;
@@ -85,8 +86,10 @@ impl<S: Stage> Work for Ready<S> {
 
 impl<S: Stage> Ready<S> {
     /// Reads the input; bad rows go to `rejects`.
-    fn read(job: &Job, stage: S, rejects: &Path) -> Result<Self, Error> {
-        Ok(Self { job: job.clone(), input: Input::scan(job, &S::KIND, rejects)?, stage })
+    fn read(job: &Job, mut stage: S, rejects: &Path) -> Result<Self, Error> {
+        let input = Input::scan(job, &S::KIND, rejects)?;
+        stage.sized(input.items);
+        Ok(Self { job: job.clone(), input, stage })
     }
 
     /// Reads the input of a job that has begun, and leaves its files alone unless it is this one.
@@ -156,13 +159,14 @@ impl<S: Stage> Ready<S> {
         observe.start(S::NAME, input.mine, before)?;
         let mut writer = Writer::new(output, count, limit, meter, observe);
         let chunks = Chunks { todos, size: job.flow.chunk };
+        let stop = Stop::default();
         let work = |chunk| {
             let lent = model.lend();
-            let model = Metered { model: &*lent, meter };
+            let model = Stoppable { model: &meter.watch(&*lent), stop: &stop };
             let lines = lines(&self.stage, job, &model, chunk)?;
             Ok(Finished { lines, lent })
         };
-        let worked = in_order(chunks, &job.flow, work, || meter.stop(), &mut writer);
+        let worked = in_order(chunks, &job.flow, work, || stop.stop(), &mut writer);
         // Whatever has failed, what is written is brought to the disk.
         let synced = writer.sync();
         if let Err(source) = worked.and(synced) {

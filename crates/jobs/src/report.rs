@@ -31,8 +31,11 @@ pub enum Figures {
     Pairs(PairSummary),
     /// Of `label`.
     Labels {
-        /// Habits of the judge.
+        /// Habits of the judge, over labels and probes.
         labels: Summary,
+        /// Labels whose pair was asked about once more, see [`ai_feedback::probe_beside`].
+        #[serde(default)]
+        probed: u64,
         /// How often its verdict is right and how sure it is then, against what the input says; `None` where it says
         /// nothing. The event is that the reply which the judge prefers is the better one.
         truth: Option<Calibration>,

@@ -74,10 +74,15 @@ impl From<Shard> for String {
     }
 }
 
-/// 64 bits of a hash of an id.
+/// 64 bits of a hash of an id, by which items are told apart and belong to shards.
 pub(crate) fn key(id: &str) -> u64 {
-    // The prefix keeps shards independent of splits and seeds, which are hashes of the same ids.
-    let digest = Sha256::new().chain_update("shard:").chain_update(id).finalize();
+    hash("shard:", id)
+}
+
+/// 64 bits of a hash of an id. The purpose keeps what is drawn by it independent of all else that is drawn by hashes of the
+/// same ids: splits, seeds, shards.
+pub(crate) fn hash(purpose: &str, id: &str) -> u64 {
+    let digest = Sha256::new().chain_update(purpose).chain_update(id).finalize();
     u64::from_le_bytes(std::array::from_fn(|index| digest[index]))
 }
 

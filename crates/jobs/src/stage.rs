@@ -27,6 +27,11 @@ pub(crate) trait Stage: Send + Sync {
     const NAME: &'static str;
     const KIND: Kind<Self::Item>;
 
+    /// Is told how many items the whole input has, before anything is done.
+    fn sized(&mut self, items: u64) {
+        let _ = items;
+    }
+
     /// The settings that decide the records.
     fn settings(&self) -> Result<Value, Error>;
 

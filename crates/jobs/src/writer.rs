@@ -4,11 +4,11 @@ use crate::chunk::{Lines, Outcome};
 use crate::count::Count;
 use crate::failed::Limit;
 use crate::in_order::Sink;
-use crate::meter::Meter;
 use crate::model::Lent;
 use crate::output::Output;
 use crate::stage::Tally;
 use crate::{Error, Job, Report};
+use language_model::Meter;
 use std::time::{Duration, Instant};
 use training::Observe;
 
@@ -70,13 +70,7 @@ impl<'a, T: Tally> Writer<'a, T> {
     }
 
     fn show(&mut self) -> Result<(), Error> {
-        // A clock may not have moved.
-        let seconds = self.began.elapsed().as_secs_f64().max(1e-9);
-        let (calls, tokens) = (self.meter.calls() as f64, self.meter.tokens() as f64);
-        let mut metrics = vec![("calls", calls), ("calls_per_second", calls / seconds)];
-        if tokens > 0.0 {
-            metrics.extend([("tokens", tokens), ("tokens_per_second", tokens / seconds)]);
-        }
+        let mut metrics = self.meter.rates(self.began.elapsed());
         if self.count.failed > 0 {
             metrics.push(("failed", self.count.failed as f64));
         }

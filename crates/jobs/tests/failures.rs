@@ -334,13 +334,16 @@ fn a_report_says_what_the_records_say() {
     let case = Case::pairs();
     let done = label(&case.job, Parrot::default()).unwrap();
     let labels: Vec<ai_feedback::Label> = dataset::read_jsonl(case.path("out")).unwrap();
-    let Figures::Labels { labels: found, truth, one_order } = done.report.figures.clone() else {
+    let Figures::Labels { labels: found, probed, truth, one_order } = done.report.figures.clone()
+    else {
         panic!()
     };
     let expected = ai_feedback::summarise(&labels);
     assert_eq!((found.labels, found.order_consistency), (ITEMS, Some(1.0)));
     assert!((found.position_bias.unwrap() - 0.1).abs() < 1e-12, "{found:?}");
     assert!((found.entropy.unwrap() - expected.entropy.unwrap()).abs() < 1e-12);
+    // There are fewer pairs than are probed by default; whatever the principle, the judge takes the good one.
+    assert_eq!((probed, found.principle_consistency), (ITEMS as u64, Some(1.0)));
     // The judge always takes the good one, of which it is sure by (0.8 + 0.6) / 2; a third of the rows that know call the
     // other one better.
     let truth = truth.unwrap();
@@ -464,6 +467,8 @@ fn labels_in_one_order_do_not_count_as_right_or_wrong() {
     let prepared = jobs::label(case.job.clone(), Constitution::general(), config).unwrap();
     let model = Alone::new(Parrot::default(), json!({"name": "parrot"}));
     let done = prepared.run(&model, &mut Silent).unwrap();
-    let Figures::Labels { labels, truth, one_order } = done.report.figures else { panic!() };
+    let Figures::Labels { labels, truth, one_order, .. } = done.report.figures else { panic!() };
     assert_eq!((labels.labels, truth, one_order), (ITEMS, None, 15));
+    // The probe tells what it is worth that they were asked in one order.
+    assert!((labels.position_bias.unwrap() - 0.1).abs() < 1e-12, "{labels:?}");
 }

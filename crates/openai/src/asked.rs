@@ -1,6 +1,6 @@
 //! What one piece of work has asked, and what was given up.
 
-use crate::{Error, Failure};
+use crate::{Error, FailedRequest};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -8,17 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 #[derive(Debug, Default)]
 pub(crate) struct Asked {
     names: Mutex<Vec<String>>,
-    given_up: Mutex<HashMap<String, GivenUp>>,
-}
-
-/// A request that is about one prompt and has failed.
-#[derive(Debug, Clone)]
-struct GivenUp {
-    url: String,
-    prompt: Option<String>,
-    attempts: u32,
-    failure: Failure,
-    answers_others: bool,
+    /// Those that are about one prompt and have failed.
+    given_up: Mutex<HashMap<String, FailedRequest>>,
 }
 
 impl Asked {
@@ -35,25 +26,16 @@ impl Asked {
     /// Notes that a task has failed for good: all attempts may have taken minutes, so that they are not made again when
     /// the same is asked beside fewer others.
     pub(crate) fn give_up(&self, name: &str, error: &Error) {
-        if let Error::Request { url, prompt, attempts, failure, answers_others } = error
-            && error.is_refusal()
+        if let Error::Request(failed) = error
+            && failed.is_refusal()
         {
-            let given_up = GivenUp {
-                url: url.clone(),
-                prompt: prompt.clone(),
-                attempts: *attempts,
-                failure: failure.clone(),
-                answers_others: *answers_others,
-            };
-            lock(&self.given_up).insert(name.to_owned(), given_up);
+            lock(&self.given_up).insert(name.to_owned(), failed.clone());
         }
     }
 
     /// The error of a task that has failed for good.
     pub(crate) fn given_up(&self, name: &str) -> Option<Error> {
-        let GivenUp { url, prompt, attempts, failure, answers_others } =
-            lock(&self.given_up).get(name)?.clone();
-        Some(Error::Request { url, prompt, attempts, failure, answers_others })
+        lock(&self.given_up).get(name).cloned().map(Error::Request)
     }
 }
 

@@ -6,7 +6,7 @@ use crate::retrying::Listener;
 use crate::task::Task;
 use crate::transport::Transport;
 use crate::worker::{Worker, gone};
-use crate::{Config, Error, Failure, Retrying, continuation};
+use crate::{Config, Error, FailedRequest, Failure, Retrying, continuation};
 use serde::Deserialize;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -140,9 +140,10 @@ impl Client {
     /// If it does not answer, or [`Error::NoSuchModel`].
     pub fn check(&self) -> Result<(), Error> {
         let found = match self.models() {
-            Err(Error::Request { failure: Failure::Status { status: 404 | 405, .. }, .. }) => {
-                return Ok(());
-            }
+            Err(Error::Request(FailedRequest {
+                failure: Failure::Status { status: 404 | 405, .. },
+                ..
+            })) => return Ok(()),
             found => found?,
         };
         if found.is_empty() || found.iter().any(|model| model == self.model()) {

@@ -1,5 +1,6 @@
 //! What a client can fail with.
 
+use crate::FailedRequest;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -62,19 +63,8 @@ pub enum Error {
         found: Vec<String>,
     },
     /// A request failed for good.
-    #[error("{url} gave no answer{}{}: {failure}{}", to(prompt.as_deref()), after(*attempts), but(*answers_others))]
-    Request {
-        /// Where it was sent.
-        url: String,
-        /// [`dialogue::Dialogue::id`] of the prompt, if it was one.
-        prompt: Option<String>,
-        /// How often it was sent.
-        attempts: u32,
-        /// What went wrong the last time.
-        failure: Failure,
-        /// Whether the server answered a short question afterwards, so that it is not gone.
-        answers_others: bool,
-    },
+    #[error(transparent)]
+    Request(#[from] FailedRequest),
     /// Too many requests in a row have failed.
     #[error(
         "{url} counts as gone, since {failures} requests in a row have failed (`circuit_failures`){}; \
@@ -262,18 +252,6 @@ fn listed(models: &[String]) -> String {
     }
 }
 
-fn to(prompt: Option<&str>) -> String {
-    prompt.map(|id| format!(" to prompt {id}")).unwrap_or_default()
-}
-
-fn after(attempts: u32) -> String {
-    if attempts > 1 { format!(" after {attempts} attempts") } else { String::new() }
-}
-
-fn but(answers_others: bool) -> &'static str {
-    if answers_others { "; it answers other questions" } else { "" }
-}
-
 fn said(message: &str) -> String {
     if message.is_empty() { String::new() } else { format!(": {message}") }
 }
@@ -293,8 +271,8 @@ fn place(kept: Option<&PathBuf>) -> String {
 impl Error {
     /// The error with the prompt that it belongs to.
     pub(crate) fn about(mut self, id: &str) -> Self {
-        if let Self::Request { prompt, .. } = &mut self {
-            *prompt = Some(id.to_owned());
+        if let Self::Request(failed) = &mut self {
+            failed.prompt = Some(id.to_owned());
         }
         self
     }
@@ -303,9 +281,7 @@ impl Error {
     /// another question after all attempts at this one have failed.
     pub fn is_refusal(&self) -> bool {
         match self {
-            Self::Request { prompt: Some(_), failure, answers_others, .. } => {
-                *answers_others || failure.is_refusal()
-            }
+            Self::Request(failed) => failed.is_refusal(),
             Self::Unweighable { reason, .. } => *reason != crate::Unweighable::NotEchoed,
             Self::Stopped { source, .. } => source.is_refusal(),
             _ => false,
@@ -353,8 +329,8 @@ mod tests {
         let request = |prompt: Option<&str>, failure| {
             let (url, prompt) = ("http://h/v1".to_owned(), prompt.map(str::to_owned));
             let answers_others = false;
-            let source = Error::Request { url, prompt, attempts: 1, failure, answers_others };
-            Error::Stopped { done: 0, total: 1, kept: None, source: Box::new(source) }
+            let failed = FailedRequest { url, prompt, attempts: 1, failure, answers_others };
+            Error::Stopped { done: 0, total: 1, kept: None, source: Box::new(failed.into()) }
         };
         for refused in [status(400), status(413), status(422), Failure::TooLong { limit: 1 }] {
             let error = language_model::Error::from(request(Some("id"), refused));

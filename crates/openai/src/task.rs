@@ -206,6 +206,5 @@ fn missing(transport: &Transport, path: &str, detail: &'static str) -> Error {
 
 /// 128 bits of a hash, in hexadecimal digits.
 fn name(about: &Value) -> String {
-    let digest = Sha256::digest(about.to_string());
-    format!("{:032x}", u128::from_be_bytes(std::array::from_fn(|index| digest[index])))
+    format!("{:.32x}", Sha256::digest(about.to_string()))
 }

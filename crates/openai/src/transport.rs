@@ -5,7 +5,7 @@ use crate::config::duration;
 use crate::key::Key;
 use crate::retry::{retry_after, wait};
 use crate::retrying::Listener;
-use crate::{BaseUrl, Config, Error, Failure, presence};
+use crate::{BaseUrl, Config, Error, FailedRequest, Failure, presence};
 use language_model::{item_seed, stream};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, Url};
@@ -183,7 +183,8 @@ impl Transport {
         if self.circuit.is_open() {
             return self.circuit_open();
         }
-        Error::Request { url: url.to_string(), prompt: None, attempts, failure, answers_others }
+        let (url, prompt) = (url.to_string(), None);
+        FailedRequest { url, prompt, attempts, failure, answers_others }.into()
     }
 
     /// Tells the circuit, which opens only if the server does not even answer a short question: a few prompts on which it

@@ -59,13 +59,21 @@ pub fn generate_requests(
     config: &GenerationConfig,
     seed: u64,
 ) -> Result<Generated, Error> {
-    config.validate()?;
-    if seeds.len() < config.shots {
-        return Err(Error::TooFewSeeds { found: seeds.len(), shots: config.shots });
-    }
-    if let Some(index) = seeds.iter().position(|text| normalised(text).is_empty()) {
-        return Err(Error::EmptySeed { index });
-    }
+    generate_requests_and_tell(model, seeds, config, seed, &mut |_| Ok(()))
+}
+
+/// [`generate_requests`] that hands what there is so far to `tell` after every call of the model.
+///
+/// # Errors
+/// Those of [`generate_requests`], and those of `tell`, at the first of which it ends.
+pub fn generate_requests_and_tell<E: From<Error>>(
+    model: &dyn Generate,
+    seeds: &[String],
+    config: &GenerationConfig,
+    seed: u64,
+    tell: &mut dyn FnMut(&Generated) -> Result<(), E>,
+) -> Result<Generated, E> {
+    check(seeds, config)?;
     let mut filter = Filter::new(seeds, config)?;
     let mut generated = Generated::default();
     for call in 0..config.max_calls {
@@ -75,15 +83,35 @@ pub fn generate_requests(
         let numbers = call * config.batch..(call + 1) * config.batch;
         let prompts: Vec<Prompt> =
             numbers.map(|number| draw_prompt(seeds, config.shots, number, seed)).collect();
-        let completions = model.generate(&prompts, &config.sampling)?;
-        if completions.len() != prompts.len() {
-            return Err(Error::Count { expected: prompts.len(), found: completions.len() });
-        }
-        for completion in &completions {
+        for completion in &draw(model, &prompts, config)? {
             generated.read(completion, &mut filter, config.requests);
         }
+        tell(&generated)?;
     }
     Ok(generated)
+}
+
+/// Refuses settings and seeds that cannot be used.
+fn check(seeds: &[String], config: &GenerationConfig) -> Result<(), Error> {
+    config.validate()?;
+    if seeds.len() < config.shots {
+        return Err(Error::TooFewSeeds { found: seeds.len(), shots: config.shots });
+    }
+    match seeds.iter().position(|text| normalised(text).is_empty()) {
+        Some(index) => Err(Error::EmptySeed { index }),
+        None => Ok(()),
+    }
+}
+
+/// One completion a prompt.
+fn draw(
+    model: &dyn Generate,
+    prompts: &[Prompt],
+    config: &GenerationConfig,
+) -> Result<Vec<Completion>, Error> {
+    let completions = model.generate(prompts, &config.sampling)?;
+    let (expected, found) = (prompts.len(), completions.len());
+    if found == expected { Ok(completions) } else { Err(Error::Count { expected, found }) }
 }
 
 /// The prompt of the given number, with its own examples.

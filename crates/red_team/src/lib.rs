@@ -51,6 +51,6 @@ mod shingles;
 pub use config::GenerationConfig;
 pub use error::Error;
 pub use figures::{Figures, LeftOut};
-pub use generate::{Generated, Novelty, generate_requests};
+pub use generate::{Generated, Novelty, generate_requests, generate_requests_and_tell};
 pub use harm_type::{HARM_TYPES, HarmTag, harm_question, tag_by_harm};
 pub use request_list::{numbered_list, request_list};

@@ -8,7 +8,7 @@ mod program;
 mod server;
 
 use program::{object, refused, rlaif, says};
-use server::Server;
+use server::{Fault, Server};
 use std::fs;
 use std::path::PathBuf;
 
@@ -313,6 +313,42 @@ fn served_models_are_evaluated() {
     refused(folder, &probed, &["i.jsonl", "`--judge`"]);
     let table = says(folder, &[&probed[..], &["--judge", &url]].concat());
     assert!(table.contains("sway by liking"), "{table}");
+}
+
+#[test]
+fn a_server_is_asked_as_the_settings_say_and_its_silence_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let server = Server::start();
+    let url = server.url();
+    fs::write(folder.join("p.csv"), "prompt,type,label\ngood day,x,safe\nhello,x,unsafe\n")
+        .unwrap();
+    fs::write(folder.join("s.toml"), "[server]\napi = 'completions'\nbackoff_seconds = 0.01\n")
+        .unwrap();
+    let with = |more: &[&'static str]| {
+        let data = ["eval", "over-refusal", "--data", "p.csv", "--model", &url, "--json"];
+        rlaif(folder, &[&data[..], &["--config", "s.toml"], more].concat())
+    };
+    let away = || Fault::Status(503, "", String::new());
+    server.faults([away()]);
+    let (status, said, errors) = with(&[]);
+    assert_eq!(status, 0, "{errors}");
+    assert!(said.contains("refused_share_of_safe"), "{said}");
+    assert!(errors.contains("does not answer") && errors.contains("503"), "{errors}");
+    let asked = server.requests();
+    assert!(asked.len() >= 3, "{asked:?}");
+    assert!(asked.iter().all(|request| request.path.ends_with("/v1/completions")), "{asked:?}");
+
+    server.faults([away(), away()]);
+    for (set, expected) in [
+        ("server.attempts=1", "503"),
+        ("server.concurrency=0", "[server] `concurrency`"),
+        ("flow.chunk=2", "flow"),
+    ] {
+        let (status, said, errors) = with(&["--set", set]);
+        assert_eq!(status, 2, "{said} {errors}");
+        assert!(errors.contains(expected), "`{expected}` is missing in: {errors}");
+    }
 }
 
 #[test]

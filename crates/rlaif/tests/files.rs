@@ -79,6 +79,29 @@ fn labels_that_flip_and_principles_never_drawn_are_named() {
     let said = says(folder, &["constitution", "lint", "c.toml", "--run", "run"]);
     assert!(said.contains("comparison \"violence\" was never drawn in 3 draws"), "{said}");
     assert!(!said.contains("\"law\"") && said.contains("0 errors, 14 warnings"), "{said}");
+    let said = says(folder, &["constitution", "lint", "c.toml", "--run", "after.jsonl"]);
+    assert!(said.contains("comparison \"truth\" was never drawn in 3 draws"), "{said}");
+    refused(folder, &["constitution", "lint", "c.toml", "--run", "c.toml"], &["c.toml, line 1"]);
+}
+
+#[test]
+fn red_team_attempts_are_converted() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let rows = r#"{"transcript": "\n\nHuman: q\n\nAssistant: a", "rating": "3", "tags": ["theft"], "more": 1}
+        {"transcript": "\n\nHuman: q", "rating": 9}"#;
+    fs::write(folder.join("r.jsonl"), rows).unwrap();
+    let convert = ["convert", "r.jsonl", "red.jsonl", "--as", "red-team"];
+    refused(folder, &convert, &["r.jsonl, line 2", "`rating` is 9"]);
+    says(folder, &[&convert[..], &["--max-bad", "0.5"]].concat());
+    let text = fs::read_to_string(folder.join("red.jsonl")).unwrap();
+    let row: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(row["transcript"][1], serde_json::json!({"role": "assistant", "content": "a"}));
+    assert_eq!((row["rating"].as_f64(), row["tags"][0].as_str()), (Some(3.0), Some("theft")));
+    assert!(row["num_params"].is_null() && row.get("more").is_none(), "{row}");
+    // What was written is such a row, too.
+    says(folder, &["convert", "red.jsonl", "again.jsonl", "--as", "red-team"]);
+    assert_eq!(fs::read_to_string(folder.join("again.jsonl")).unwrap(), text);
 }
 
 #[test]

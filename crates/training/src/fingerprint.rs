@@ -36,8 +36,7 @@ impl Fingerprint {
 
     /// The first 128 bits in hexadecimal digits.
     pub fn finish(self) -> String {
-        let digest = self.0.finalize();
-        format!("{:032x}", u128::from_be_bytes(std::array::from_fn(|index| digest[index])))
+        format!("{:.32x}", self.0.finalize())
     }
 }
 

@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
-use std::fmt::Write as _;
 use std::fs;
 use std::io::{Error as IoError, ErrorKind};
 use std::path::Path;
@@ -205,12 +204,7 @@ fn first_bad_name<'a>(names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(64);
-    for byte in Sha256::digest(bytes) {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+    format!("{:x}", Sha256::digest(bytes))
 }
 
 #[cfg(test)]

@@ -60,6 +60,7 @@ fn principle_label(drawn: &Drawn<'_>, orders: Vec<OrderLabel>) -> PrincipleLabel
         id: drawn.principle.id.clone(),
         text: drawn.principle.text.clone(),
         probability_a: probability_a(&firsts),
+        probe: false,
         orders,
     }
 }

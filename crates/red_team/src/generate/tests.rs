@@ -81,6 +81,26 @@ fn counts_what_is_near_and_how_near_the_seeds() {
 }
 
 #[test]
+fn tells_what_there_is_after_every_call_and_ends_when_that_fails() {
+    let fresh = |prompt: &Prompt| {
+        (format!("5. {:x}\n6. {:x} too\n", prompt.seed, prompt.seed), StopReason::Stop)
+    };
+    let model = Scripted::new(fresh);
+    let mut told = Vec::new();
+    let mut tell = |generated: &Generated| -> Result<(), Error> {
+        told.push(generated.requests.len());
+        Ok(())
+    };
+    let generated = generate_requests_and_tell(&model, &seeds(), &config(9), 0, &mut tell).unwrap();
+    assert_eq!((told, generated.requests.len()), (vec![6, 9], 9));
+
+    let mut fails = |_: &Generated| -> Result<(), Error> { Err(Error::EmptySeed { index: 7 }) };
+    let error = generate_requests_and_tell(&model, &seeds(), &config(9), 0, &mut fails);
+    assert!(error.unwrap_err().to_string().contains("seed request 7"));
+    assert_eq!(model.calls.borrow().len(), 3);
+}
+
+#[test]
 fn stops_at_the_number_asked_for_or_at_the_last_call() {
     let fresh = |prompt: &Prompt| {
         (format!("5. {:x}\n6. {:x} too\n", prompt.seed, prompt.seed), StopReason::Stop)

@@ -1,13 +1,13 @@
 //! `rlaif constitution`: show, check, compare, and trade with the paper's files.
 
+use super::drawn::Drawn;
 use super::{Failure, say};
 use clap::{Args, Subcommand};
 use rlaif::ai_feedback::Label;
 use rlaif::constitution::{Change, Constitution};
-use rlaif::critique_revision::Trace;
 use rlaif::dataset::{read_jsonl, write_atomic};
 use rlaif::model_organism;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -29,13 +29,14 @@ enum ConstitutionCommand {
     },
     /// Say everything that is wrong with a constitution, or looks so.
     #[command(
-        after_help = "Examples:\n  rlaif constitution lint my_constitution.toml\n  rlaif constitution lint my_constitution.toml --run runs/mine"
+        after_help = "Examples:\n  rlaif constitution lint my_constitution.toml\n  rlaif constitution lint my_constitution.toml --run runs/mine\n  rlaif constitution lint my_constitution.toml --run labels.jsonl"
     )]
     Lint {
         /// The file.
         file: PathBuf,
-        /// A run's folder: names the principles that were never drawn in it.
-        #[arg(long, value_name = "FOLDER")]
+        /// A run's folder, what `rlaif revise` or `rlaif label` has written, or a folder of such files: names the principles
+        /// that were never drawn in it.
+        #[arg(long, value_name = "FOLDER|FILE")]
         run: Option<PathBuf>,
     },
     /// Say what changed from one constitution to another, and which labels it flips.
@@ -119,7 +120,7 @@ fn named(which: &Path) -> Result<Constitution, Failure> {
 fn lint(file: &Path, run: Option<&Path>) -> Result<(), Failure> {
     let (constitution, mut found) = Constitution::lint(file)?;
     if let Some(run) = run {
-        let (revisions, comparisons) = drawn(run)?;
+        let Drawn { revisions, comparisons } = Drawn::of(run)?;
         found.doubts.extend(constitution.never_drawn(&revisions, &comparisons));
     }
     let mut text = String::new();
@@ -143,35 +144,6 @@ fn lint(file: &Path, run: Option<&Path>) -> Result<(), Failure> {
         0 => Ok(()),
         count => Err(format!("{}: {count} errors", file.display()).into()),
     }
-}
-
-type Counts = BTreeMap<String, usize>;
-
-/// How often each principle was drawn to revise by and to compare by in a run, as far as it has come.
-fn drawn(run: &Path) -> Result<(Counts, Counts), Failure> {
-    let revisions = run.join("critique_revision/revisions.jsonl");
-    let labels = run.join("ai_feedback/labels.jsonl");
-    if !revisions.exists() && !labels.exists() {
-        let message = "holds neither critique_revision/revisions.jsonl nor ai_feedback/labels.jsonl; give the folder of a \
-                       run that has finished one of these stages";
-        return Err(format!("{}: {message}", run.display()).into());
-    }
-    let mut counts = (Counts::new(), Counts::new());
-    if revisions.exists() {
-        for trace in read_jsonl::<Trace>(&revisions)? {
-            for step in trace.steps {
-                *counts.0.entry(step.principle).or_default() += 1;
-            }
-        }
-    }
-    if labels.exists() {
-        for label in read_jsonl::<Label>(&labels)? {
-            for judged in label.principles {
-                *counts.1.entry(judged.id).or_default() += 1;
-            }
-        }
-    }
-    Ok(counts)
 }
 
 fn diff(
@@ -226,7 +198,7 @@ fn flips(before: &Path, after: &Path) -> Result<String, Failure> {
 
 /// The principles of a label, as they were drawn.
 fn judged_by(label: &Label) -> String {
-    let ids = label.principles.iter().map(|judged| format!("{:?}", judged.id));
+    let ids = label.judgements().map(|judged| format!("{:?}", judged.id));
     ids.collect::<Vec<String>>().join(" + ")
 }
 

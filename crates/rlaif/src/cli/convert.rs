@@ -3,10 +3,11 @@
 use super::{Failure, say, warn};
 use clap::{Args, ValueEnum};
 use rlaif::dataset::{
-    ColumnMapping, Error, Exhausted, Mixture, Part, Reading, Rejects, Splits, Stream, content_id,
-    write_rows,
+    ColumnMapping, Error, Exhausted, Mixture, Part, Reading, RedTeamAttempt, Rejects, Splits,
+    Stream, content_id, write_rows,
 };
-use rlaif::dialogue::Dialogue;
+use rlaif::dialogue::{Dialogue, Preference};
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use toml::Table;
@@ -36,8 +37,8 @@ pub(super) struct ConvertArgs {
     /// What happens when one of several files is at its end.
     #[arg(long, value_enum, default_value = "go-on")]
     exhausted: ExhaustedArg,
-    /// Take only the rows of one part, which depends on nothing but the content of a row (as prompts, preferences or
-    /// messages: on that of its prompt).
+    /// Take only the rows of one part, which depends on nothing but the content of a row (with `--as`: on that of its
+    /// prompt).
     #[arg(long, value_name = "PART")]
     split: Option<String>,
     /// The parts and their shares [default: train=0.9 validation=0.05 test=0.05].
@@ -57,6 +58,8 @@ enum Kind {
     Prompt,
     /// `messages`: whole dialogues.
     Messages,
+    /// `transcript` as a list of messages, `rating`, and what else is known of a red-team attempt.
+    RedTeam,
 }
 
 /// What happens when a file is at its end.
@@ -121,18 +124,30 @@ fn rows(
             Ok(Converted { id: content_id(&row), row })
         })),
         Some(Kind::Preference) => {
-            let path_of_error = path.to_owned();
-            Box::new(reading.preferences(path)?.map(move |row| -> Result<Converted, Error> {
-                let row = row?;
-                let id = row.prompt.id();
-                let row = serde_json::to_value(row);
-                let path = path_of_error.clone();
-                Ok(Converted { id, row: row.map_err(|reason| Error::Encode { path, reason })? })
-            }))
+            let record = record::<Preference>(path, |row| row.prompt.id());
+            Box::new(reading.preferences(path)?.map(record))
+        }
+        Some(Kind::RedTeam) => {
+            let record = record::<RedTeamAttempt>(path, |row| row.transcript.prompt().id());
+            Box::new(reading.red_team_attempts(path)?.map(record))
         }
         Some(Kind::Prompt) => Box::new(reading.prompts(path)?.map(dialogue("prompt"))),
         Some(Kind::Messages) => Box::new(reading.dialogues(path)?.map(dialogue("messages"))),
     })
+}
+
+/// A record as a row of its fields; `id` names what decides its part.
+fn record<T: Serialize>(
+    path: &Path,
+    id: fn(&T) -> String,
+) -> impl Fn(Result<T, Error>) -> Result<Converted, Error> + use<T> {
+    let path = path.to_owned();
+    move |row| {
+        let row = row?;
+        let encoded = serde_json::to_value(&row);
+        let wrong = |reason| Error::Encode { path: path.clone(), reason };
+        Ok(Converted { id: id(&row), row: encoded.map_err(wrong)? })
+    }
 }
 
 /// A dialogue as the only column of a row.

@@ -3,13 +3,13 @@
 use super::convert::pair;
 use super::device::{Device, Task};
 use super::download::fetch;
+use super::server::client;
 use super::set::{add_set, insert};
 use super::stage_report::{ending, merged};
-use super::{DeviceArgs, Failure, say, warn};
+use super::{DeviceArgs, Failure, say};
 use burn::tensor::backend::AutodiffBackend;
 use clap::Args;
 use rlaif::jobs::{self, Alone, Job, Model, Prepared, Served, Shard};
-use rlaif::openai::{Client, Config};
 use rlaif::run::{JobSettings, JudgeSource, Settings, fingerprint, load_helpful_only};
 use rlaif::training::Progress;
 use serde_json::json;
@@ -162,7 +162,7 @@ impl StageArgs {
         };
         match source {
             JudgeSource::Server(url) => {
-                let client = client(&url, name, &settings.server)?;
+                let client = client(&url, name.as_deref(), &settings.server)?;
                 finish(&prepared, &Served::new(client, &settings.server))
             }
             JudgeSource::Folder(model) => {
@@ -198,19 +198,6 @@ impl StageArgs {
         layers.push(("command line".to_owned(), table));
         Ok(layers)
     }
-}
-
-/// A client of a server that is there and has the model. While it does not answer, the user is told.
-fn client(url: &str, name: Option<String>, config: &Config) -> Result<Client, Failure> {
-    let named = name.is_some();
-    let client = Client::with_config(url, name.unwrap_or_default(), config.clone())?
-        .tell_retries(|retrying| warn(&retrying.to_string()));
-    client.warnings().iter().for_each(|warning| warn(warning));
-    if !named {
-        return Ok(client.with_only_model()?);
-    }
-    client.check()?;
-    Ok(client)
 }
 
 /// Does a job and tells what came of it.

@@ -6,11 +6,13 @@ mod convert;
 mod data_stage;
 mod device;
 mod download;
+mod drawn;
 mod eval;
 mod experiment;
 mod generate;
 mod organism;
 mod run;
+mod server;
 mod set;
 mod stage_report;
 

@@ -46,8 +46,11 @@ fn report(report: &Report, failures: &Path) -> String {
         Figures::Pairs(PairSummary { redrawn, truncated, .. }) => {
             format!("{redrawn} replies drawn again that were the same, {truncated} cut off\n")
         }
-        Figures::Labels { labels, truth, one_order } => {
-            of_labels(labels) + &of_truth(truth.as_ref()) + &of_one_order(*one_order)
+        Figures::Labels { labels, probed, truth, one_order } => {
+            of_labels(labels)
+                + &of_probes(*probed)
+                + &of_truth(truth.as_ref())
+                + &of_one_order(*one_order)
         }
     };
     failed + &figures
@@ -89,6 +92,15 @@ fn of_labels(summary: &Summary) -> String {
         value.map(|value| format!("{name:<26}{value:>10.4}\n")).unwrap_or_default()
     };
     rows.map(row).concat()
+}
+
+fn of_probes(labels: u64) -> String {
+    match labels {
+        0 => String::new(),
+        labels => {
+            format!("{labels} pairs were asked about once more, to compare orders and principles\n")
+        }
+    }
 }
 
 fn of_truth(truth: Option<&Calibration>) -> String {
@@ -146,15 +158,16 @@ mod tests {
     fn a_judge_is_told_by_what_is_known_of_it() {
         let labels = Summary { labels: 10, entropy: Some(0.5), ..Summary::default() };
         let text = ending(
-            &done(Figures::Labels { labels, truth: None, one_order: 0 }, 0),
+            &done(Figures::Labels { labels, probed: 0, truth: None, one_order: 0 }, 0),
             &Job::new("in", "out"),
         );
         assert!(text.contains("entropy (nats)") && !text.contains("position bias"), "{text}");
-        for part in ["failed", "agreement", "one order"] {
+        for part in ["failed", "agreement", "one order", "once more"] {
             assert!(!text.contains(part), "{text}");
         }
-        let figures = Figures::Labels { labels, truth: None, one_order: 7 };
+        let figures = Figures::Labels { labels, probed: 3, truth: None, one_order: 7 };
         let text = ending(&done(figures, 0), &Job::new("in", "out"));
         assert!(text.contains("7 labels are not compared") && text.contains("one order"), "{text}");
+        assert!(text.contains("3 pairs were asked about once more"), "{text}");
     }
 }

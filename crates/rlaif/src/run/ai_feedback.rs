@@ -4,7 +4,9 @@
 //! labels helpfulness too, by a principle of its own; the results say so.
 
 use super::helpfulness::helpfulness_constitution;
+use super::recorded::Recorded;
 use super::session::CHUNK;
+use super::stage_progress::StageProgress;
 use super::world::{contrast, share_for_a};
 use super::{Checkpoint, Error, Labeller, Session, Stage};
 use ai_feedback::{FeedbackConfig, Judge, Label, label, pair_id};
@@ -12,7 +14,7 @@ use burn::tensor::backend::AutodiffBackend;
 use constitution::{Constitution, Drawing};
 use dataset::{Journal, write_jsonl};
 use dialogue::{Comparison, Dialogue, Preference};
-use language_model::{Generate, Prompt, item_seed, stream};
+use language_model::{Generate, Meter, Prompt, item_seed, stream};
 use model_organism::garble;
 use rand::Rng;
 use std::collections::HashSet;
@@ -23,6 +25,9 @@ const GARBLE_EVERY: usize = 2;
 
 /// The name of the labels of harmlessness, of their journal and in their random streams.
 pub(super) const LABELS: &str = "labels";
+
+/// The journal of the replies that pairs are made of.
+const REPLIES: &str = "replies.journal";
 
 /// How pairs are labelled, and the name of the journal.
 struct Labelling<'a> {
@@ -42,23 +47,18 @@ impl<B: AutodiffBackend> Session<B> {
         let stage = Stage::AiFeedback;
         let policy = self.fixed(Checkpoint::SlCai)?;
         let judge = self.judge(stage)?;
+        let meter = Meter::default();
+        let (policy, judge) = (meter.watch(&policy), meter.watch(&*judge));
+        let policy = self.recorded(&policy)?;
         let [red_team, helpful] = self.policy_prompts()?;
-        observe.start(stage.name(), (red_team.len() + helpful.len()) as u64, 0)?;
+        let mut progress = self.pair_progress(&policy, [&red_team, &helpful], &meter, observe)?;
         let config = &self.settings.ai_feedback;
-        let mut done = 0;
         let labelling =
-            Labelling { judge: &*judge, constitution: &self.constitution, config, name: LABELS };
-        let labels = self.labels(&policy, &labelling, &red_team, &mut |n| {
-            done += n;
-            Ok(observe.record(done, &[])?)
-        })?;
+            Labelling { judge: &judge, constitution: &self.constitution, config, name: LABELS };
+        let labels = self.labels(&policy, &labelling, &red_team, &mut progress)?;
         if labels.is_empty() {
             return Err(no_pairs());
         }
-        let mut progress = |n| {
-            done += n;
-            Ok(observe.record(done, &[])?)
-        };
         let helpfulness = if self.in_world() {
             self.helpfulness_by_oracle(&policy, &helpful, &mut progress)?
         } else {
@@ -68,18 +68,18 @@ impl<B: AutodiffBackend> Session<B> {
                 ..config.clone()
             };
             let constitution = &helpfulness_constitution();
-            let labelling = Labelling { judge: &*judge, constitution, config, name: "helpfulness" };
+            let labelling = Labelling { judge: &judge, constitution, config, name: "helpfulness" };
             let labels = self.labels(&policy, &labelling, &helpful, &mut progress)?;
             let preferences = labels.iter().map(Label::preference).collect();
             write_jsonl(self.folder.file(stage, "helpfulness_labels.jsonl")?, labels)?;
             preferences
         };
-        self.report_labels(&*judge, &labels)?;
+        self.report_labels(&judge, &labels)?;
         let harmlessness: Vec<Preference> = labels.iter().map(Label::preference).collect();
         write_jsonl(self.folder.file(stage, "labels.jsonl")?, labels)?;
         write_jsonl(self.folder.file(stage, "preferences.jsonl")?, harmlessness)?;
         write_jsonl(self.folder.file(stage, "helpfulness.jsonl")?, helpfulness)?;
-        Ok(observe.finish()?)
+        progress.finish()
     }
 
     /// Draws pairs of replies to `prompts` and labels them, chunk by chunk through a journal.
@@ -88,7 +88,7 @@ impl<B: AutodiffBackend> Session<B> {
         policy: &impl Generate,
         labelling: &Labelling<'_>,
         prompts: &[Dialogue],
-        progress: &mut dyn FnMut(u64) -> Result<(), Error>,
+        progress: &mut StageProgress<'_>,
     ) -> Result<Vec<Label>, Error> {
         let Labelling { judge, constitution, config, name } = *labelling;
         let seed = item_seed(self.settings.seed, &["ai_feedback", name]);
@@ -99,17 +99,16 @@ impl<B: AutodiffBackend> Session<B> {
         let mut ids = Vec::new();
         let mut seen = HashSet::new();
         for prompts in prompts.chunks(CHUNK) {
-            // Drawn again after an interruption: cheaper than a journal of its own, and just the same.
             let mut pairs = self.pairs(policy, prompts, count)?;
             if self.in_world() {
                 pairs.extend(self.garbled(&pairs));
             }
-            pairs.retain(|pair| pair.replies[0] != pair.replies[1] && seen.insert(pair_id(pair)));
+            pairs.retain(|pair| !pair.is_even() && seen.insert(pair_id(pair)));
             ids.extend(pairs.iter().map(pair_id));
             pairs.retain(|pair| !journal.contains(&pair_id(pair)));
             let labels = label(judge, constitution, &pairs, config, seed)?;
             journal.append(labels)?;
-            progress(prompts.len() as u64)?;
+            progress.advance(prompts.len())?;
         }
         Ok(journal.finish(&ids)?)
     }
@@ -132,6 +131,32 @@ impl<B: AutodiffBackend> Session<B> {
             .collect()
     }
 
+    /// The policy, each of whose replies is drawn once, whatever is killed.
+    pub(super) fn recorded<'a>(&self, policy: &'a dyn Generate) -> Result<Recorded<'a>, Error> {
+        let path = self.folder.file(Stage::AiFeedback, REPLIES)?;
+        Ok(Recorded::open(policy, &path, self.settings.seed)?)
+    }
+
+    /// Begins to show how many prompts are done: those whose replies were drawn by a process that was killed were labelled
+    /// by it, too, but for a few.
+    pub(super) fn pair_progress<'a>(
+        &self,
+        policy: &Recorded<'_>,
+        prompts: [&[Dialogue]; 2],
+        meter: &'a Meter,
+        observe: &'a mut dyn Observe,
+    ) -> Result<StageProgress<'a>, Error> {
+        let all = || prompts.into_iter().flatten();
+        let before = all().filter(|prompt| policy.holds(&self.sample(prompt, 0))).count();
+        StageProgress::start(Stage::AiFeedback, all().count(), before, meter, observe)
+    }
+
+    /// What a reply of a pair is drawn by.
+    fn sample(&self, prompt: &Dialogue, number: usize) -> Prompt {
+        let seed = item_seed(self.settings.seed, &["pairs", &prompt.id(), &number.to_string()]);
+        Prompt { dialogue: prompt.clone(), seed }
+    }
+
     /// `count` pairs of replies to each prompt.
     pub(super) fn pairs(
         &self,
@@ -141,15 +166,7 @@ impl<B: AutodiffBackend> Session<B> {
     ) -> Result<Vec<Comparison>, Error> {
         let asked: Vec<Prompt> = prompts
             .iter()
-            .flat_map(|prompt| {
-                (0..2 * count).map(|sample| Prompt {
-                    dialogue: prompt.clone(),
-                    seed: item_seed(
-                        self.settings.seed,
-                        &["pairs", &prompt.id(), &sample.to_string()],
-                    ),
-                })
-            })
+            .flat_map(|prompt| (0..2 * count).map(|number| self.sample(prompt, number)))
             .collect();
         let mut replies =
             policy.generate(&asked, &self.settings.critique_revision.reply)?.into_iter();
@@ -167,7 +184,7 @@ impl<B: AutodiffBackend> Session<B> {
         &self,
         policy: &impl Generate,
         prompts: &[Dialogue],
-        progress: &mut dyn FnMut(u64) -> Result<(), Error>,
+        progress: &mut StageProgress<'_>,
     ) -> Result<Vec<Preference>, Error> {
         let mut preferences = Vec::new();
         for prompts in prompts.chunks(CHUNK) {
@@ -180,17 +197,13 @@ impl<B: AutodiffBackend> Session<B> {
                 let contrast = contrast(&pair.prompt, &pair.replies[0], seed);
                 let pairs = [Some(pair.clone()), contrast.as_deref().map(beside)];
                 preferences.extend(
-                    pairs
-                        .into_iter()
-                        .flatten()
-                        .filter(|pair| pair.replies[0] != pair.replies[1])
-                        .filter_map(|pair| {
-                            let share = share_for_a(&pair, None)?;
-                            Some(Preference::from_comparison(pair, share))
-                        }),
+                    pairs.into_iter().flatten().filter(|pair| !pair.is_even()).filter_map(|pair| {
+                        let share = share_for_a(&pair, None)?;
+                        Some(Preference::from_comparison(pair, share))
+                    }),
                 );
             }
-            progress(prompts.len() as u64)?;
+            progress.advance(prompts.len())?;
         }
         Ok(preferences)
     }

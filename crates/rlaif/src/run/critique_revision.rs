@@ -1,12 +1,13 @@
 //! Critique and revision of the helpful-only model's replies (section 3.1), and its replies to helpful prompts.
 
 use super::session::{CHUNK, ids};
+use super::stage_progress::StageProgress;
 use super::{Checkpoint, Error, Session, Stage};
 use burn::tensor::backend::AutodiffBackend;
 use critique_revision::{Trace, critique_and_revise, summarise};
 use dataset::{Journal, write_jsonl};
 use dialogue::Dialogue;
-use language_model::{Generate, Prompt, item_seed};
+use language_model::{Generate, Meter, Prompt, item_seed};
 use serde::{Deserialize, Serialize};
 use training::Observe;
 
@@ -33,11 +34,19 @@ impl<B: AutodiffBackend> Session<B> {
     pub(super) fn critique_revision(&self, observe: &mut dyn Observe) -> Result<(), Error> {
         let stage = Stage::CritiqueRevision;
         let model = self.fixed(Checkpoint::HelpfulOnly)?;
+        let meter = Meter::default();
+        let model = meter.watch(&model);
         let (red_team, helpful) = (&self.prompts.red_team, &self.prompts.helpful);
-        observe.start(stage.name(), (red_team.len() + helpful.len()) as u64, 0)?;
         let journal = self.folder.file(stage, "revisions.journal")?;
         let mut traces: Journal<Trace> =
             Journal::open(&journal, &self.settings.seed, |trace: &Trace| trace.id.clone())?;
+        let journal = self.folder.file(stage, "helpful.journal")?;
+        let mut replies: Journal<Helpful> =
+            Journal::open(&journal, &self.settings.seed, |helpful: &Helpful| helpful.id.clone())?;
+        let [revised_before, replied_before] = [traces.done().len(), replies.done().len()];
+        let (items, before) = (red_team.len() + helpful.len(), revised_before + replied_before);
+        let mut progress = StageProgress::start(stage, items, before, &meter, observe)?;
+        progress.advance(revised_before)?;
         let revised = |prompts: &[Dialogue]| {
             let config = &self.settings.critique_revision;
             critique_and_revise(&model, &self.constitution, prompts, config, self.settings.seed)
@@ -46,7 +55,7 @@ impl<B: AutodiffBackend> Session<B> {
             red_team.iter().filter(|prompt| !traces.contains(&prompt.id())).cloned().collect();
         for prompts in todo.chunks(CHUNK) {
             traces.append(revised(prompts)?)?;
-            observe.record(traces.done().len() as u64, &[])?;
+            progress.advance(prompts.len())?;
         }
         let traces = traces.finish(&ids(red_team))?;
         let summary = summarise(&traces);
@@ -59,19 +68,17 @@ impl<B: AutodiffBackend> Session<B> {
             ("truncated", summary.found.truncated as f64),
             ("unchanged", summary.found.unchanged as f64),
         ];
-        observe.record(red_team.len() as u64, &found)?;
+        progress.tell(&found)?;
 
-        let journal = self.folder.file(stage, "helpful.journal")?;
-        let mut replies: Journal<Helpful> =
-            Journal::open(&journal, &self.settings.seed, |helpful: &Helpful| helpful.id.clone())?;
+        progress.advance(replied_before)?;
         let todo: Vec<Dialogue> =
             helpful.iter().filter(|prompt| !replies.contains(&prompt.id())).cloned().collect();
         for prompts in todo.chunks(CHUNK) {
             replies.append(self.reply_to_helpful(&model, prompts)?)?;
-            observe.record((red_team.len() + replies.done().len()) as u64, &[])?;
+            progress.advance(prompts.len())?;
         }
         write_jsonl(self.folder.file(stage, "helpful.jsonl")?, replies.finish(&ids(helpful))?)?;
-        Ok(observe.finish()?)
+        progress.finish()
     }
 
     fn reply_to_helpful(

@@ -54,8 +54,7 @@ pub fn fingerprint(path: &Path) -> Result<String, Error> {
         let mut content = File::open(&file).map_err(|source| failed(&file, source))?;
         io::copy(&mut content, &mut hash).map_err(|source| failed(&file, source))?;
     }
-    let digest = hash.finalize();
-    Ok(format!("{:032x}", u128::from_be_bytes(std::array::from_fn(|index| digest[index]))))
+    Ok(format!("{:.32x}", hash.finalize()))
 }
 
 #[cfg(test)]

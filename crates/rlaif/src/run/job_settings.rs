@@ -1,7 +1,7 @@
 //! The settings of a data stage on its own.
 
-use super::Error;
 use super::settings::{Layer, in_table, layered};
+use super::{Error, ServerSettings};
 use ai_feedback::FeedbackConfig;
 use constitution::Constitution;
 use critique_revision::CritiqueRevisionConfig;
@@ -58,7 +58,7 @@ impl JobSettings {
             rejected_share: 0.0,
             failed_share: Job::FAILED_SHARE,
             flow: Flow::default(),
-            server: openai::Config { concurrency: 128, ..openai::Config::default() },
+            server: ServerSettings::default().server,
             critique_revision: CritiqueRevisionConfig::default(),
             ai_feedback: FeedbackConfig::default(),
         }

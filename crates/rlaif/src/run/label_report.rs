@@ -80,7 +80,7 @@ fn truth(labels: &[Label], constitution: &Constitution) -> Result<Option<Truth>,
 
 /// The share of raters who prefer reply (A), averaged over the tastes that the label's principles name.
 fn share_for_label(label: &Label, constitution: &Constitution) -> Option<f64> {
-    let shares = label.principles.iter().map(|judged| {
+    let shares = label.judgements().map(|judged| {
         let principle = constitution.comparison.iter().find(|principle| principle.id == judged.id);
         share_for_a(&label.pair, principle.and_then(taste))
     });

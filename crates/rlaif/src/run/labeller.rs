@@ -8,7 +8,7 @@ use ai_feedback::pair_id;
 use burn::tensor::backend::AutodiffBackend;
 use dataset::write_jsonl;
 use dialogue::{Comparison, Preference};
-use language_model::{item_seed, stream};
+use language_model::{Meter, item_seed, stream};
 use model_organism::rater::Taste;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
@@ -47,25 +47,21 @@ impl<B: AutodiffBackend> Session<B> {
     pub(super) fn crowd_feedback(&self, observe: &mut dyn Observe) -> Result<(), Error> {
         let stage = Stage::AiFeedback;
         let policy = self.fixed(Checkpoint::SlCai)?;
+        let meter = Meter::default();
+        let policy = meter.watch(&policy);
+        // The crowd itself is asked again after a kill: it answers at once, and the same.
+        let policy = self.recorded(&policy)?;
         let [red_team, helpful] = self.policy_prompts()?;
-        observe.start(stage.name(), (red_team.len() + helpful.len()) as u64, 0)?;
-        let mut done = 0;
-        let mut progress = |n: u64| -> Result<(), Error> {
-            done += n;
-            Ok(observe.record(done, &[])?)
-        };
+        let mut progress = self.pair_progress(&policy, [&red_team, &helpful], &meter, observe)?;
         let seed = item_seed(self.settings.seed, &["ai_feedback", "crowd"]);
         let mut harmlessness = Vec::new();
         let mut seen = HashSet::new();
         for prompts in red_team.chunks(CHUNK) {
             let mut pairs = self.pairs(&policy, prompts, self.settings.pairs_per_prompt)?;
             pairs.extend(self.garbled(&pairs));
-            let new = |pair: &Comparison| {
-                pair.replies[0] != pair.replies[1] && seen.insert(pair_id(pair))
-            };
-            pairs.retain(new);
+            pairs.retain(|pair| !pair.is_even() && seen.insert(pair_id(pair)));
             harmlessness.extend(pairs.into_iter().filter_map(|pair| by_one(pair, seed)));
-            progress(prompts.len() as u64)?;
+            progress.advance(prompts.len())?;
         }
         if harmlessness.is_empty() {
             return Err(no_pairs());
@@ -73,7 +69,7 @@ impl<B: AutodiffBackend> Session<B> {
         let helpfulness = self.helpfulness_by_oracle(&policy, &helpful, &mut progress)?;
         write_jsonl(self.folder.file(stage, "preferences.jsonl")?, harmlessness)?;
         write_jsonl(self.folder.file(stage, "helpfulness.jsonl")?, helpfulness)?;
-        Ok(observe.finish()?)
+        progress.finish()
     }
 }
 

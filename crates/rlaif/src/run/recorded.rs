@@ -4,6 +4,7 @@ use dataset::Journal;
 use language_model::{Completion, Error, Generate, Prompt, Sampling};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::path::Path;
 
 /// A completion of a prompt.
@@ -35,12 +36,21 @@ impl<'a> Recorded<'a> {
         let journal = Journal::open(path, &seed, |record: &Record| record.id.clone())?;
         Ok(Self { model, journal: RefCell::new(journal) })
     }
+
+    /// Whether the completion of a prompt is there.
+    pub(super) fn holds(&self, prompt: &Prompt) -> bool {
+        self.journal.borrow().contains(&name(prompt))
+    }
 }
 
 impl Generate for Recorded<'_> {
     fn generate(&self, prompts: &[Prompt], sampling: &Sampling) -> Result<Vec<Completion>, Error> {
         let mut journal = self.journal.borrow_mut();
-        let is_new = |prompt: &&Prompt| !journal.contains(&name(prompt));
+        let mut seen = HashSet::new();
+        let is_new = |prompt: &&Prompt| {
+            let name = name(prompt);
+            !journal.contains(&name) && seen.insert(name)
+        };
         let new: Vec<Prompt> = prompts.iter().filter(is_new).cloned().collect();
         if !new.is_empty() {
             let records = draw(self.model, &new, sampling)?;
@@ -139,6 +149,21 @@ mod tests {
 
         let third = Breaking::after(0);
         assert_eq!(generated(&third, &cut).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_prompt_that_comes_twice_is_drawn_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let model = Breaking::after(100);
+        let recorded = Recorded::open(&model, &folder.path().join("a.journal"), 7).unwrap();
+        let prompt = |seed| Prompt { dialogue: dialogue::Dialogue::from_user("q"), seed };
+        let prompts = [prompt(1), prompt(2), prompt(1)];
+        assert!(!recorded.holds(&prompts[0]));
+        let drawn = recorded.generate(&prompts, &Sampling::default()).unwrap();
+        assert_eq!((drawn.len(), model.asked.get()), (3, 2));
+        assert_eq!(drawn[0], drawn[2]);
+        assert_ne!(drawn[0], drawn[1]);
+        assert!(recorded.holds(&prompts[1]) && !recorded.holds(&prompt(3)));
     }
 
     #[test]

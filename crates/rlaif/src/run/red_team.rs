@@ -2,13 +2,16 @@
 
 use super::harm_tags::harm_tags;
 use super::recorded::Recorded;
+use super::stage_progress::StageProgress;
 use super::world::is_held_out;
 use super::{Checkpoint, Error, Session, Stage};
 use burn::tensor::backend::AutodiffBackend;
 use dataset::{read_jsonl, write_jsonl};
 use dialogue::{Dialogue, Role};
-use language_model::item_seed;
-use red_team::{Figures, GenerationConfig, HarmTag, generate_requests, request_list};
+use language_model::{Meter, item_seed};
+use red_team::{
+    Figures, Generated, GenerationConfig, HarmTag, generate_requests_and_tell, request_list,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use training::Observe;
@@ -74,34 +77,45 @@ impl<B: AutodiffBackend> Session<B> {
         let model = self.fixed(Checkpoint::HelpfulOnly)?;
         let kinds =
             [(Kind::RedTeam, &self.prompts.red_team), (Kind::Helpful, &self.prompts.helpful)];
-        observe.start(stage.name(), kinds.len() as u64, 0)?;
         let config = &self.settings.red_team;
+        let meter = Meter::default();
+        let wanted = config.requests.saturating_mul(kinds.len());
+        let mut progress = StageProgress::start(stage, wanted, 0, &meter, observe)?;
         let completions = self.folder.file(stage, "completions.journal")?;
-        let recorded = Recorded::open(&model, &completions, self.settings.seed)?;
+        let watched = meter.watch(&model);
+        let recorded = Recorded::open(&watched, &completions, self.settings.seed)?;
         let mut requests = Vec::new();
         let mut figures = BTreeMap::<Kind, Figures>::new();
-        for ((kind, prompts), step) in kinds.into_iter().zip(1..) {
+        for (kind, prompts) in kinds {
             let seeds = example_requests(prompts, config, &model.codec)?;
             let seed = item_seed(self.settings.seed, &["red_team", &format!("{kind:?}")]);
-            let generated = generate_requests(&recorded, &seeds, config, seed)?;
+            let mut found = 0;
+            let mut tell = |generated: &Generated| {
+                let new = generated.requests.len() - found;
+                found += new;
+                progress.advance(new)
+            };
+            let generated = generate_requests_and_tell(&recorded, &seeds, config, seed, &mut tell)?;
+            // Fewer may have been found, but no more are looked for.
+            progress.advance(config.requests - found)?;
             figures.insert(kind, generated.figures());
             let mut texts = generated.requests;
             texts.retain(|text| !self.is_held_out(text));
             let tags = if kind == Kind::RedTeam && !config.harm_types.is_empty() {
                 let journal = self.folder.file(stage, "tags.journal")?;
                 let types = &config.harm_types;
-                let tags = harm_tags(&model, &journal, self.settings.seed, &texts, types)?;
+                let tags = harm_tags(&watched, &journal, self.settings.seed, &texts, types)?;
                 tags.into_iter().map(Some).collect()
             } else {
                 vec![None; texts.len()]
             };
             let new = texts.into_iter().map(Dialogue::from_user).zip(tags);
             requests.extend(new.map(|(prompt, tag)| Request { kind, prompt, tag }));
-            observe.record(step, &[("requests", requests.len() as f64)])?;
+            progress.tell(&[("requests", requests.len() as f64)])?;
         }
         write_jsonl(self.folder.file(stage, "requests.jsonl")?, requests)?;
         self.write_json(stage, "figures.json", &figures)?;
-        Ok(observe.finish()?)
+        progress.finish()
     }
 
     /// True if a request is kept for evaluation: one of the held-out prompts or, in the world, one of the combinations

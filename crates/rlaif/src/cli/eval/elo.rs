@@ -12,6 +12,7 @@ use rlaif::evals::{
     read_answers, read_games, tallies, win_rates,
 };
 use rlaif::language_model::Choose;
+use rlaif::openai::Config;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -72,12 +73,12 @@ fn player(text: &str) -> Result<(String, PathBuf), String> {
 }
 
 impl EloArgs {
-    pub(super) fn run(&self, json: bool) -> Result<(), Failure> {
+    pub(super) fn run(&self, json: bool, server: &Config) -> Result<(), Failure> {
         if let Some(comparisons) = &self.comparisons {
             return self.rate(&read_games(comparisons)?, json);
         }
         let answers = read_answers(&self.replies)?;
-        self.judge.open(self.device.device, "`--replies` needs a `--judge`", |judge| {
+        self.judge.open(self.device.device, server, "`--replies` needs a `--judge`", |judge| {
             let games = judge_pairwise(&answers.replies, &answers.prompts, self.margin, |pairs| {
                 first_is_better(judge, pairs, &self.principle)
             })?;

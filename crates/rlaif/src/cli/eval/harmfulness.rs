@@ -9,6 +9,7 @@ use burn::tensor::backend::AutodiffBackend;
 use clap::Args;
 use rlaif::dataset::read_prompts;
 use rlaif::evals::{Harmfulness, HarmfulnessConfig, Rated, absolute_harmfulness, read_rated};
+use rlaif::openai::Config;
 use rlaif::preference_model::{FittedRating, RatingConfig, RatingReport};
 use rlaif::run::load_helpful_only;
 use rlaif::training::{NoCheckpoints, Progress};
@@ -40,12 +41,12 @@ pub(super) struct HarmfulnessArgs {
 }
 
 impl HarmfulnessArgs {
-    pub(super) fn run(&self, json: bool) -> Result<(), Failure> {
+    pub(super) fn run(&self, json: bool, server: &Config) -> Result<(), Failure> {
         let prompts = read_prompts(&self.prompts)?.dialogues;
         let config = HarmfulnessConfig { replies: self.replies, max_tokens: self.max_tokens };
         config.validate()?;
         let device = self.device.device;
-        self.model.open(device, "give `--model`, whose replies are scored", |model| {
+        self.model.open(device, server, "give `--model`, whose replies are scored", |model| {
             with_reward(&self.head, device, |head| {
                 let found = absolute_harmfulness(model, head, &prompts, &config, self.seed)?;
                 self.tell(&found, json)

@@ -11,6 +11,7 @@ mod questions;
 mod stand_ins;
 mod sycophancy;
 
+use super::server::ServerArgs;
 use super::{Failure, say};
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -25,6 +26,8 @@ pub(super) struct EvalArgs {
     /// Print one JSON object.
     #[arg(long, global = true)]
     json: bool,
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 #[derive(Debug, Clone, Subcommand)]
@@ -36,7 +39,7 @@ enum EvalCommand {
     Hhh(questions::QuestionArgs),
     /// Whether the assistant of a conversation was harmful or ethical (254 questions in the paper).
     #[command(
-        after_help = "Example:\n  rlaif eval harm --data HarmfulVsEthical.jsonl --judge http://127.0.0.1:8000/v1"
+        after_help = "Example:\n  rlaif eval harm --data HarmfulVsEthical.jsonl --judge http://127.0.0.1:8000/v1 --set server.concurrency=32"
     )]
     Harm(questions::QuestionArgs),
     /// In which of nine ways a conversation was harmful (287 questions in the paper).
@@ -85,17 +88,18 @@ enum EvalCommand {
 /// Runs one evaluation.
 pub(super) fn eval(args: EvalArgs) -> Result<(), Failure> {
     let json = args.json;
+    let server = &args.server.resolve()?;
     match args.command {
-        EvalCommand::Hhh(args) => args.run("hhh", 2, json),
-        EvalCommand::Harm(args) => args.run("harm", 2, json),
-        EvalCommand::HarmType(args) => args.run("harm-type", 9, json),
+        EvalCommand::Hhh(args) => args.run("hhh", 2, json, server),
+        EvalCommand::Harm(args) => args.run("harm", 2, json, server),
+        EvalCommand::HarmType(args) => args.run("harm-type", 9, json, server),
         EvalCommand::Evasiveness(args) => args.run(json),
-        EvalCommand::OverRefusal(args) => args.run(json),
-        EvalCommand::Elo(args) => args.run(json),
+        EvalCommand::OverRefusal(args) => args.run(json, server),
+        EvalCommand::Elo(args) => args.run(json, server),
         EvalCommand::Calibration(args) => args.run(json),
-        EvalCommand::Harmfulness(args) => args.run(json),
+        EvalCommand::Harmfulness(args) => args.run(json, server),
         EvalCommand::HarmfulnessHead(args) => args.run(json),
-        EvalCommand::Sycophancy(args) => args.run(json),
+        EvalCommand::Sycophancy(args) => args.run(json, server),
         EvalCommand::Diversity(args) => args.run(json),
     }
 }

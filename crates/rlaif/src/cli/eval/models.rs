@@ -2,12 +2,13 @@
 
 use crate::cli::device::{Device, Task};
 use crate::cli::download::fetch;
-use crate::cli::{DeviceArgs, Failure, warn};
+use crate::cli::server::client;
+use crate::cli::{DeviceArgs, Failure};
 use burn::tensor::backend::AutodiffBackend;
 use clap::Args;
 use rlaif::ai_feedback::Judge;
 use rlaif::language_model::{Reward, Sampling};
-use rlaif::openai::{Client, Config};
+use rlaif::openai::Config;
 use rlaif::preference_model::Ensemble;
 use rlaif::run::{JudgeSource, load_helpful_only};
 use std::path::Path;
@@ -65,11 +66,12 @@ impl ModelArgs {
     pub(super) fn open(
         &self,
         device: Device,
+        server: &Config,
         without: &str,
         then: impl FnOnce(&dyn Judge) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let Some(source) = &self.model else { return Err(without.into()) };
-        with_model(source, ("model-name", self.model_name.as_deref()), device, then)
+        with_model(source, ("model-name", self.model_name.as_deref()), device, server, then)
     }
 }
 
@@ -78,31 +80,25 @@ impl JudgeArgs {
     pub(super) fn open(
         &self,
         device: Device,
+        server: &Config,
         without: &str,
         then: impl FnOnce(&dyn Judge) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let Some(source) = &self.judge else { return Err(without.into()) };
-        with_model(source, ("judge-model", self.judge_model.as_deref()), device, then)
+        with_model(source, ("judge-model", self.judge_model.as_deref()), device, server, then)
     }
 }
 
-/// Opens a model and hands it to `then`; `name` is the flag that names a model of a server, and the name.
+/// Opens a model and hands it to `then`; `flag` names a model of a server, which is asked as `server` says.
 pub(super) fn with_model(
     source: &JudgeSource,
     (flag, name): (&str, Option<&str>),
     device: Device,
+    server: &Config,
     then: impl FnOnce(&dyn Judge) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     match source {
-        JudgeSource::Server(url) => {
-            let client = match name {
-                Some(name) => Client::with_config(url, name, Config::default())?,
-                None => Client::of_only_model(url, Config::default())?,
-            };
-            client.warnings().iter().for_each(|warning| warn(warning));
-            client.check()?;
-            then(&client)
-        }
+        JudgeSource::Server(url) => then(&client(url, name, server)?),
         JudgeSource::Folder(_) if name.is_some() => {
             Err(format!("`--{flag}` names a model of a server, but none is given").into())
         }

@@ -10,6 +10,7 @@ use rlaif::evals::{
     OverRefusal, Rate, Refusal, SafetyPrompt, draw_replies, judge_refusals, over_refusal,
     read_replies_to, read_safety_prompts, refusal,
 };
+use rlaif::openai::Config;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -35,21 +36,22 @@ pub(super) struct OverRefusalArgs {
 }
 
 impl OverRefusalArgs {
-    pub(super) fn run(&self, json: bool) -> Result<(), Failure> {
+    pub(super) fn run(&self, json: bool, server: &Config) -> Result<(), Failure> {
         let prompts = read_safety_prompts(&self.data)?;
         if let Some(path) = &self.replies {
             let replies = read_replies_to(path, &prompts)?;
-            return self.classify(&prompts, &replies, json);
+            return self.classify(&prompts, &replies, json, server);
         }
         let (sampling, seed) = (self.reply.sampling()?, self.reply.seed);
         let asked: Vec<Dialogue> =
             prompts.iter().map(|prompt| Dialogue::from_user(prompt.prompt.trim())).collect();
         let mut replies = Vec::new();
-        self.model.open(self.reply.device.device, "give `--model` or `--replies`", |model| {
+        let device = self.reply.device.device;
+        self.model.open(device, server, "give `--model` or `--replies`", |model| {
             replies = draw_replies(model, &asked, &sampling, seed, "over_refusal")?;
             Ok(())
         })?;
-        self.classify(&prompts, &replies, json)
+        self.classify(&prompts, &replies, json, server)
     }
 
     fn classify(
@@ -57,13 +59,14 @@ impl OverRefusalArgs {
         prompts: &[SafetyPrompt],
         replies: &[String],
         json: bool,
+        server: &Config,
     ) -> Result<(), Failure> {
         let mut classes: Vec<Refusal> = replies.iter().map(|reply| refusal(reply)).collect();
         if self.judge.judge.is_some() {
             let pairs = prompts.iter().zip(replies);
             let pairs: Vec<(&str, &str)> =
                 pairs.map(|(prompt, reply)| (&*prompt.prompt, &**reply)).collect();
-            self.judge.open(self.reply.device.device, "give `--judge`", |judge| {
+            self.judge.open(self.reply.device.device, server, "give `--judge`", |judge| {
                 classes = judge_refusals(judge, &pairs)?;
                 Ok(())
             })?;

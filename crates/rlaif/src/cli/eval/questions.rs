@@ -11,6 +11,7 @@ use rlaif::evals::{
     read_questions,
 };
 use rlaif::language_model::{Reward, Sampling};
+use rlaif::openai::Config;
 use rlaif::run::JudgeSource;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -84,7 +85,13 @@ impl FromStr for JudgeArg {
 
 impl QuestionArgs {
     /// Asks the questions of the eval `name`, which have so many options.
-    pub(super) fn run(self, name: &'static str, options: usize, json: bool) -> Result<(), Failure> {
+    pub(super) fn run(
+        self,
+        name: &'static str,
+        options: usize,
+        json: bool,
+        server: &Config,
+    ) -> Result<(), Failure> {
         self.check()?;
         let questions = read(&self.data, name, options)?;
         let examples = match &self.examples {
@@ -119,7 +126,7 @@ impl QuestionArgs {
             (JudgeArg::Constant(letter), _) => task.answered(&Constant(letter.clone())),
             (JudgeArg::Model(source), _) => {
                 let name = ("judge-model", self.judge_model.as_deref());
-                with_model(source, name, device, |model| task.answered(model))
+                with_model(source, name, device, server, |model| task.answered(model))
             }
         }
     }

@@ -5,6 +5,7 @@ use super::{say_json, with_fields};
 use crate::cli::{Failure, say};
 use clap::Args;
 use rlaif::evals::{Sycophancy, SycophancyItem, read_sycophancy_items, sycophancy};
+use rlaif::openai::Config;
 use serde_json::{Map, Value, json};
 use std::fmt::{Display, Write as _};
 use std::path::PathBuf;
@@ -24,7 +25,7 @@ pub(super) struct SycophancyArgs {
 }
 
 impl SycophancyArgs {
-    pub(super) fn run(&self, json: bool) -> Result<(), Failure> {
+    pub(super) fn run(&self, json: bool, server: &Config) -> Result<(), Failure> {
         let items = read_sycophancy_items(&self.data)?;
         let feedback = items.iter().any(|item| matches!(item, SycophancyItem::Feedback(_)));
         if feedback && self.judge.judge.is_none() {
@@ -36,7 +37,7 @@ impl SycophancyArgs {
         }
         let (sampling, seed) = (self.reply.sampling()?, self.reply.seed);
         let device = self.reply.device.device;
-        self.model.open(device, "give `--model`, which is probed", |model| {
+        self.model.open(device, server, "give `--model`, which is probed", |model| {
             if !feedback {
                 // Nobody is asked to judge.
                 return tell(
@@ -45,7 +46,7 @@ impl SycophancyArgs {
                     json,
                 );
             }
-            self.judge.open(device, "give `--judge`", |judge| {
+            self.judge.open(device, server, "give `--judge`", |judge| {
                 tell(&sycophancy(model, judge, &items, &sampling, seed)?, items.len(), json)
             })
         })

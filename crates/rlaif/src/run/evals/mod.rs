@@ -9,12 +9,13 @@ mod labels;
 use super::ppo::CHECKPOINTS;
 use super::results::RESULTS;
 use super::session::{CHUNK, ids};
+use super::stage_progress::StageProgress;
 use super::{Checkpoint, Error, Session, Stage};
 use ::critique_revision::{Trace, critique_and_revise};
 use burn::tensor::backend::AutodiffBackend;
 use dataset::{Journal, read_jsonl, write_jsonl};
 use dialogue::Dialogue;
-use language_model::{Generate, Prompt, item_seed};
+use language_model::{Generate, Meter, Prompt, item_seed};
 use report::{PromptKind, Reply, Transcript};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -45,7 +46,11 @@ impl<B: AutodiffBackend> Session<B> {
     /// Writes `results.json` and `transcripts.jsonl`.
     pub(super) fn evals(&self, observe: &mut dyn Observe) -> Result<(), Error> {
         let start = Instant::now();
-        let answers = self.answers(observe)?;
+        let meter = Meter::default();
+        let (red_team, helpful) = (&self.prompts.held_out_red_team, &self.prompts.held_out_helpful);
+        let replies = (red_team.len() + helpful.len()) * Checkpoint::ALL.len();
+        let mut progress = StageProgress::start(Stage::Evals, replies, 0, &meter, observe)?;
+        let answers = self.answers(&meter, &mut progress)?;
         let mut results =
             if self.in_world() { self.by_oracle(&answers)? } else { self.by_judge(&answers)? };
         results.ppo_checkpoints = read_jsonl(self.folder.file(Stage::Ppo, CHECKPOINTS)?)?;
@@ -57,21 +62,15 @@ impl<B: AutodiffBackend> Session<B> {
         results.seconds.insert(Stage::Evals.name().to_owned(), start.elapsed().as_secs_f64());
         self.write_transcripts(&answers)?;
         self.write_json(Stage::Evals, RESULTS, &results)?;
-        Ok(observe.finish()?)
+        progress.finish()
     }
 
     /// Draws every reply that the evaluations need, each once.
-    fn answers(&self, observe: &mut dyn Observe) -> Result<Answers, Error> {
+    fn answers(&self, meter: &Meter, progress: &mut StageProgress<'_>) -> Result<Answers, Error> {
         let (red_team, helpful) = (&self.prompts.held_out_red_team, &self.prompts.held_out_helpful);
-        let steps = red_team.len() * Checkpoint::ALL.len() + helpful.len() * Checkpoint::ALL.len();
-        observe.start(Stage::Evals.name(), steps as u64, 0)?;
-        let mut done = 0;
-        let mut progress = |n| {
-            done += n;
-            Ok(observe.record(done, &[])?)
-        };
         let helpful_only = self.fixed(Checkpoint::HelpfulOnly)?;
-        let traces = self.revised(&helpful_only, red_team, &mut progress)?;
+        let helpful_only = meter.watch(&helpful_only);
+        let traces = self.revised(&helpful_only, red_team, progress)?;
         let first = |trace: &Trace| trace.prompt.clone().with_assistant(trace.reply.clone());
         let mut answers = Answers {
             red_team: HashMap::from([(
@@ -81,14 +80,14 @@ impl<B: AutodiffBackend> Session<B> {
             helpful: HashMap::new(),
             traces,
         };
-        let replies =
-            self.journalled(&helpful_only, Checkpoint::HelpfulOnly, helpful, &mut progress)?;
+        let replies = self.journalled(&helpful_only, Checkpoint::HelpfulOnly, helpful, progress)?;
         answers.helpful.insert(Checkpoint::HelpfulOnly, replies);
         for checkpoint in [Checkpoint::SlCai, Checkpoint::RlCai] {
             let policy = self.fixed(checkpoint)?;
-            let replies = self.journalled(&policy, checkpoint, red_team, &mut progress)?;
+            let policy = meter.watch(&policy);
+            let replies = self.journalled(&policy, checkpoint, red_team, progress)?;
             answers.red_team.insert(checkpoint, replies);
-            let replies = self.journalled(&policy, checkpoint, helpful, &mut progress)?;
+            let replies = self.journalled(&policy, checkpoint, helpful, progress)?;
             answers.helpful.insert(checkpoint, replies);
         }
         Ok(answers)
@@ -99,7 +98,7 @@ impl<B: AutodiffBackend> Session<B> {
         &self,
         model: &impl Generate,
         prompts: &[Dialogue],
-        progress: &mut dyn FnMut(u64) -> Result<(), Error>,
+        progress: &mut StageProgress<'_>,
     ) -> Result<Vec<Trace>, Error> {
         let path = self.folder.file(Stage::Evals, "revisions.journal")?;
         let mut journal: Journal<Trace> =
@@ -110,7 +109,7 @@ impl<B: AutodiffBackend> Session<B> {
             let config = &self.settings.critique_revision;
             let seed = self.settings.seed;
             journal.append(critique_and_revise(model, &self.constitution, &todo, config, seed)?)?;
-            progress(chunk.len() as u64)?;
+            progress.advance(chunk.len())?;
         }
         Ok(journal.finish(&ids(prompts))?)
     }
@@ -121,7 +120,7 @@ impl<B: AutodiffBackend> Session<B> {
         model: &impl Generate,
         checkpoint: Checkpoint,
         prompts: &[Dialogue],
-        progress: &mut dyn FnMut(u64) -> Result<(), Error>,
+        progress: &mut StageProgress<'_>,
     ) -> Result<Vec<Dialogue>, Error> {
         let path = self.folder.file(Stage::Evals, &format!("{}.journal", checkpoint.name()))?;
         let mut journal: Journal<Answer> =
@@ -135,7 +134,7 @@ impl<B: AutodiffBackend> Session<B> {
             let answers =
                 answers.map(|(prompt, reply)| Answer { id: prompt.id(), text: text(reply) });
             journal.append(answers.collect())?;
-            progress(chunk.len() as u64)?;
+            progress.advance(chunk.len())?;
         }
         let answers = journal.finish(&ids(prompts))?;
         let finished = prompts.iter().zip(answers);
