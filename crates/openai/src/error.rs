@@ -226,7 +226,7 @@ impl Failure {
     }
 
     /// Whether it is about what was asked: a prompt that is too long or caught by a filter, an answer that has no end.
-    fn is_refusal(&self) -> bool {
+    pub(crate) fn is_refusal(&self) -> bool {
         match self {
             Self::Status { status, .. } => matches!(status, 400 | 413 | 422 | 451),
             Self::TooLong { .. } => true,

@@ -140,7 +140,7 @@ impl<'a, B: AutodiffBackend> Drawing<'a, B> {
         &self,
         policy: &Transformer<B::InnerBackend>,
         prompts: &[&Dialogue],
-    ) -> Result<(Vec<Lesson>, [(&'static str, f64); 3]), Error> {
+    ) -> Result<(Vec<Lesson>, Drawn), Error> {
         let samples = self.best.samples;
         let mut asked = Vec::new();
         for &dialogue in prompts {
@@ -162,6 +162,9 @@ impl<'a, B: AutodiffBackend> Drawing<'a, B> {
         Ok((best.into_iter().map(|(rollout, _)| Lesson::new(rollout)).collect(), metrics))
     }
 }
+
+/// What is recorded of the replies that were drawn.
+type Drawn = [(&'static str, f64); 3];
 
 /// The reply with the highest score of each prompt; the `samples` replies to a prompt stand next to each other.
 fn best_of_each<'a>(

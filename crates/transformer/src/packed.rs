@@ -222,7 +222,7 @@ mod tests {
         let rows = [row(2, 4, &[1]), row(1, 4, &[1]), row(2, 4, &[2]), row(1, 4, &[2])];
         assert_eq!(micro_batches(&rows, 10), [[1, 3], [0, 2]]);
         assert_eq!(micro_batches(&rows, 1).len(), 4);
-        assert!(micro_batches::<Vec<u32>>(&[], 10).is_empty());
+        assert!(micro_batches(&[[0_u32; 0]; 0], 10).is_empty());
     }
 
     proptest! {

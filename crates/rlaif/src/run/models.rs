@@ -120,7 +120,7 @@ impl<B: AutodiffBackend> Session<B> {
     /// A preference model that reinforcement learning does not learn from, if one was fitted.
     pub(super) fn held_out_model(&self) -> Result<Option<Ensemble<B::InnerBackend>>, Error> {
         if self.settings.reward == RewardSource::Direct
-            || !self.settings.preference_model.robustness
+            || !self.settings.preference_model.training.robustness
         {
             return Ok(None);
         }

@@ -234,7 +234,7 @@ impl Settings {
             ([false, false], Some(_)) => return Err(Error::NoPrompts),
             _ => {}
         }
-        if self.reward == RewardSource::Half && !self.preference_model.robustness {
+        if self.reward == RewardSource::Half && !self.preference_model.training.robustness {
             return Err(Error::Setting {
                 setting: "reward",
                 found: "\"half\", but no halves are fitted".to_owned(),
