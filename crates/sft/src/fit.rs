@@ -265,7 +265,7 @@ mod tests {
 
         let steps = records.steps.len() as u64;
         assert_eq!(records.started, Some(("sft".to_owned(), steps)));
-        assert!(steps > 60 && records.steps.iter().copied().eq(1..=steps) && records.finished);
+        assert!(steps > 50 && records.steps.iter().copied().eq(1..=steps) && records.finished);
         assert!((records.values("learning_rate")[0] - 1e-2).abs() < 1e-12);
         assert!(records.values("gradient_norm").iter().all(|norm| *norm > 0.0));
         // Every row of n tokens reads n - 1 and takes as many losses; 30 epochs of 24 rows.

@@ -151,9 +151,9 @@ fn serve(mut stream: TcpStream, state: &State) -> std::io::Result<()> {
     state.most.fetch_max(now, Ordering::SeqCst);
     let pace = *state.pace.lock().unwrap();
     std::thread::sleep(pace);
-    let result = answer(&mut stream, state, request);
+    // Before the answer: whoever reads it may ask again before this thread goes on.
     state.now.fetch_sub(1, Ordering::SeqCst);
-    result
+    answer(&mut stream, state, request)
 }
 
 fn answer(stream: &mut TcpStream, state: &State, request: Request) -> std::io::Result<()> {
