@@ -100,7 +100,6 @@ impl Settings {
         settings.critique_revision.reply = tokens(64);
         settings.critique_revision.critique = tokens(32);
         settings.critique_revision.revision = tokens(64);
-        settings.sft.epochs = 2;
         settings.sft.tokens_per_step = 1536;
         settings.sft.optimizer.learning_rate = 5e-4;
         settings.sft.schedule = Schedule::constant();
@@ -113,7 +112,7 @@ impl Settings {
         settings.preference_model.training.tokens_per_step = 2048;
         settings.preference_model.training.optimizer.learning_rate = 3e-4;
         settings.ppo = PpoConfig {
-            iterations: 40,
+            iterations: 60,
             samples_per_prompt: 8,
             max_tokens: 64,
             kl_coefficient: 0.3,
