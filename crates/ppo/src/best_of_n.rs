@@ -45,8 +45,8 @@ impl Progress {
     }
 }
 
-/// The number of the state that the first round begins with: one more than there are groups of prompts and, at most, steps
-/// of fine-tuning, each of which has at least one lesson. 0 if nothing comes before the first round.
+/// The number of the state that the first round begins with: one more than there are groups of prompts and, at most,
+/// steps of fine-tuning, each of which has at least one lesson. 0 if nothing comes before the first round.
 pub(crate) fn last_before_rounds(config: &PpoConfig, prompts: usize) -> u64 {
     let Some(best) = &config.best_of_n_start else { return 0 };
     let lessons = best.prompts.min(prompts);

@@ -33,8 +33,8 @@ pub enum Error {
     },
     /// A group of an optimiser has no parameter, so that its settings would do nothing.
     #[error(
-        "`{table}.groups`: no parameter that learns belongs to the group with `names` = {names:?}; a name is part of a path, and a \
-         parameter belongs to the first group that names a part of its own; some that learn: {}",
+        "`{table}.groups`: no parameter that learns belongs to the group with `names` = {names:?}; a name is part of a path, \
+         and a parameter belongs to the first group that names a part of its own; some that learn: {}",
         paths.join(", ")
     )]
     EmptyGroup {
