@@ -2,10 +2,10 @@
 
 use crate::cursor::Cursor;
 use crate::renamed::Renamed;
-use crate::rollout::{Rollout, draw, penalised, score};
+use crate::rollout::{Rollout, draw, penalised, refuse_silence, score};
 use crate::run::STAGE;
 use crate::states::States;
-use crate::{BestOfN, Error, Inputs, PpoConfig};
+use crate::{BestOfN, Error, Inputs, Phase, PpoConfig};
 use burn::module::AutodiffModule;
 use burn::tensor::backend::AutodiffBackend;
 use dialogue::Dialogue;
@@ -13,7 +13,7 @@ use language_model::{Prompt, item_seed};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sft::Example;
-use training::{Checkpoint, Observe, Owner, State};
+use training::{Checkpoint, Observe, Owner, State, start_stage};
 use transformer::{Decoder, Transformer};
 
 /// What the drawing and the fine-tuning are called before those who watch.
@@ -37,10 +37,23 @@ struct Progress {
 }
 
 impl Progress {
+    /// A state, numbered by the groups and the steps so far.
     fn state(&self, files: Vec<(String, Vec<u8>)>) -> State {
         let progress = serde_json::to_value(self).unwrap_or_default();
-        State { step: 0, values: [(PROGRESS.to_owned(), progress)].into_iter().collect(), files }
+        let values = [(PROGRESS.to_owned(), progress)].into_iter().collect();
+        State { step: self.drawn + self.tuned, values, files }
     }
+}
+
+/// The number of the state that the first round begins with: one more than there are groups of prompts and, at most,
+/// steps of fine-tuning, each of which has at least one lesson. 0 if nothing comes before the first round.
+pub(crate) fn last_before_rounds(config: &PpoConfig, prompts: usize) -> u64 {
+    let Some(best) = &config.best_of_n_start else { return 0 };
+    let lessons = best.prompts.min(prompts);
+    let groups = lessons.div_ceil(config.prompts_per_iteration) as u64;
+    let steps = best.sft.epochs.saturating_mul(lessons as u64);
+    let steps = steps.min(best.sft.max_steps.unwrap_or(u64::MAX));
+    groups.saturating_add(steps).saturating_add(1)
 }
 
 /// A reply that is learned.
@@ -113,9 +126,14 @@ impl<'a, B: AutodiffBackend> Drawing<'a, B> {
         }
         let Transformer { decoder, codec, engine } = self.inputs.policy.clone();
         let policy = Transformer { decoder: decoder.valid(), codec, engine };
-        observe.start(DRAWING, all, done)?;
+        start_stage(observe, DRAWING, all, done)?;
         for (number, group) in (1..=all).zip(groups).filter(|&(number, _)| number > done) {
-            let (lessons, metrics) = self.best_of(&policy, group)?;
+            let rollouts = self.replies(&policy, group)?;
+            // The policy stays as it is, so that the first group tells; a small last one may be silent by chance.
+            if number == 1 {
+                refuse_silence(&rollouts, Phase::Start)?;
+            }
+            let (lessons, metrics) = self.best_of(&rollouts)?;
             observe.record(number, &metrics)?;
             progress.lessons.extend(lessons);
             progress.drawn = number;
@@ -135,25 +153,28 @@ impl<'a, B: AutodiffBackend> Drawing<'a, B> {
         (0..self.best.prompts.min(all.len())).map(|_| &all[cursor.advance()]).collect()
     }
 
-    /// The best reply to each of some prompts, and what is recorded of all replies.
-    fn best_of(
+    /// Several replies to each of some prompts, those to the same next to each other.
+    fn replies(
         &self,
         policy: &Transformer<B::InnerBackend>,
         prompts: &[&Dialogue],
-    ) -> Result<(Vec<Lesson>, Drawn), Error> {
-        let samples = self.best.samples;
+    ) -> Result<Vec<Rollout>, Error> {
         let mut asked = Vec::new();
         for &dialogue in prompts {
             let id = dialogue.id();
-            asked.extend((0..samples).map(|sample| {
+            asked.extend((0..self.best.samples).map(|sample| {
                 let seed = item_seed(self.seed, &[&id, &sample.to_string()]);
                 Prompt { dialogue: dialogue.clone(), seed }
             }));
         }
-        let rollouts = draw(policy, asked, self.config)?;
-        let scores = score(self.inputs.reward, &rollouts, 0)?;
-        let penalised = penalised(&rollouts, &scores, self.config.missing_end_penalty);
-        let best = best_of_each(&rollouts, &penalised, samples);
+        draw(policy, asked, self.config)
+    }
+
+    /// The best reply to each prompt, and what is recorded of all replies.
+    fn best_of(&self, rollouts: &[Rollout]) -> Result<(Vec<Lesson>, Drawn), Error> {
+        let scores = score(self.inputs.reward, rollouts, Phase::Start)?;
+        let penalised = penalised(rollouts, &scores, self.config.missing_end_penalty);
+        let best = best_of_each(rollouts, &penalised, self.best.samples);
         let metrics = [
             ("replies", rollouts.len() as f64),
             ("score_mean", mean(scores.iter().copied())),
@@ -216,10 +237,10 @@ impl Checkpoint for TuningStates<'_, '_> {
         self.states.is_due(step)
     }
 
-    fn save(&mut self, _owner: &Owner, state: &State) -> Result<(), training::Error> {
+    fn save(&mut self, _owner: &Owner, state: State) -> Result<(), training::Error> {
         self.progress.tuned = state.step;
-        self.progress.values.clone_from(&state.values);
-        self.states.save_before_rounds(self.progress.state(state.files.clone()))
+        self.progress.values = state.values;
+        self.states.save_before_rounds(self.progress.state(state.files))
     }
 }
 

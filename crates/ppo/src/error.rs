@@ -1,5 +1,7 @@
 //! What a run can fail with.
 
+use crate::Phase;
+
 /// Why proximal policy optimisation cannot start or go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -23,28 +25,28 @@ pub enum Error {
     },
     /// A score cannot be learned from.
     #[error(
-        "the reward gave {score} to dialogue {id} in iteration {iteration}, expected a finite number: a reward of one's own \
-         must score every reply, an empty one too; if it is a preference model, its weights are damaged or its fitting \
-         diverged: fit it again with a lower learning rate"
+        "the reward gave {score} to dialogue {id} {phase}, expected a finite number: a reward of one's own must score every \
+         reply, an empty one too; if it is a preference model, its weights are damaged or its fitting diverged: fit it again \
+         with a lower learning rate"
     )]
     Score {
-        /// The iteration, counted from 1; 0 before the first, in [`crate::PpoConfig::best_of_n_start`].
-        iteration: usize,
+        /// When.
+        phase: Phase,
         /// [`dialogue::Dialogue::id`] of the dialogue.
         id: String,
         /// The score.
         score: f32,
     },
-    /// Every reply of a round is empty: there is nothing to score.
+    /// Every reply is empty: there is nothing to score.
     #[error(
-        "all {replies} replies of iteration {iteration} are empty: the policy ends its turn at once; check that its chat \
+        "all {replies} replies drawn {phase} are empty: the policy ends its turn at once; check that its chat \
          template opens the reply as in training, and that ending at once does not score best; if it came to this during \
          the run, lower the learning rate or raise `kl_coefficient`"
     )]
     EmptyReplies {
-        /// The iteration, counted from 1.
-        iteration: usize,
-        /// Its replies.
+        /// When.
+        phase: Phase,
+        /// The replies that were drawn at once.
         replies: usize,
     },
     /// The policy has left its reference far behind.
@@ -73,8 +75,8 @@ pub enum Error {
     /// The policy or the value model cannot be changed as the settings want.
     #[error(transparent)]
     Transformer(#[from] transformer::Error),
-    /// The fine-tuning before the first round failed.
-    #[error("fine-tuning on the best of several replies failed: {0}")]
+    /// The fine-tuning before the first round, on the best of several replies, cannot begin or failed.
+    #[error("`best_of_n_start.sft`: {0}")]
     BestOfN(#[from] sft::Error),
     /// The caller's own code between two iterations failed.
     #[error("the callback after iteration {iteration} failed: {source}")]

@@ -1,5 +1,6 @@
 //! What a run works on.
 
+use crate::best_of_n::last_before_rounds;
 use crate::{Error, PpoConfig, ValueModel, ValueStart};
 use burn::tensor::backend::AutodiffBackend;
 use dialogue::Dialogue;
@@ -88,6 +89,10 @@ impl<'a, B: AutodiffBackend> Inputs<'a, B> {
             .with("held_out_reward", &self.held_out_reward.map(Reward::fingerprint));
         if let Some(ValueStart { model, mean, std }) = &self.value {
             all = all.with("value", &(fingerprint_of(model), mean, std));
+        }
+        if config.best_of_n_start.is_some() {
+            // Earlier versions numbered their states otherwise.
+            all = all.with("before_rounds", &last_before_rounds(config, self.prompts.len()));
         }
         for example in self.ptx {
             all = all.with("ptx", &(&example.tokens, &example.weights));

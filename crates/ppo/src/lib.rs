@@ -51,6 +51,7 @@ mod kl;
 mod kl_controller;
 mod loss;
 mod metrics;
+mod phase;
 mod precision;
 mod renamed;
 mod repetition;
@@ -82,6 +83,7 @@ pub use loss::{Clip, importance_weights, kl_loss, mean_entropy, policy_loss, val
 pub use metrics::{
     Metrics, RolloutMetrics, UpdateMetrics, approximate_kl, clip_fraction, explained_variance,
 };
+pub use phase::Phase;
 pub use repetition::repeated_ngrams;
 pub use rollout::ScoredReply;
 pub use run::{AfterIteration, CallbackError, Iteration};

@@ -25,6 +25,10 @@ impl Observe for Renamed<'_> {
         self.observe.note(message);
     }
 
+    fn notes(&mut self) -> Vec<String> {
+        self.observe.notes()
+    }
+
     fn sync(&mut self) -> Result<(), Error> {
         self.observe.sync()
     }

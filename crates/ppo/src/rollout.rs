@@ -1,6 +1,6 @@
 //! Replies of the policy, as text and as tokens.
 
-use crate::{Error, PpoConfig};
+use crate::{Error, Phase, PpoConfig};
 use burn::prelude::Backend;
 use dialogue::{Dialogue, Message, Role};
 use language_model::{Prompt, Reward, Sampling, StopReason};
@@ -155,11 +155,19 @@ fn rollout(prompt: Prompt, reply: Reply, config: &PpoConfig) -> Rollout {
     Rollout { prompt, reply: text, tokens, reply_start, engine_log_probs, slots_after, stopped }
 }
 
+/// Stops a run whose policy no longer says anything.
+pub(crate) fn refuse_silence(rollouts: &[Rollout], phase: Phase) -> Result<(), Error> {
+    if rollouts.iter().all(Rollout::is_empty) {
+        return Err(Error::EmptyReplies { phase, replies: rollouts.len() });
+    }
+    Ok(())
+}
+
 /// One finite score a reply.
 pub(crate) fn score(
     reward: &dyn Reward,
     rollouts: &[Rollout],
-    iteration: usize,
+    phase: Phase,
 ) -> Result<Vec<f32>, Error> {
     let dialogues: Vec<Dialogue> = rollouts.iter().map(Rollout::finished_dialogue).collect();
     let scores = reward.reward(&dialogues)?;
@@ -169,7 +177,7 @@ pub(crate) fn score(
     match scores.iter().position(|score| !score.is_finite()) {
         Some(wrong) => {
             let (id, score) = (dialogues[wrong].id(), scores[wrong]);
-            Err(Error::Score { iteration, id, score })
+            Err(Error::Score { phase, id, score })
         }
         None => Ok(scores),
     }

@@ -2,15 +2,16 @@
 
 use crate::actor_critic::{ActorCritic, Critic};
 use crate::alarm::Alarm;
+use crate::best_of_n::last_before_rounds;
 use crate::cursor::Cursor;
 use crate::estimate::estimate;
 use crate::metrics::sequence_kl;
-use crate::rollout::{Rollout, check_prompts, draw, penalised, score};
-use crate::start::{REFERENCE, Start, begin};
+use crate::rollout::{Rollout, check_prompts, draw, penalised, refuse_silence, score};
+use crate::start::{REFERENCE, Start, begin, with_adapter};
 use crate::states::States;
 use crate::update::{Learner, Round};
 use crate::{
-    Error, Experience, Inputs, KlTarget, Metrics, PpoConfig, RolloutMetrics, ScoredReply,
+    Error, Experience, Inputs, KlTarget, Metrics, Phase, PpoConfig, RolloutMetrics, ScoredReply,
     ValueStart, adapted_coefficient,
 };
 use burn::module::AutodiffModule;
@@ -20,7 +21,7 @@ use language_model::{Prompt, item_seed, stream};
 use sft::Example;
 use std::ops::ControlFlow;
 use training::{Checkpoint, Observe, Owner, State, Steps};
-use transformer::{Codec, Decoder, Engine, Transformer};
+use transformer::{Codec, Decoder, Engine, Transformer, learning_paths};
 
 /// The name of the stage in records, errors and random streams.
 pub(crate) const STAGE: &str = "ppo";
@@ -62,10 +63,10 @@ impl PpoConfig {
     /// is interrupted goes on after the newest state that `checkpoint` kept, given the same inputs, and ends at the same.
     ///
     /// # Errors
-    /// Before anything is drawn: settings out of range or without the input that they need, no prompts, or a prompt that
-    /// leaves no room for `max_tokens` and the end of the turn. Later: a group of an optimiser without a parameter, a score,
-    /// a loss or a gradient that is not finite, a KL above `max_kl_per_sequence`, a round of empty replies, or an error of
-    /// the reward, of `observe` or of `checkpoint`.
+    /// Before anything is drawn: settings out of range or without the input that they need, no prompts, a prompt that leaves
+    /// no room for `max_tokens` and the end of the turn, or a group of an optimiser without a parameter. Later: a score, a
+    /// loss or a gradient that is not finite, a KL above `max_kl_per_sequence`, a round of empty replies, or an error of the
+    /// reward, of `observe` or of `checkpoint`.
     ///
     /// # References
     /// arXiv 2212.08073, section 4; arXiv 2204.05862, section 4; arXiv 1707.06347.
@@ -97,10 +98,12 @@ impl PpoConfig {
         self.validate()?;
         inputs.check(self)?;
         check_prompts(&inputs.policy.codec, inputs.prompts, self.max_tokens)?;
+        self.check_optimizers(&inputs, seed)?;
         let fingerprint =
             if checkpoint.keeps() { inputs.fingerprint(self, seed) } else { String::new() };
         let owner = Owner { stage: STAGE.to_owned(), fingerprint: fingerprint.clone() };
-        let mut states = States::load(owner, observe, checkpoint)?;
+        let before_rounds = last_before_rounds(self, inputs.prompts.len());
+        let mut states = States::load(owner, before_rounds, observe, checkpoint)?;
         let start = begin(self, &inputs, seed, observe, &mut states)?;
         let iterations = self.iterations as u64;
         let (mut steps, saved) =
@@ -109,7 +112,6 @@ impl PpoConfig {
         let critic = self.critic(&start.policy, inputs.value.take());
         let mut run = Run::new(self, &inputs, seed, &start);
         let mut actor = ActorCritic { decoder: start.policy, critic };
-        self.check_groups(&actor)?;
         if let Some(saved) = saved {
             actor = run.restore(actor, saved)?;
         }
@@ -135,6 +137,22 @@ impl PpoConfig {
         steps.finish()?;
         let Transformer { codec, engine, .. } = inputs.policy;
         Ok(Transformer { decoder: actor.decoder, codec, engine })
+    }
+
+    /// Checks the groups of all optimisers, by a policy and a value function that are shaped as those that learn.
+    fn check_optimizers<B: AutodiffBackend>(
+        &self,
+        inputs: &Inputs<'_, B>,
+        seed: u64,
+    ) -> Result<(), Error> {
+        let given = &inputs.policy.decoder;
+        if let Some(best) = &self.best_of_n_start {
+            let table = "best_of_n_start.sft.optimizer";
+            best.sft.optimizer.check_groups(table, &learning_paths(given))?;
+        }
+        let decoder = with_adapter(self, given.clone(), seed)?;
+        let critic = self.critic(&decoder, inputs.value.clone());
+        self.check_groups(&ActorCritic { decoder, critic })
     }
 
     /// The value function as it begins.
@@ -208,10 +226,9 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
         #[expect(clippy::cast_possible_truncation, reason = "counted by a `usize`")]
         let number = iteration as usize;
         let rollouts = draw(&self.policy(&actor), self.next_prompts(iteration), self.config)?;
-        if rollouts.iter().all(Rollout::is_empty) {
-            return Err(Error::EmptyReplies { iteration: number, replies: rollouts.len() });
-        }
-        let scores = score(self.inputs.reward, &rollouts, number)?;
+        let phase = Phase::Iteration(number);
+        refuse_silence(&rollouts, phase)?;
+        let scores = score(self.inputs.reward, &rollouts, phase)?;
         let estimates = estimate(&actor.valid(), &self.reference, &rollouts, self.config)?;
         let penalised = penalised(&rollouts, &scores, self.config.missing_end_penalty);
         #[expect(clippy::cast_possible_truncation, reason = "rewards have 32 bits")]
@@ -252,7 +269,7 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
     /// The mean score of the same replies by the reward that nothing is learned from.
     fn held_out(&self, rollouts: &[Rollout], number: usize) -> Result<Option<f64>, Error> {
         let Some(reward) = self.inputs.held_out_reward else { return Ok(None) };
-        let scores = score(reward, rollouts, number)?;
+        let scores = score(reward, rollouts, Phase::Iteration(number))?;
         let sum: f64 = scores.iter().copied().map(f64::from).sum();
         Ok(Some(sum / scores.len().max(1) as f64))
     }

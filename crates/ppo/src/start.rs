@@ -29,15 +29,24 @@ pub(crate) fn begin<B: AutodiffBackend>(
     observe: &mut dyn Observe,
     states: &mut States<'_>,
 ) -> Result<Start<B>, Error> {
-    let mut policy = match &config.best_of_n_start {
+    let policy = match &config.best_of_n_start {
         None => inputs.policy.decoder.clone(),
         Some(best) => taught(config, best, inputs, seed, observe, states)?,
     };
     let reference = policy.valid();
-    if let Some(lora) = &config.lora {
-        policy = policy.with_adapter(lora, item_seed(seed, &[STAGE, "adapter"]))?;
+    Ok(Start { policy: with_adapter(config, policy, seed)?, reference })
+}
+
+/// The policy with the adapter that the settings ask for.
+pub(crate) fn with_adapter<B: AutodiffBackend>(
+    config: &PpoConfig,
+    policy: Decoder<B>,
+    seed: u64,
+) -> Result<Decoder<B>, Error> {
+    match &config.lora {
+        None => Ok(policy),
+        Some(lora) => Ok(policy.with_adapter(lora, item_seed(seed, &[STAGE, "adapter"]))?),
     }
-    Ok(Start { policy, reference })
 }
 
 /// The policy after the fine-tuning; it is kept before any round is recorded.
@@ -58,12 +67,12 @@ fn taught<B: AutodiffBackend>(
     if states.keeps() {
         let bytes = policy.valid().weights().to_bytes(Precision::F32)?;
         let files = vec![(REFERENCE.to_owned(), bytes)];
-        states.save_before_rounds(State { files, ..State::default() })?;
+        states.save_beginning(State { files, ..State::default() })?;
     }
     Ok(policy)
 }
 
 /// Whether all that comes before the first round is done.
 fn holds_reference(state: &State) -> bool {
-    state.step > 0 || state.files.iter().any(|(name, _)| name == REFERENCE)
+    state.files.iter().any(|(name, _)| name == REFERENCE)
 }

@@ -95,7 +95,8 @@ impl Records {
 impl Observe for Records {
     fn start(&mut self, stage: &str, steps: u64, done: u64) -> Result<(), Error> {
         self.started.push((stage.to_owned(), steps));
-        self.metrics.truncate(usize::try_from(done).unwrap());
+        // What a state that was damaged takes back was recorded under the name of an earlier stage.
+        self.metrics.resize(usize::try_from(done).unwrap(), Vec::new());
         Ok(())
     }
 
@@ -142,8 +143,8 @@ impl Checkpoint for Kept {
         true
     }
 
-    fn save(&mut self, owner: &Owner, state: &State) -> Result<(), Error> {
-        self.newest = Some((owner.clone(), state.clone()));
+    fn save(&mut self, owner: &Owner, state: State) -> Result<(), Error> {
+        self.newest = Some((owner.clone(), state));
         Ok(())
     }
 }

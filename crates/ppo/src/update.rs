@@ -58,16 +58,16 @@ impl PpoConfig {
     /// Checks that every group of an optimiser has a parameter.
     pub(crate) fn check_groups<B: Backend>(&self, actor: &ActorCritic<B>) -> Result<(), Error> {
         if !self.has_separate_values() {
-            return Ok(self.optimizer.check_groups(&learning_paths(actor))?);
+            return Ok(self.optimizer.check_groups("optimizer", &learning_paths(actor))?);
         }
         let (policy, value) = (learning_paths(&actor.decoder), learning_paths(&actor.critic));
         match &self.value_optimizer {
             Some(own) => {
-                self.optimizer.check_groups(&policy)?;
-                own.check_groups(&value)?;
+                self.optimizer.check_groups("optimizer", &policy)?;
+                own.check_groups("value_optimizer", &value)?;
             }
             // The same settings serve both, so that a group may be there for either.
-            None => self.optimizer.check_groups(&[policy, value].concat())?,
+            None => self.optimizer.check_groups("optimizer", &[policy, value].concat())?,
         }
         Ok(())
     }

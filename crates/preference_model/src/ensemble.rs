@@ -11,9 +11,11 @@ use burn::tensor::backend::Backend;
 use dialogue::{Dialogue, Preference};
 use language_model::{Error as ModelError, Reward};
 use serde::{Deserialize, Serialize};
-use std::fs;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use training::Fingerprint;
+use transformer::replace_folder;
 
 /// The file that makes a folder one of several models.
 const ENSEMBLE: &str = "ensemble.json";
@@ -126,8 +128,8 @@ impl<B: Backend> Ensemble<B> {
     ///
     /// One trunk makes a model folder that `transformers` opens as a sequence classifier with one label for every head; a
     /// single member makes the folder of [`PreferenceModel::save`]. Several trunks make a folder with `ensemble.json` and
-    /// one model folder for each, `member_0` and so on. What stands there is replaced, if it is of the same kind; a process
-    /// that is killed meanwhile leaves no `ensemble.json`.
+    /// one model folder for each, `member_0` and so on. What stands there is replaced, if it is of the same kind. The new
+    /// folder is written beside it and then renamed, see [`transformer::write_folder`].
     ///
     /// # Errors
     /// If the folder cannot be written, or something else stands there.
@@ -138,23 +140,19 @@ impl<B: Backend> Ensemble<B> {
             let combination = (self.members.len() > 1).then_some(combination);
             return model_folder(&self.members, combination).write(path);
         }
-        let description = path.join(ENSEMBLE);
-        if !description.exists() && fs::read_dir(path).is_ok_and(|mut held| held.next().is_some()) {
-            return Err(Error::Occupied { path: path.to_owned() });
-        }
-        remove(&description, fs::remove_file)?;
+        refuse_if_occupied(path)?;
+        replace_folder(path, |folder| self.write_members(folder, combination))
+    }
+
+    /// Writes a folder for every trunk into this one, and what they have in common.
+    fn write_members(&self, folder: &Path, combination: Combination) -> Result<(), Error> {
         for (index, members) in self.trunks().enumerate() {
             // Each folder can be read alone, so that it says how its own heads are combined.
             let own = (members.len() > 1).then_some(combination);
-            model_folder(members, own).write(&member_folder(path, index))?;
-        }
-        let mut left_over = self.heads.len();
-        while member_folder(path, left_over).exists() {
-            remove(&member_folder(path, left_over), fs::remove_dir_all)?;
-            left_over += 1;
+            model_folder(members, own).write(&member_folder(folder, index))?;
         }
         let members = self.heads.len();
-        write_description(&description, &Description { members, combination })
+        write_description(&folder.join(ENSEMBLE), &Description { members, combination })
     }
 
     /// Reads what [`Ensemble::save`] wrote, or any folder that [`PreferenceModel::from_folder`] reads.
@@ -228,7 +226,7 @@ fn read_description(path: &Path) -> Result<Option<Description>, Error> {
     let path = path.join(ENSEMBLE);
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(transformer::Error::Read { path, source }.into()),
     };
     let file = path.display().to_string();
@@ -241,25 +239,47 @@ fn read_description(path: &Path) -> Result<Option<Description>, Error> {
     Ok(Some(description))
 }
 
-/// Written beside its place and then renamed, so that it is whole if it is there.
 fn write_description(path: &Path, description: &Description) -> Result<(), Error> {
-    let partial = path.with_extension("partial");
     let text = format!("{:#}\n", serde_json::json!(description));
-    let failed = |source| Error::Write { path: path.to_owned(), source };
-    let mut file = fs::File::create(&partial).map_err(failed)?;
-    std::io::Write::write_all(&mut file, text.as_bytes()).map_err(failed)?;
-    file.sync_all().map_err(failed)?;
-    fs::rename(&partial, path).map_err(failed)
+    let write = || {
+        let mut file = File::create(path)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    };
+    write().map_err(|source| Error::Write { path: path.to_owned(), source })
 }
 
-/// Removes what may not be there.
-fn remove(path: &Path, remove: fn(PathBuf) -> std::io::Result<()>) -> Result<(), Error> {
-    match remove(path.to_owned()) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::Write { path: path.to_owned(), source })
-        }
-        _ => Ok(()),
+/// Only an ensemble gives way to another, whole or as a process that was killed has left it, or nothing.
+fn refuse_if_occupied(path: &Path) -> Result<(), Error> {
+    let failed = |source| Error::Write { path: path.to_owned(), source };
+    let occupied = || Err(Error::Occupied { path: path.to_owned() });
+    if path.join(ENSEMBLE).exists() {
+        return Ok(());
     }
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotADirectory => return occupied(),
+        entries => entries.map_err(failed)?,
+    };
+    for entry in entries {
+        let name = entry.map_err(failed)?.file_name();
+        if !name.to_str().is_some_and(is_left_over) {
+            return occupied();
+        }
+    }
+    Ok(())
+}
+
+/// Whether something has this name that earlier versions wrote before `ensemble.json`: `member_0`, be it still under the name
+/// of a folder that is being written, or the description under such a name.
+fn is_left_over(name: &str) -> bool {
+    let hidden = name.strip_prefix('.').and_then(|name| name.rsplit_once('.'));
+    let name = match hidden {
+        Some((name, "partial" | "replaced")) => name,
+        _ => name,
+    };
+    let index = name.strip_prefix("member_");
+    name == "ensemble.partial" || index.is_some_and(|index| index.parse::<usize>().is_ok())
 }
 
 #[cfg(test)]
@@ -436,6 +456,37 @@ mod tests {
             let message = read();
             assert!(message.contains(part) && message.contains("config.json"), "{message}");
         }
+    }
+
+    #[test]
+    fn takes_the_place_of_a_folder_that_was_half_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model");
+        let saved = ensemble(trunks(), Combine::Mean);
+        // As versions that wrote in place left it: the first member whole, the second amid its writing.
+        fs::create_dir_all(path.join(".member_1.partial")).unwrap();
+        trunks()[0][0].save(path.join("member_0")).unwrap();
+        fs::write(path.join("ensemble.partial"), "{").unwrap();
+        // As this one leaves it.
+        fs::create_dir_all(folder.path().join(".model.partial/.member_0.partial")).unwrap();
+        saved.save(&path).unwrap();
+        let loaded = Ensemble::<Flex>::from_folder(&path, &FlexDevice).unwrap();
+        assert_eq!(bits(&loaded), bits(&saved));
+        let names = |folder: &Path| -> Vec<String> {
+            let entries = fs::read_dir(folder).unwrap();
+            let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            let mut names: Vec<String> = names.collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(&path), [ENSEMBLE, "member_0", "member_1"]);
+        assert_eq!(names(folder.path()), ["model"]);
+
+        fs::remove_file(path.join(ENSEMBLE)).unwrap();
+        fs::write(path.join("member_0.txt"), "a list of members").unwrap();
+        let error = saved.save(&path).unwrap_err();
+        assert!(matches!(error, Error::Occupied { .. }), "{error}");
+        assert!(path.join("member_0.txt").exists());
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl<B: AutodiffBackend> Training<B> {
             None => (0..part.heads).map(fresh).collect(),
         };
         let model = Heads::new(decoder, heads);
-        config.optimizer.check_groups(&learning_paths(&model))?;
+        config.optimizer.check_groups("optimizer", &learning_paths(&model))?;
         Ok(Self { model, optimizer: Optimizer::new(&config.optimizer) })
     }
 

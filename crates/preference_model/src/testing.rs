@@ -185,8 +185,8 @@ impl Checkpoint for Memory {
         step.is_multiple_of(self.every)
     }
 
-    fn save(&mut self, owner: &Owner, state: &State) -> Result<(), training::Error> {
-        self.newest = Some((owner.clone(), state.clone()));
+    fn save(&mut self, owner: &Owner, state: State) -> Result<(), training::Error> {
+        self.newest = Some((owner.clone(), state));
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! A run that is killed again and again ends at the same bytes as one that nobody disturbs.
 //!
-//! `RLAIF_KILLS` says how often every stage is killed at most, 2 without it; every stage is killed at least once. A long form
-//! by hand:
+//! `RLAIF_KILLS` says how often every stage is killed at most, 2 without it; every stage is killed at least once. With it a
+//! second loop is killed too, which keeps states now and then and learns in other ways. A long form by hand:
 //!
 //! ```sh
 //! RLAIF_KILLS=40 cargo test --release -p rlaif --test killed -- --nocapture
@@ -16,8 +16,8 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// A loop small enough for a test: every stage does its real work, on a handful of prompts; training stages take several
-/// steps and keep their state after each.
-const SMALL: [&str; 25] = [
+/// steps.
+const SMALL: [&str; 20] = [
     "prompts.red_team_count=10",
     "prompts.helpful_count=6",
     "prompts.held_out=6",
@@ -27,22 +27,39 @@ const SMALL: [&str; 25] = [
     "red_team.requests=4",
     "preference_model.epochs=2",
     "preference_model.tokens_per_step=512",
-    "preference_model.robustness=true",
-    "reward=half",
     "preference_model.pretraining.file=pairs.jsonl",
     "preference_model.pretraining.epochs=3",
     "ppo.iterations=4",
     "ppo.prompts_per_iteration=4",
     "ppo.samples_per_prompt=2",
-    "ppo.value_model=separate",
     "ppo.best_of_n_start.samples=2",
     "ppo.best_of_n_start.prompts=6",
     "ppo.best_of_n_start.sft.tokens_per_step=256",
-    "ppo.kl_target.nats_per_sequence=1.0",
     "ppo.samples_every=2",
-    "checkpoints.every.steps=1",
     "checkpoints.keep=2",
     "engine.rows=8",
+];
+
+/// States are kept after every step, and halves of the preferences and a value model of its own are fitted beside the rest.
+const EVERY_STEP: [&str; 5] = [
+    "preference_model.robustness=true",
+    "reward=half",
+    "ppo.value_model=separate",
+    "ppo.kl_target.nats_per_sequence=1.0",
+    "checkpoints.every.steps=1",
+];
+
+/// A kill costs up to three steps, fine-tuning looks at what is held out, preference models come in twos, and reinforcement
+/// learning moves an adapter and goes on learning other data.
+const EVERY_THIRD_STEP: [&str; 8] = [
+    "sft.epochs=4",
+    "sft.held_out=0.2",
+    "sft.evaluate_every=2",
+    "sft.patience=2",
+    "preference_model.ensemble.members=2",
+    "ppo.lora.rank=4",
+    "ppo.ptx_coefficient=0.5",
+    "checkpoints.every.steps=3",
 ];
 
 /// What the preference model is fitted to first.
@@ -62,14 +79,28 @@ const STAGES: [&str; 8] = [
     "report",
 ];
 
-fn rlaif(folder: &Path, command: &str, arguments: &[&str]) -> Command {
-    let mut process = Command::new(env!("CARGO_BIN_EXE_rlaif"));
-    process.current_dir(folder).stdin(Stdio::null()).args([command, "--name", "small"]);
-    for setting in SMALL {
-        process.args(["--set", setting]);
+/// Where a loop runs, and what it has besides [`SMALL`].
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    folder: &'a Path,
+    settings: &'static [&'static str],
+}
+
+impl Place<'_> {
+    fn rlaif(self, command: &str, arguments: &[&str]) -> Command {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_rlaif"));
+        process.current_dir(self.folder).stdin(Stdio::null()).args([command, "--name", "small"]);
+        for setting in SMALL.iter().chain(self.settings) {
+            process.args(["--set", *setting]);
+        }
+        process.args(arguments);
+        process
     }
-    process.args(arguments);
-    process
+
+    /// The run folder.
+    fn run(self) -> PathBuf {
+        self.folder.join("runs/small")
+    }
 }
 
 fn output(mut command: Command) -> (Output, String) {
@@ -124,7 +155,7 @@ impl Moments {
 /// A process that comes through before its moment ends the stage. If it was the first, what it wrote is removed and the next
 /// one is killed in half the time, so that a machine that has become faster does not leave a stage undisturbed.
 fn killed(
-    folder: &Path,
+    place: Place<'_>,
     stage: &str,
     takes: Duration,
     kills: usize,
@@ -132,23 +163,23 @@ fn killed(
 ) -> usize {
     let (mut done, mut within) = (0, takes);
     while done < kills {
-        if is_killed(folder, stage, within.mul_f64(moments.next())) {
+        if is_killed(place, stage, within.mul_f64(moments.next())) {
             done += 1;
         } else if done > 0 {
             return done;
         } else {
-            fs::remove_dir_all(run(folder).join(stage.replace('-', "_"))).unwrap();
+            fs::remove_dir_all(place.run().join(stage.replace('-', "_"))).unwrap();
             within /= 2;
         }
     }
-    let (output, message) = output(rlaif(folder, stage, &[]));
+    let (output, message) = output(place.rlaif(stage, &[]));
     assert!(output.status.success(), "{message}");
     done
 }
 
 /// Runs a stage and kills it after some time; false if it came through before.
-fn is_killed(folder: &Path, stage: &str, after: Duration) -> bool {
-    let mut process = rlaif(folder, stage, &[]);
+fn is_killed(place: Place<'_>, stage: &str, after: Duration) -> bool {
+    let mut process = place.rlaif(stage, &[]);
     let mut child = process.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     std::thread::sleep(after);
     let ended = child.try_wait().unwrap();
@@ -161,9 +192,41 @@ fn is_killed(folder: &Path, stage: &str, after: Duration) -> bool {
     !status.success()
 }
 
-/// The run folder of the test.
-fn run(folder: &Path) -> PathBuf {
-    folder.join("runs/small")
+/// Runs all stages in two folders, in the second one killing each, and compares what they wrote.
+fn survives(whole: Place<'_>, disturbed: Place<'_>, kills: usize) {
+    for Place { folder, .. } in [whole, disturbed] {
+        fs::create_dir_all(folder).unwrap();
+        fs::write(folder.join("pairs.jsonl"), PAIRS).unwrap();
+    }
+    let mut moments = Moments(11);
+    for stage in STAGES {
+        let start = Instant::now();
+        let (output, message) = output(whole.rlaif(stage, &[]));
+        assert!(output.status.success(), "{message}");
+        let takes = start.elapsed();
+        let done = killed(disturbed, stage, takes, kills, &mut moments);
+        assert!(done >= 1, "{stage} was never killed: RLAIF_KILLS is {kills}");
+        println!("{stage}: killed {done} times, {:.1} s undisturbed", takes.as_secs_f64());
+        if stage != "report" {
+            are_equal([whole, disturbed].map(|place| place.run().join(stage.replace('-', "_"))));
+        }
+    }
+    assert!(disturbed.run().join("report.html").exists());
+    // States are gone with the stage; what `tensorboard` reads stays.
+    assert!(!whole.run().join("ppo/states").exists());
+    for stage in ["ppo", "ppo_best_of_n", "ppo_best_of_n_sft"] {
+        assert!(whole.run().join("tensorboard").join(stage).exists(), "{stage}");
+    }
+}
+
+/// Fails unless two folders hold the same files.
+fn are_equal(folders: [PathBuf; 2]) {
+    let [left, right] = folders.each_ref().map(|folder| files(folder));
+    let names = |files: &BTreeMap<PathBuf, _>| files.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&left), names(&right), "{}", folders[0].display());
+    for (file, bytes) in &left {
+        assert!(*bytes == right[file], "{} differs in {}", file.display(), folders[0].display());
+    }
 }
 
 #[test]
@@ -171,53 +234,43 @@ fn every_stage_survives_being_killed() {
     let kills: usize = std::env::var("RLAIF_KILLS").map_or(2, |kills| kills.parse().unwrap());
     let folder = tempfile::tempdir().unwrap();
     let [whole, disturbed] = ["whole", "disturbed"].map(|name| folder.path().join(name));
-    for folder in [&whole, &disturbed] {
-        fs::create_dir_all(folder).unwrap();
-        fs::write(folder.join("pairs.jsonl"), PAIRS).unwrap();
-    }
-    let mut moments = Moments(11);
-    for stage in STAGES {
-        let start = Instant::now();
-        let (output, message) = output(rlaif(&whole, stage, &[]));
-        assert!(output.status.success(), "{message}");
-        let takes = start.elapsed();
-        let done = killed(&disturbed, stage, takes, kills, &mut moments);
-        assert!(done >= 1, "{stage} was never killed: RLAIF_KILLS is {kills}");
-        println!("{stage}: killed {done} times, {:.1} s undisturbed", takes.as_secs_f64());
-        let name = stage.replace('-', "_");
-        if stage == "report" {
-            continue;
-        }
-        let [left, right] = [&whole, &disturbed].map(|folder| files(&run(folder).join(&name)));
-        let names = |files: &BTreeMap<PathBuf, _>| files.keys().cloned().collect::<Vec<_>>();
-        assert_eq!(names(&left), names(&right), "{stage}");
-        for (file, bytes) in &left {
-            assert!(*bytes == right[file], "{stage}: {} differs", file.display());
-        }
-    }
-    assert!(run(&disturbed).join("report.html").exists());
-    // States are gone with the stage; what `tensorboard` reads stays.
-    assert!(!run(&whole).join("ppo/states").exists());
-    for stage in ["ppo", "ppo_best_of_n", "ppo_best_of_n_sft"] {
-        assert!(run(&whole).join("tensorboard").join(stage).exists(), "{stage}");
-    }
+    let [whole, disturbed] =
+        [&whole, &disturbed].map(|folder| Place { folder, settings: &EVERY_STEP });
+    survives(whole, disturbed, kills);
     // The half that the policy does not learn from watches every round.
-    let metrics = fs::read_to_string(run(&whole).join("ppo/metrics.jsonl")).unwrap();
+    let metrics = fs::read_to_string(whole.run().join("ppo/metrics.jsonl")).unwrap();
     let watched = metrics.lines().filter(|line| line.contains("\"held_out_score_mean\":"));
     assert_eq!(watched.count(), 4, "{metrics}");
 
     // A finished run is not repeated, and one with other settings is refused.
-    let mark = run(&disturbed).join("ppo/done.json");
+    let mark = disturbed.run().join("ppo/done.json");
     let before = fs::read(&mark).unwrap();
-    let (again, message) = output(rlaif(&disturbed, "run", &[]));
+    let (again, message) = output(disturbed.rlaif("run", &[]));
     assert!(again.status.success(), "{message}");
     let table = String::from_utf8_lossy(&again.stdout).into_owned();
     assert!(table.contains("SL-CAI") && table.contains("report.html"), "{table}");
     assert_eq!(before, fs::read(&mark).unwrap());
     let other = ["--seed", "2", "--set", "ppo.clip_low=0.3"];
-    let (refused, message) = output(rlaif(&disturbed, "run", &other));
+    let (refused, message) = output(disturbed.rlaif("run", &other));
     assert_eq!(refused.status.code(), Some(2), "{message}");
     for word in ["seed: 1 there, 2 asked for", "ppo.clip_low", "--name"] {
         assert!(message.contains(word), "`{word}` is missing in: {message}");
+    }
+    if std::env::var_os("RLAIF_KILLS").is_some() {
+        survives_between_states(folder.path(), kills);
+    }
+}
+
+/// The long form alone: a loop whose states lie further apart, and which learns in other ways.
+fn survives_between_states(folder: &Path, kills: usize) {
+    let [whole, disturbed] = ["whole_between", "disturbed_between"].map(|name| folder.join(name));
+    let [whole, disturbed] =
+        [&whole, &disturbed].map(|folder| Place { folder, settings: &EVERY_THIRD_STEP });
+    survives(whole, disturbed, kills);
+    assert!(whole.run().join("preference_model/model/member_1").exists());
+    let records =
+        |stage: &str| fs::read_to_string(whole.run().join(stage).join("metrics.jsonl")).unwrap();
+    for (stage, metric) in [("sft", "held_out_loss"), ("ppo", "ptx_overlong")] {
+        assert!(records(stage).contains(&format!("\"{metric}\":")), "{stage}");
     }
 }

@@ -92,6 +92,21 @@ fn a_first_pass_comes_before_the_labels_and_margins_are_heeded() {
     assert!(!said.contains("pretraining on"), "{said}");
     assert!(read() == expected, "a stage that goes on ends elsewhere");
 
+    // A first pass of another SL-CAI is taken again, whatever of it is there.
+    let config = folder.join("runs/small/sft/model/config.json");
+    let text = fs::read_to_string(&config).unwrap();
+    for half in [false, true] {
+        fs::write(&config, if half { text.clone() } else { format!("{text}\n") }).unwrap();
+        fs::remove_file(stage.join("done.json")).unwrap();
+        fs::remove_dir_all(stage.join("model")).unwrap();
+        if half {
+            fs::remove_file(pretraining.join("model/model.safetensors")).unwrap();
+        }
+        let said = fit(folder);
+        assert!(said.contains("pretraining on"), "{said}");
+        assert!(read() == expected, "a first pass that is taken again ends elsewhere");
+    }
+
     // With a margin the same scores cost more.
     with_margin(&folder.join("runs/small/ai_feedback/preferences.jsonl"), 1.0);
     let plain = records(&stage.join("metrics.jsonl")).remove(0);

@@ -216,8 +216,8 @@ impl Checkpoint for Kept {
         step.is_multiple_of(self.every)
     }
 
-    fn save(&mut self, owner: &Owner, state: &State) -> Result<(), Error> {
-        self.newest = Some((owner.clone(), state.clone()));
+    fn save(&mut self, owner: &Owner, state: State) -> Result<(), Error> {
+        self.newest = Some((owner.clone(), state));
         Ok(())
     }
 }

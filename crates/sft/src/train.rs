@@ -30,7 +30,7 @@ impl SftConfig {
         observe: &mut dyn Observe,
         checkpoint: &mut dyn Checkpoint,
     ) -> Result<Decoder<B>, Error> {
-        self.optimizer.check_groups(&learning_paths(&decoder))?;
+        self.optimizer.check_groups("optimizer", &learning_paths(&decoder))?;
         let fingerprint = || self.fingerprint(plan, draw, &decoder);
         let (mut steps, saved) = Steps::begin(STAGE, plan.steps, fingerprint, observe, checkpoint)?;
         let mut optimizer = Optimizer::new(&self.optimizer);

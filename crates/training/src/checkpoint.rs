@@ -68,7 +68,7 @@ pub trait Checkpoint {
     ///
     /// # Errors
     /// If it cannot be written.
-    fn save(&mut self, owner: &Owner, state: &State) -> Result<(), Error>;
+    fn save(&mut self, owner: &Owner, state: State) -> Result<(), Error>;
 }
 
 /// Keeps nothing: a stage that is interrupted begins anew.
@@ -88,7 +88,7 @@ impl Checkpoint for NoCheckpoints {
         false
     }
 
-    fn save(&mut self, _owner: &Owner, _state: &State) -> Result<(), Error> {
+    fn save(&mut self, _owner: &Owner, _state: State) -> Result<(), Error> {
         Ok(())
     }
 }
@@ -106,7 +106,7 @@ impl<C: Checkpoint + ?Sized> Checkpoint for &mut C {
         (**self).is_due(step)
     }
 
-    fn save(&mut self, owner: &Owner, state: &State) -> Result<(), Error> {
+    fn save(&mut self, owner: &Owner, state: State) -> Result<(), Error> {
         (**self).save(owner, state)
     }
 }

@@ -33,11 +33,13 @@ pub enum Error {
     },
     /// A group of an optimiser has no parameter, so that its settings would do nothing.
     #[error(
-        "`groups`: no parameter that learns belongs to the group with `names` = {names:?}; a name is part of a path, and a \
-         parameter belongs to the first group that names a part of its own; some that learn: {}",
+        "`{table}.groups`: no parameter that learns belongs to the group with `names` = {names:?}; a name is part of a path, \
+         and a parameter belongs to the first group that names a part of its own; some that learn: {}",
         paths.join(", ")
     )]
     EmptyGroup {
+        /// The table of the optimiser among the settings of the stage.
+        table: &'static str,
         /// The names of the group.
         names: Vec<String>,
         /// The paths of some parameters that learn.

@@ -19,8 +19,8 @@ const NAMED: usize = 5;
 /// done and cuts off what follows them. A step that is recorded before any stage has begun is an error.
 ///
 /// Numbers of the past decide nothing, so a damaged file stops no stage. A line that is no record of a step that is done
-/// is left out, the file as it was is kept beside it with `.damaged` behind its name, and [`Observe::notes`] names the
-/// line and the steps whose numbers are lost.
+/// is left out, the file as it was is kept beside it with `.damaged-1` behind its name, or the first number that is free, and
+/// [`Observe::notes`] names the line and the steps whose numbers are lost.
 ///
 /// A value that is not finite is written as `null`, since JSON has no word for it.
 #[derive(Debug)]
@@ -67,9 +67,10 @@ impl JsonLines {
         };
         let recorded = Recorded::read(&mut BufReader::new(&file), done)
             .map_err(|source| self.read_error(source))?;
-        self.tell(&recorded);
+        let copy = self.free_copy();
+        self.tell(&recorded, &copy);
         let Some(length) = recorded.whole_until() else {
-            return self.replace(&recorded).map_err(|source| self.write_error(source));
+            return self.replace(&recorded, &copy).map_err(|source| self.write_error(source));
         };
         file.set_len(length)
             .and_then(|()| file.seek(SeekFrom::Start(length)))
@@ -77,10 +78,10 @@ impl JsonLines {
         Ok(file)
     }
 
-    /// Says what is damaged and what is lost with it.
-    fn tell(&mut self, recorded: &Recorded) {
+    /// Says what is damaged, which file holds it from now on, and what is lost with it.
+    fn tell(&mut self, recorded: &Recorded, copy: &Path) {
         let path = self.path.display();
-        let kept = format!("{} keeps the file as it was", self.beside("", "damaged").display());
+        let kept = format!("{} keeps the file as it was", copy.display());
         let named = recorded.damaged.iter().take(NAMED).map(|Damaged { line, problem }| {
             format!("{path}, line {line}: {problem}; the line is left out, {kept}")
         });
@@ -95,11 +96,11 @@ impl JsonLines {
         self.notes.extend(notes);
     }
 
-    /// Puts the lines to keep in the place of a file that holds others among them, which stays beside it.
-    fn replace(&self, recorded: &Recorded) -> io::Result<File> {
+    /// Puts the lines to keep in the place of a file that holds others among them, which stays as a copy.
+    fn replace(&self, recorded: &Recorded, copy: &Path) -> io::Result<File> {
         let partial = self.beside(".", "partial");
         let mut old = File::open(&self.path)?;
-        let mut copy = File::create(self.beside("", "damaged"))?;
+        let mut copy = File::create_new(copy)?;
         io::copy(&mut old, &mut copy)?;
         copy.sync_all()?;
         let mut new = File::create(&partial)?;
@@ -110,6 +111,18 @@ impl JsonLines {
         fs::rename(&partial, &self.path)?;
         durable::sync_folder(durable::folder_of(&self.path))?;
         OpenOptions::new().append(true).open(&self.path)
+    }
+
+    /// Where a copy of the file finds room beside those of earlier damage.
+    fn free_copy(&self) -> PathBuf {
+        let mut number = 1_u64;
+        loop {
+            let copy = self.beside("", &format!("damaged-{number}"));
+            if copy.symlink_metadata().is_err() {
+                return copy;
+            }
+            number += 1;
+        }
     }
 
     /// The path with something before and behind its name.
@@ -266,7 +279,7 @@ mod tests {
             let text = format!("{first}{damage}{rest}");
             let (_folder, path, lines) = resumed(&text, 3);
             let mut lines = lines.unwrap();
-            let beside = path.with_extension("jsonl.damaged");
+            let beside = path.with_extension("jsonl.damaged-1");
             assert_eq!(fs::read_to_string(&path).unwrap(), "{\"step\":1}\n{\"step\":3}\n");
             assert_eq!(fs::read_to_string(&beside).unwrap(), text);
             assert!(!path.with_file_name(".metrics.jsonl.partial").exists());
@@ -283,6 +296,24 @@ mod tests {
             let expected = "{\"step\":1}\n{\"step\":3}\n{\"step\":4,\"loss\":1.0}\n";
             assert_eq!(fs::read_to_string(&path).unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn later_damage_leaves_the_copies_of_earlier_damage() {
+        let texts = ["{\"step\":1}\n{\"st\n{\"step\":3}\n", "{\"step\":\n{\"step\":3}\n"];
+        let (_folder, path, lines) = resumed(texts[0], 3);
+        drop(lines);
+        fs::write(&path, texts[1]).unwrap();
+        let mut lines = JsonLines::create(&path).unwrap();
+        lines.start("sft", 10, 3).unwrap();
+        let notes = lines.notes();
+        assert!(notes[0].contains("metrics.jsonl.damaged-2 keeps the file"), "{notes:?}");
+        for (number, text) in (1..).zip(texts) {
+            let copy = path.with_extension(format!("jsonl.damaged-{number}"));
+            assert_eq!(fs::read_to_string(copy).unwrap(), text);
+        }
+        assert!(!path.with_extension("jsonl.damaged-3").exists());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{\"step\":3}\n");
     }
 
     #[test]
@@ -308,7 +339,7 @@ mod tests {
         let notes = lines.unwrap().notes();
         assert_eq!(notes.len(), NAMED + 2);
         assert!(notes[NAMED].contains("35 more lines"), "{notes:?}");
-        assert_eq!(fs::read_to_string(path.with_extension("jsonl.damaged")).unwrap(), text);
+        assert_eq!(fs::read_to_string(path.with_extension("jsonl.damaged-1")).unwrap(), text);
         assert_eq!(fs::read_to_string(&path).unwrap(), "");
     }
 

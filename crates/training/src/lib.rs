@@ -50,7 +50,7 @@ pub use error::Error;
 pub use fingerprint::Fingerprint;
 pub use finite::finite;
 pub use json_lines::JsonLines;
-pub use observe::{Observe, Silent};
+pub use observe::{Observe, Silent, start_stage};
 pub use optimizer::{OptimizerConfig, ParameterGroup};
 pub use overlong::Overlong;
 pub use progress::Progress;

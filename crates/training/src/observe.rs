@@ -38,8 +38,8 @@ pub trait Observe {
         let _ = message;
     }
 
-    /// What this observer has to tell a person itself, each thing once; [`crate::Steps`] hands it to [`Observe::note`] of
-    /// all when a stage has begun.
+    /// What this observer has to tell a person itself, each thing once; [`start_stage`] hands it to [`Observe::note`] of all
+    /// when a stage has begun.
     fn notes(&mut self) -> Vec<String> {
         Vec::new()
     }
@@ -57,6 +57,23 @@ pub trait Observe {
     /// # Errors
     /// If what is left cannot be written.
     fn finish(&mut self) -> Result<(), Error>;
+}
+
+/// Tells all who watch that a stage begins or goes on, and then what one of them has to tell, see [`Observe::notes`].
+///
+/// # Errors
+/// Those of [`Observe::start`].
+pub fn start_stage(
+    observe: &mut dyn Observe,
+    stage: &str,
+    steps: u64,
+    done: u64,
+) -> Result<(), Error> {
+    observe.start(stage, steps, done)?;
+    for note in observe.notes() {
+        observe.note(&note);
+    }
+    Ok(())
 }
 
 /// Observes nothing.

@@ -97,16 +97,17 @@ impl OptimizerConfig {
         self.groups.iter().find(|group| group.holds(path))
     }
 
-    /// Checks that every group has a parameter; `paths` are those of all parameters that learn.
+    /// Checks that every group has a parameter; `table` is what the optimiser is called among the settings of the stage, and
+    /// `paths` are those of all parameters that learn.
     ///
     /// # Errors
     /// [`Error::EmptyGroup`] shows the first group without one, and some of the paths.
-    pub fn check_groups(&self, paths: &[String]) -> Result<(), Error> {
+    pub fn check_groups(&self, table: &'static str, paths: &[String]) -> Result<(), Error> {
         for group in &self.groups {
             let is_this = |path: &String| self.group(path).is_some_and(|found| found == group);
             if !paths.iter().any(is_this) {
                 let names = group.names.clone();
-                return Err(Error::EmptyGroup { names, paths: some_of(paths) });
+                return Err(Error::EmptyGroup { table, names, paths: some_of(paths) });
             }
         }
         Ok(())
@@ -200,18 +201,22 @@ mod tests {
         let layers = (0..40).map(|layer| format!("layers.{layer}.norm.scale"));
         let paths: Vec<String> = layers.chain(["value_head.weight".to_owned()]).collect();
         let named = |name: &str| ParameterGroup { names: vec![name.to_owned()], ..heads() };
-        with_group(heads()).check_groups(&paths).unwrap();
-        OptimizerConfig::default().check_groups(&[]).unwrap();
-        let message = with_group(named("embeding")).check_groups(&paths).unwrap_err().to_string();
+        with_group(heads()).check_groups("optimizer", &paths).unwrap();
+        OptimizerConfig::default().check_groups("optimizer", &[]).unwrap();
+        let message = with_group(named("embeding"))
+            .check_groups("optimizer", &paths)
+            .unwrap_err()
+            .to_string();
+        assert!(message.starts_with("`optimizer.groups`: "), "{message}");
         assert!(message.contains(r#""embeding""#), "{message}");
         assert!(message.ends_with(", value_head.weight"), "{message}");
         assert_eq!(message.matches(".scale").count(), EXAMPLES - 1, "{message}");
         // What an earlier group has taken is not left for a later one.
         let groups = vec![heads(), named("value_head")];
         let config = OptimizerConfig { groups, ..OptimizerConfig::default() };
-        let message = config.check_groups(&paths).unwrap_err().to_string();
+        let message = config.check_groups("optimizer", &paths).unwrap_err().to_string();
         assert!(message.contains(r#"["value_head"]"#), "{message}");
-        assert!(with_group(heads()).check_groups(&[]).is_err());
+        assert!(with_group(heads()).check_groups("optimizer", &[]).is_err());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The loop that all training stages share.
 
-use crate::{Checkpoint, Error, Observe, Owner, State};
+use crate::{Checkpoint, Error, Observe, Owner, State, start_stage};
 use std::ops::Range;
 
 /// The steps of a stage: where they begin, what is recorded of each, and when the state between two of them is kept.
@@ -57,10 +57,7 @@ impl<'a> Steps<'a> {
         let owner = Owner { stage: stage.to_owned(), fingerprint };
         let saved = checkpoint.load(&owner, observe)?;
         let done = saved.as_ref().map_or(0, |state| state.step);
-        observe.start(stage, steps, done)?;
-        for note in observe.notes() {
-            observe.note(&note);
-        }
+        start_stage(observe, stage, steps, done)?;
         Ok((Self { owner, all: steps, done, observe, checkpoint }, saved))
     }
 
@@ -100,7 +97,7 @@ impl<'a> Steps<'a> {
         if step < self.all && self.checkpoint.is_due(step) {
             self.observe.sync()?;
             let state = State { step, ..state()? };
-            self.checkpoint.save(&self.owner, &state)?;
+            self.checkpoint.save(&self.owner, state)?;
         }
         Ok(())
     }

@@ -27,7 +27,7 @@ use std::time::Instant;
 /// let mut states = Checkpoints::new(&folder).every(Every::Steps(10)).keep(1);
 /// for step in 1..=25 {
 ///     if states.is_due(step) {
-///         states.save(&owner, &State { step, ..State::default() })?;
+///         states.save(&owner, State { step, ..State::default() })?;
 ///     }
 /// }
 /// let newest = Checkpoints::new(&folder).load(&owner, &mut Silent)?;
@@ -207,7 +207,7 @@ impl Checkpoint for Checkpoints {
         }
     }
 
-    fn save(&mut self, owner: &Owner, state: &State) -> Result<(), Error> {
+    fn save(&mut self, owner: &Owner, state: State) -> Result<(), Error> {
         let at = |source| Error::Write { path: self.folder.clone(), source };
         durable::create_folders(&self.folder).map_err(at)?;
         // What a killed process left would stand in the way, and takes room.
@@ -215,7 +215,7 @@ impl Checkpoint for Checkpoints {
             self.remove(kept)?;
         }
         let partial = Kept { step: state.step, kind: Kind::Partial };
-        write(&self.path(&partial), owner, state)?;
+        write(&self.path(&partial), owner, &state)?;
         self.put_in_place(state.step)?;
         self.sweep(state.step)?;
         self.last = Instant::now();

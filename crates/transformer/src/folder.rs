@@ -111,27 +111,50 @@ pub(crate) fn write_folder_of(
 ) -> Result<(), Error> {
     let path = path.as_ref();
     refuse_if_occupied(path, mark)?;
+    replace_folder(path, |partial| {
+        for (name, bytes) in files {
+            let file = partial.join(name);
+            write_to_disk(&file, bytes).map_err(|source| write_error(&file, source))?;
+        }
+        Ok(())
+    })
+}
+
+/// Puts a folder that `fill` writes in the place of whatever stands at `path`, as [`write_folder`] does; whether that may go
+/// is for the caller to see before.
+///
+/// `fill` is given an empty folder beside `path`, and brings its files to the disk. If it fails, `path` stays as it was.
+///
+/// # Errors
+/// Those of `fill`, [`Error::Write`] if the system refuses.
+pub fn replace_folder<E: From<Error>>(
+    path: impl AsRef<Path>,
+    fill: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), E> {
+    let path = path.as_ref();
     let (partial, replaced) = (beside(path, "partial")?, beside(path, "replaced")?);
     remove(&partial)?;
     fs::create_dir_all(&partial).map_err(|source| write_error(&partial, source))?;
-    for (name, bytes) in files {
-        let file = partial.join(name);
-        write_to_disk(&file, bytes).map_err(|source| write_error(&file, source))?;
-    }
+    fill(&partial)?;
     sync_folder(&partial)?;
     remove(&replaced)?;
+    Ok(put_in_place(&partial, path, &replaced)?)
+}
+
+/// Renames `partial` to `path`; what stands there is moved to `replaced` and then removed.
+fn put_in_place(partial: &Path, path: &Path, replaced: &Path) -> Result<(), Error> {
     if path.exists() {
-        fs::rename(path, &replaced).map_err(|source| write_error(path, source))?;
+        fs::rename(path, replaced).map_err(|source| write_error(path, source))?;
     }
-    if let Err(source) = fs::rename(&partial, path) {
+    if let Err(source) = fs::rename(partial, path) {
         // The old folder is worth more than a tidy failure.
-        let _ = fs::rename(&replaced, path);
+        let _ = fs::rename(replaced, path);
         return Err(write_error(path, source));
     }
     if let Some(parent) = partial.parent() {
         sync_folder(parent)?;
     }
-    remove(&replaced)
+    remove(replaced)
 }
 
 /// Only what this crate may have written, or nothing, gives way to a new folder.
@@ -235,6 +258,28 @@ mod tests {
         write_folder(&path, &[("config.json", b"new")]).unwrap();
         assert_eq!(fs::read(path.join("config.json")).unwrap(), b"new");
         assert_eq!(names(&path), ["config.json"]);
+        assert_eq!(names(root.path()), ["model"]);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_filled_leaves_the_old_one() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("model");
+        write_folder(&path, &FILES).unwrap();
+        let fill = |folder: &Path| {
+            fs::create_dir(folder.join("member")).unwrap();
+            assert_eq!(names(&path), ["config.json", "model.safetensors"]);
+            Err(write_error(folder, ErrorKind::StorageFull.into()))
+        };
+        let error = replace_folder(&path, fill).unwrap_err();
+        assert!(matches!(error, Error::Write { .. }), "{error}");
+        assert_eq!(names(&path), ["config.json", "model.safetensors"]);
+        let fill = |folder: &Path| {
+            fs::create_dir(folder.join("other")).unwrap();
+            Ok::<(), Error>(())
+        };
+        replace_folder(&path, fill).unwrap();
+        assert_eq!(names(&path), ["other"]);
         assert_eq!(names(root.path()), ["model"]);
     }
 

@@ -90,7 +90,7 @@ pub use config::{
 pub use decoder::Decoder;
 pub use engine::{Engine, Next, continuation_log_probs, generate};
 pub use error::Error;
-pub use folder::{ModelFiles, write_folder};
+pub use folder::{ModelFiles, replace_folder, write_folder};
 pub use kv_cache::KvCache;
 pub use lora::LoraConfig;
 pub use model::{Reply, Transformer};

@@ -51,6 +51,9 @@ impl PpoConfig {
         let expected = "none, since the adapter would be lost: leave it out to fine-tune all weights; or fine-tune with an \
                         adapter beforehand, merge it and begin with the result";
         check("best_of_n_start.sft.lora", "set", sft.lora.is_none(), expected)?;
+        let expected =
+            "none, since the best replies are the only source: set `best_of_n_start.sft.epochs`";
+        check("best_of_n_start.sft.weights", "set", sft.weights.is_empty(), expected)?;
         Ok(sft.validate()?)
     }
 
@@ -146,7 +149,7 @@ mod tests {
     #[test]
     fn names_the_setting_out_of_range() {
         type Break = fn(&mut PpoConfig);
-        let cases: [(&str, Break); 34] = [
+        let cases: [(&str, Break); 35] = [
             ("iterations", |c| c.iterations = 0),
             ("prompts_per_iteration", |c| c.prompts_per_iteration = 0),
             ("samples_per_prompt", |c| c.samples_per_prompt = 0),
@@ -161,6 +164,11 @@ mod tests {
             }),
             ("best_of_n_start.sft.lora", |c| {
                 let sft = SftConfig { lora: Some(LoraConfig::default()), ..SftConfig::default() };
+                c.best_of_n_start = Some(BestOfN { sft, ..BestOfN::default() });
+            }),
+            ("best_of_n_start.sft.weights", |c| {
+                let weights = [("helpful".to_owned(), 0.5)].into();
+                let sft = SftConfig { weights, ..SftConfig::default() };
                 c.best_of_n_start = Some(BestOfN { sft, ..BestOfN::default() });
             }),
             ("epochs", |c| c.epochs = 0),

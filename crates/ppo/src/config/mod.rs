@@ -42,13 +42,14 @@ pub enum KlPlace {
 /// |---|---|---|
 /// | `samples` | 4 | replies a prompt, of which the one with the highest score, less [`PpoConfig::missing_end_penalty`] if it was cut, is learned; at least 2 |
 /// | `prompts` | 256 | prompts, the first of the shuffled order; at least 1 |
-/// | `sft` | see there | how they are learned, [`SftConfig`]; without `lora` |
+/// | `sft` | see there | how they are learned, [`SftConfig`]; without `lora` and `weights` |
 ///
 /// What comes out is the policy that the rounds begin with, and their reference.
 ///
 /// Replies are drawn to as many prompts at once as in a round, one record each time in the stage `ppo_best_of_n`: `replies`,
 /// `score_mean` (before the penalty) and `best_score_mean` (of what is learned, after it). The fine-tuning is the stage
-/// `ppo_best_of_n_sft`. A run that is interrupted in either goes on there, and draws nothing twice that was kept.
+/// `ppo_best_of_n_sft`. A run that is interrupted in either goes on there, and draws nothing twice that was kept: states are
+/// numbered through, the groups of prompts first, then the steps, then the rounds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BestOfN {

@@ -1,13 +1,17 @@
 //! Whole runs on a thin model.
 
 use super::*;
-use crate::test_support::{B, CONTEXT, Kept, Records, policy};
+use crate::test_support::{B, CONTEXT, Kept, Records, VOCABULARY, policy};
 use crate::{Advantage, BestOfN, KlEstimator, KlPlace, Over, ScorePlace, ValueModel};
 use dialogue::Dialogue;
 use language_model::Reward;
 use std::cell::Cell;
 use std::collections::HashSet;
-use training::{NoCheckpoints, OptimizerConfig, ParameterGroup, Silent};
+use std::fs;
+use std::path::Path;
+use training::{
+    Checkpoints, Every, JsonLines, NoCheckpoints, OptimizerConfig, ParameterGroup, Schedule, Silent,
+};
 use transformer::{LoraConfig, fingerprint_of, learning_paths};
 
 fn prompts(count: u8) -> Vec<Dialogue> {
@@ -255,6 +259,80 @@ fn an_interrupted_start_draws_nothing_twice() {
     }
 }
 
+/// States of the start and of the rounds are kept alike: the one before a damaged one is there.
+#[test]
+fn a_damaged_state_is_skipped_before_the_first_round_and_after_it() {
+    let (config, prompts) = (with_a_start(), prompts(5));
+    let attempt = |records: &mut Records, folder: &Path| {
+        let mut states = Checkpoints::new(folder).every(Every::Steps(1)).keep(2);
+        let inputs = Inputs::<B>::new(policy(1), &vowels, &prompts);
+        config.run(inputs, 3, records, &mut states).map(|policy| fingerprint_of(&policy.decoder))
+    };
+    let root = tempfile::tempdir().unwrap();
+    let mut undisturbed = Records::default();
+    let expected = attempt(&mut undisturbed, &root.path().join("undisturbed")).unwrap();
+    let [drawing, tuning, ppo] = ["ppo_best_of_n", "ppo_best_of_n_sft", "ppo"];
+    for (stage, step, kept) in [
+        (drawing, 3, [1, 2]),
+        (tuning, 1, [2, 3]),
+        (tuning, 2, [3, 4]),
+        // Three groups, at most five steps, and what the rounds begin with.
+        (ppo, 2, [9, 10]),
+    ] {
+        let folder = root.path().join(format!("{stage}_{step}"));
+        let mut records = Records { fail_at: Some((stage, step)), ..Records::default() };
+        attempt(&mut records, &folder).unwrap_err();
+        let entries = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        let mut states: Vec<_> = entries.collect();
+        states.sort();
+        assert_eq!(states, kept.map(|number| folder.join(format!("step-{number:09}"))), "{stage}");
+        fs::write(states[1].join("state.json"), "{").unwrap();
+        records.fail_at = None;
+        assert_eq!(attempt(&mut records, &folder).unwrap(), expected, "{stage} {step}");
+        let [note] = &records.notes[..] else { panic!("{:?}", records.notes) };
+        assert!(note.contains("is damaged and left out"), "{note}");
+        assert_eq!(records.metrics, undisturbed.metrics, "{stage} {step}");
+    }
+}
+
+/// What one of those who watch has to tell is heard before the first round, too.
+#[test]
+fn damaged_metrics_of_a_start_are_noted() {
+    let (config, prompts) = (with_a_start(), prompts(5));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("metrics.jsonl");
+    let attempt = |records: &mut Records, kept: &mut Kept| {
+        let lines = JsonLines::create(&path).unwrap();
+        let mut all: Vec<Box<dyn Observe + '_>> = vec![Box::new(lines), Box::new(records)];
+        let inputs = Inputs::<B>::new(policy(1), &vowels, &prompts);
+        config.run(inputs, 3, &mut all, kept).map(drop)
+    };
+    for stage in ["ppo_best_of_n", "ppo_best_of_n_sft"] {
+        let mut kept = Kept::default();
+        let mut records = Records { fail_at: Some((stage, 2)), ..Records::default() };
+        attempt(&mut records, &mut kept).unwrap_err();
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replacen("{\"step\":1,", "{\"stop\":1,", 1)).unwrap();
+        records.fail_at = None;
+        attempt(&mut records, &mut kept).unwrap();
+        let named = format!("{}, line 1: ", path.display());
+        let notes = &records.notes;
+        assert!(notes.iter().any(|note| note.starts_with(&named)), "{stage}: {notes:?}");
+    }
+}
+
+#[test]
+fn states_are_numbered_through() {
+    let numbered = |prompts| last_before_rounds(&with_a_start(), prompts);
+    // As many prompts as are asked for, or as there are.
+    assert_eq!((numbered(9), numbered(3)), (3 + 5 + 1, 2 + 3 + 1));
+    assert_eq!(last_before_rounds(&small(), 9), 0);
+    let mut long = with_a_start();
+    let best = long.best_of_n_start.as_mut().unwrap();
+    (best.sft.epochs, best.sft.max_steps) = (u64::MAX, Some(7));
+    assert_eq!(last_before_rounds(&long, 9), 3 + 7 + 1);
+}
+
 #[test]
 fn a_start_reports_what_it_draws() {
     let prompts = prompts(5);
@@ -449,6 +527,42 @@ fn stops_when_nobody_says_anything() {
     assert!(error.to_string().contains("chat template"), "{error}");
 }
 
+/// A policy that has learned to end its turn at once.
+fn silent() -> Transformer<B> {
+    let Transformer { decoder, codec, engine } = policy(1);
+    let rows: Vec<Example> = prompts(5)
+        .iter()
+        .map(|prompt| {
+            let mut tokens = codec.encode_prompt(prompt).unwrap();
+            let weights = tokens.iter().map(|_| 0.0).chain([1.0]).collect();
+            // The last of the vocabulary ends a turn.
+            tokens.push(VOCABULARY - 1);
+            Example { tokens, weights }
+        })
+        .collect();
+    let config = sft::SftConfig {
+        epochs: 60,
+        optimizer: OptimizerConfig::default().with_learning_rate(1e-2),
+        schedule: Schedule::constant(),
+        ..sft::SftConfig::default()
+    };
+    let decoder = config.fit_examples(decoder, &rows, 1, &mut Silent, &mut NoCheckpoints).unwrap();
+    Transformer { decoder, codec, engine }
+}
+
+#[test]
+fn stops_when_nobody_says_anything_before_the_first_round() {
+    let config = PpoConfig { temperature: 0.1, ..with_a_start() };
+    let prompts = prompts(5);
+    let inputs = Inputs::<B>::new(silent(), &vowels, &prompts);
+    let error = config.run(inputs, 3, &mut Silent, &mut NoCheckpoints).unwrap_err();
+    assert!(matches!(error, Error::EmptyReplies { phase: Phase::Start, replies: 4 }), "{error}");
+    let message = error.to_string();
+    for part in ["before the first iteration, in `best_of_n_start`", "chat template"] {
+        assert!(message.contains(part), "`{part}` is missing in: {message}");
+    }
+}
+
 #[test]
 fn refuses_bad_input_before_it_draws() {
     let run = |config: &PpoConfig, prompts: &[Dialogue]| {
@@ -468,6 +582,18 @@ fn refuses_bad_input_before_it_draws() {
     assert!(run(&PpoConfig { clip_low: 0.0, ..small() }, &prompts(1)).contains("`clip_low`"));
     let lacking = PpoConfig { ptx_coefficient: 1.0, ..small() };
     assert!(run(&lacking, &prompts(1)).contains("`ptx_coefficient` is set, but no rows"));
+
+    // Whatever optimiser it is of, also where replies are drawn to begin with.
+    let group = ParameterGroup { names: vec!["embeding".to_owned()], ..ParameterGroup::default() };
+    let grouped = OptimizerConfig { groups: vec![group], ..OptimizerConfig::default() };
+    let mut own = PpoConfig { optimizer: grouped.clone(), ..with_a_start() };
+    assert!(run(&own, &prompts(5)).starts_with("`optimizer.groups`: "));
+    own.optimizer = OptimizerConfig::default();
+    own.best_of_n_start.as_mut().unwrap().sft.optimizer = grouped;
+    assert!(run(&own, &prompts(5)).starts_with("`best_of_n_start.sft.optimizer.groups`: "));
+    let best = own.best_of_n_start.as_mut().unwrap();
+    best.sft = sft::SftConfig { epochs: 0, ..sft::SftConfig::default() };
+    assert!(run(&own, &prompts(5)).starts_with("`best_of_n_start.sft`: `epochs` is 0"));
 }
 
 #[test]
@@ -495,7 +621,9 @@ fn a_group_of_an_optimiser_needs_a_parameter() {
     assert!(refused(&own).contains(r#"["value_head"]"#));
     let own = PpoConfig { value_optimizer: Some(grouped("lm_head")), ..small() };
     let own = PpoConfig { value_model: ValueModel::Separate, ..own };
-    assert!(refused(&own).contains(r#"["lm_head"]"#));
+    let message = refused(&own);
+    assert!(message.contains(r#"["lm_head"]"#), "{message}");
+    assert!(message.starts_with("`value_optimizer.groups`: "), "{message}");
 }
 
 #[test]
@@ -509,8 +637,14 @@ fn refuses_scores_that_are_missing_or_not_finite() {
     let error = |reward: &dyn Reward| run(&small(), reward, &prompts(2)).unwrap_err();
     assert!(matches!(error(&Short), Error::Scores { expected: 6, found: 5 }));
     let found = error(&|_: &Dialogue| f32::NAN);
-    assert!(matches!(found, Error::Score { iteration: 1, .. }), "{found}");
+    assert!(matches!(found, Error::Score { phase: Phase::Iteration(1), .. }), "{found}");
+    assert!(found.to_string().contains("in iteration 1, expected"), "{found}");
     assert!(found.to_string().contains("fit it again"), "{found}");
+
+    let found = run(&with_a_start(), &|_: &Dialogue| f32::NAN, &prompts(2)).unwrap_err();
+    assert!(matches!(found, Error::Score { phase: Phase::Start, .. }), "{found}");
+    let expected = "before the first iteration, in `best_of_n_start`, expected";
+    assert!(found.to_string().contains(expected), "{found}");
 }
 
 #[test]

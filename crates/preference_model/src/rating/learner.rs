@@ -44,7 +44,7 @@ impl<'a, B: AutodiffBackend> Learner<'a, B> {
         let (width, device) = (decoder.config().hidden_size, decoder.device());
         let fresh = || ScalarHead::init(width, item_seed(seed, &[STAGE, "head"]), &device);
         let model = Heads::new(decoder, vec![head.unwrap_or_else(fresh)]);
-        config.optimizer.check_groups(&learning_paths(&model))?;
+        config.optimizer.check_groups("optimizer", &learning_paths(&model))?;
         Ok(Self { config, model, optimizer: Optimizer::new(&config.optimizer), mean })
     }
 

@@ -6,6 +6,7 @@ use super::judge::{is_server, is_transport};
 use super::{Error, Settings, Stage};
 use dataset::write_atomic;
 use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
@@ -74,6 +75,9 @@ impl RunFolder {
             Err(TryLockError::WouldBlock) => return Err(Error::Busy { folder: path.to_owned() }),
             Err(TryLockError::Error(source)) => return Err(io("lock")(source)),
         }
+        for stage in Stage::ALL {
+            remove_discarded(&path.join(stage.name()))?;
+        }
         // What may change is recorded as it is now.
         if recorded.as_ref() != Some(&table) {
             let text = toml::to_string_pretty(&table)
@@ -115,9 +119,7 @@ impl RunFolder {
         let path = self.path.join(stage.name()).join(DONE);
         match read_json::<Done>(&path) {
             Ok(done) => Ok(Some(done.seconds)),
-            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                Ok(None)
-            }
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -127,15 +129,12 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Io`] if a folder cannot be removed.
     pub fn discard(&self, stage: Stage) -> Result<(), Error> {
-        // The marks go first: what is left without its mark counts as unfinished.
-        for stage in stage.dependents() {
-            remove(self.path.join(stage.name()).join(DONE), fs::remove_file)?;
-        }
-        for stage in stage.dependents() {
-            remove(self.path.join(stage.name()), fs::remove_dir_all)?;
+        // From the last on: wherever it is cut off, what is left is a run that has come less far.
+        for stage in stage.dependents().into_iter().rev() {
+            discard_folder(&self.path.join(stage.name()))?;
         }
         // Every stage leads to the page.
-        remove(self.path.join(PAGE), fs::remove_file)
+        remove(&self.path.join(PAGE), fs::remove_file)
     }
 
     /// Marks a stage as finished.
@@ -151,11 +150,35 @@ impl RunFolder {
 /// The page.
 const PAGE: &str = "report.html";
 
+/// Removes a folder at once: it is renamed before, so that a process that is killed meanwhile leaves the whole of it or none
+/// under its name.
+pub(super) fn discard_folder(path: &Path) -> Result<(), Error> {
+    remove_discarded(path)?;
+    let aside = discarded(path);
+    match fs::rename(path, &aside) {
+        Err(source) if source.kind() != ErrorKind::NotFound => {
+            Err(Error::Io { action: "rename", path: path.to_owned(), source })
+        }
+        _ => remove(&aside, fs::remove_dir_all),
+    }
+}
+
+/// Removes what a process that was killed has left of a folder that it discarded.
+fn remove_discarded(path: &Path) -> Result<(), Error> {
+    remove(&discarded(path), fs::remove_dir_all)
+}
+
+/// Where a folder is while it is being removed.
+fn discarded(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.discarded"))
+}
+
 /// Removes what may not be there.
-fn remove(path: PathBuf, remove: fn(PathBuf) -> std::io::Result<()>) -> Result<(), Error> {
-    match remove(path.clone()) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::Io { action: "remove", path, source })
+fn remove(path: &Path, remove: fn(PathBuf) -> std::io::Result<()>) -> Result<(), Error> {
+    match remove(path.to_owned()) {
+        Err(source) if source.kind() != ErrorKind::NotFound => {
+            Err(Error::Io { action: "remove", path: path.to_owned(), source })
         }
         _ => Ok(()),
     }
@@ -180,7 +203,7 @@ fn recorded_all(path: &Path) -> Result<Option<Table>, Error> {
             Ok(table) => Ok(Some(table)),
             Err(error) => Err(settings_error(&path.display().to_string(), error.to_string())),
         },
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(source) => Err(Error::Io { action: "read", path, source }),
     }
 }
@@ -296,5 +319,30 @@ mod tests {
         assert_eq!(left, Stage::ALL.map(|stage| stage == Stage::RedTeam));
         fs::write(folder.file(Stage::Sft, DONE).unwrap(), "{").unwrap();
         assert!(folder.seconds(Stage::Sft).unwrap_err().to_string().contains("done.json"));
+    }
+
+    #[test]
+    fn what_is_discarded_is_gone_at_once_or_not_at_all() {
+        let parent = tempfile::tempdir().unwrap();
+        let open = || RunFolder::open(parent.path(), &Settings::embedded(), "flex").unwrap();
+        let folder = open();
+        let aside = parent.path().join(".sft.discarded");
+        let half = || fs::create_dir_all(aside.join("model")).unwrap();
+        // A process that was killed amid the removal has left the half of an older folder.
+        half();
+        fs::write(folder.file(Stage::Sft, "metrics.jsonl").unwrap(), "").unwrap();
+        for stage in [Stage::Sft, Stage::Ppo, Stage::RedTeam] {
+            folder.finish(stage, 1.0).unwrap();
+        }
+        folder.discard(Stage::Sft).unwrap();
+        for gone in ["sft", "ppo", ".sft.discarded", ".ppo.discarded"] {
+            assert!(!parent.path().join(gone).exists(), "{gone}");
+        }
+        assert!(parent.path().join("red_team").exists());
+        // Whoever goes on with the run tidies up.
+        half();
+        drop(folder);
+        drop(open());
+        assert!(!aside.exists());
     }
 }

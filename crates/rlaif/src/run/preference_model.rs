@@ -1,16 +1,18 @@
 //! The preference model: harmlessness labels by AI mixed with helpfulness labels by people (section 4.1), if asked after
 //! a first pass over comparisons from elsewhere.
 
+use super::folder::discard_folder;
 use super::json_file::write_json;
 use super::models::{HALVES, model_folder};
 use super::preference_pairs::PreferencePairs;
-use super::{Checkpoint, Error, Pretraining, Session, Stage};
+use super::{Checkpoint, Error, Pretraining, Session, Stage, fingerprint};
 use burn::tensor::backend::AutodiffBackend;
-use dataset::ColumnMapping;
+use dataset::{ColumnMapping, write_atomic};
 use preference_model::{PreferenceModel, Start};
 use std::fs;
-use std::path::Path;
-use training::{Checkpoints, JsonLines, Observe, TensorBoard};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use training::{Checkpoints, Fingerprint, JsonLines, Observe, TensorBoard};
 use transformer::Transformer;
 
 /// What the preference model learns from; `weights` in its settings may name them.
@@ -18,6 +20,9 @@ pub(super) const SOURCES: [&str; 2] = ["harmlessness", "helpfulness"];
 
 /// The folder of the first pass within that of the stage, and what its pairs are called.
 const PRETRAINING: &str = "pretraining";
+
+/// The file of that folder that says what all else in it belongs to.
+const BELONGS_TO: &str = "fingerprint.txt";
 
 impl<B: AutodiffBackend> Session<B> {
     /// Writes the preference model, which begins as SL-CAI, those of two halves of the pairs, if they are fitted, and what
@@ -52,7 +57,7 @@ impl<B: AutodiffBackend> Session<B> {
         let settings = &self.settings.preference_model;
         let base = || self.policy::<B>(Checkpoint::SlCai, &self.device);
         let Some(pretraining) = &settings.pretraining else { return Ok(base()?.into()) };
-        let folder = self.folder.file(Stage::PreferenceModel, PRETRAINING)?;
+        let folder = self.pretraining_folder(pretraining)?;
         let model = folder.join("model");
         // Put in place as a whole, so that it is finished if it is there.
         if !model.exists() {
@@ -64,7 +69,42 @@ impl<B: AutodiffBackend> Session<B> {
         Ok(if several { start.with_fresh_heads() } else { start })
     }
 
-    /// Takes the first pass and keeps its model in `folder`.
+    /// The folder of the first pass; what is in it of another model, file or setting is removed.
+    fn pretraining_folder(&self, pretraining: &Pretraining) -> Result<PathBuf, Error> {
+        let folder = self.folder.file(Stage::PreferenceModel, PRETRAINING)?;
+        let mark = folder.join(BELONGS_TO);
+        let expected = format!("{}\n", self.pretraining_fingerprint(pretraining)?);
+        match fs::read(&mark) {
+            Ok(found) if found == expected.as_bytes() => return Ok(folder),
+            Err(source) if source.kind() != ErrorKind::NotFound => {
+                return Err(Error::Io { action: "read", path: mark, source });
+            }
+            _ => {}
+        }
+        discard_folder(&folder)?;
+        fs::create_dir_all(&folder).map_err(|source| Error::Io {
+            action: "create",
+            path: folder.clone(),
+            source,
+        })?;
+        write_atomic(mark, expected.as_bytes())?;
+        Ok(folder)
+    }
+
+    /// A hash of all that decides the first pass.
+    fn pretraining_fingerprint(&self, pretraining: &Pretraining) -> Result<String, Error> {
+        let config = pretraining.config(&self.settings.preference_model.training);
+        let base = fingerprint(&model_folder(self.folder.path(), Stage::Sft))?;
+        let all = Fingerprint::default()
+            .with("settings", &config)
+            .with("seed", &self.settings.seed)
+            .with("base", &base)
+            .with("columns", &pretraining.columns)
+            .with("pairs", &fingerprint(&pretraining.file)?);
+        Ok(all.finish())
+    }
+
+    /// Takes the first pass and keeps its model in `folder`, which is there.
     fn pretrain(
         &self,
         base: Transformer<B>,
@@ -72,11 +112,6 @@ impl<B: AutodiffBackend> Session<B> {
         folder: &Path,
         observe: &mut dyn Observe,
     ) -> Result<(), Error> {
-        fs::create_dir_all(folder).map_err(|source| Error::Io {
-            action: "create",
-            path: folder.to_owned(),
-            source,
-        })?;
         let settings = &self.settings;
         let config = pretraining.config(&settings.preference_model.training);
         let pairs = pretraining.pairs(config.margin)?;

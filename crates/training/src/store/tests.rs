@@ -48,7 +48,7 @@ fn kept(steps: &[u64], keep: usize) -> (TempDir, Checkpoints) {
     let folder = tempfile::tempdir().unwrap();
     let mut states = Checkpoints::new(folder.path().join("states")).keep(keep);
     for &step in steps {
-        states.save(&owner(), &state(step)).unwrap();
+        states.save(&owner(), state(step)).unwrap();
     }
     (folder, states)
 }
@@ -83,7 +83,7 @@ fn gives_the_newest_state_back_and_keeps_as_many_as_asked() {
     assert_eq!(names(&states), ["step-000000020", "step-000000100"]);
     assert_eq!(load(&mut states), (Some(state(100)), vec![]));
     let mut states = states.keep(0);
-    states.save(&owner(), &state(1_234_567_890)).unwrap();
+    states.save(&owner(), state(1_234_567_890)).unwrap();
     assert_eq!(names(&states), ["step-1234567890"]);
     assert_eq!(load(&mut states), (Some(state(1_234_567_890)), vec![]));
 }
@@ -147,7 +147,7 @@ fn states_later_than_the_one_saved_go() {
     fs::remove_file(states.folder.join("step-000000009").join("policy")).unwrap();
     assert_eq!(load(&mut states).0, Some(state(8)));
     let mut states = states.keep(1);
-    states.save(&owner(), &state(8)).unwrap();
+    states.save(&owner(), state(8)).unwrap();
     assert_eq!(names(&states), ["step-000000008"]);
     assert_eq!(load(&mut states), (Some(state(8)), vec![]));
 }
@@ -156,7 +156,7 @@ fn states_later_than_the_one_saved_go() {
 fn a_state_is_replaced_by_another_of_its_step() {
     let (_folder, mut states) = kept(&[4], 1);
     let other = State { values: serde_json::Map::new(), ..state(4) };
-    states.save(&owner(), &other).unwrap();
+    states.save(&owner(), other.clone()).unwrap();
     assert_eq!(names(&states), ["step-000000004"]);
     assert_eq!(load(&mut states), (Some(other), vec![]));
 }
@@ -237,7 +237,7 @@ fn what_a_killed_process_left_is_ignored_and_cleaned_up() {
         fs::write(states.folder.join(name).join("policy"), "half").unwrap();
     }
     assert_eq!(load(&mut states), (Some(state(1)), vec![]));
-    states.save(&owner(), &state(2)).unwrap();
+    states.save(&owner(), state(2)).unwrap();
     assert_eq!(names(&states), ["step-000000001", "step-000000002"]);
 }
 
@@ -250,7 +250,7 @@ fn touches_only_what_it_wrote() {
     }
     fs::write(states.folder.join("step-000000003"), "a file").unwrap();
     assert_eq!(load(&mut states), (Some(state(1)), vec![]));
-    states.save(&owner(), &state(2)).unwrap();
+    states.save(&owner(), state(2)).unwrap();
     states.clear().unwrap();
     let mut expected = others.to_vec();
     expected.push("step-000000003");
@@ -273,7 +273,7 @@ fn a_folder_that_cannot_be_written_is_an_error_that_names_it() {
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
     let mut states = Checkpoints::new(file.join("states"));
-    let message = states.save(&owner(), &state(1)).unwrap_err().to_string();
+    let message = states.save(&owner(), state(1)).unwrap_err().to_string();
     assert!(message.contains(&file.display().to_string()), "{message}");
 }
 
@@ -291,7 +291,7 @@ fn a_read_only_folder_is_an_error_and_loses_nothing() {
         set(0o755);
         return;
     }
-    let result = states.save(&owner(), &state(2));
+    let result = states.save(&owner(), state(2));
     set(0o755);
     let message = result.unwrap_err().to_string();
     assert!(message.contains(".step-000000002.partial"), "{message}");
@@ -313,7 +313,7 @@ fn is_due_by_steps_or_by_time() {
     let Some(hour_ago) = hour_ago else { return };
     states.last = hour_ago;
     assert!(states.is_due(1));
-    states.save(&owner(), &state(1)).unwrap();
+    states.save(&owner(), state(1)).unwrap();
     assert!(!states.is_due(2));
     states.last = hour_ago;
     assert!(states.is_due(2));
@@ -357,7 +357,7 @@ fn a_kill_at_any_moment_leaves_a_whole_state() {
         for changes in 0.. {
             let (_folder, mut states) = kept(steps, keep);
             let new = State { values: serde_json::Map::new(), ..state(next) };
-            let saved = kill::after(changes, || states.save(&owner(), &new)).is_ok();
+            let saved = kill::after(changes, || states.save(&owner(), new.clone())).is_ok();
             let (newest, notes) = load(&mut states);
             let before = steps.last().map(|&step| state(step));
             assert!(newest == before || newest.as_ref() == Some(&new), "{changes}: {newest:?}");
@@ -370,7 +370,7 @@ fn a_kill_at_any_moment_leaves_a_whole_state() {
             }
             outcomes.push(newest.as_ref() == Some(&new));
 
-            states.save(&owner(), &state(9)).unwrap();
+            states.save(&owner(), state(9)).unwrap();
             assert_eq!(load(&mut states), (Some(state(9)), vec![]));
             assert!(names(&states).iter().all(|name| name.starts_with("step-")), "{changes}");
             assert!(names(&states).len() <= keep, "{changes}: {:?}", names(&states));
@@ -433,7 +433,7 @@ proptest! {
         let owner = Owner { stage, fingerprint };
         let files = files.into_iter().collect();
         let state = State { step, values: values.into_iter().collect(), files };
-        states.save(&owner, &state).unwrap();
+        states.save(&owner, state.clone()).unwrap();
         let mut notes = Notes::default();
         prop_assert_eq!(states.load(&owner, &mut notes).unwrap(), Some(state));
         prop_assert!(notes.0.is_empty());
