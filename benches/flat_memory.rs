@@ -18,10 +18,9 @@ use rlaif::training::{Error, NoCheckpoints, Observe, Silent};
 use rlaif::transformer::{Decoder, ModelConfig, Transformer};
 use serde_json::{Value, json};
 
-/// The model, with the vocabulary of the embedded one, whose tokenizer it has.
-const MODEL: &str = r#"{"model_type": "llama", "vocab_size": 1536, "hidden_size": 64, "intermediate_size": 172,
-    "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 512, "tie_word_embeddings": true}"#;
-const VOCABULARY: u32 = 1536;
+/// Tokens of the vocabulary where there are rows of tokens alone, and that of the embedded model, whose tokenizer reads texts.
+const TOKENS: u32 = 512;
+const TOKENS_OF_TEXT: u32 = 1536;
 
 /// Steps of fine-tuning, rows of each, and the fewest and most tokens of a row.
 const SFT_STEPS: u64 = 1000;
@@ -46,8 +45,8 @@ pub(crate) fn flat_memory<B: AutodiffBackend>(
     device: &B::Device,
     workload: &str,
 ) -> Outcome<Value> {
-    let config = ModelConfig::from_json(MODEL, "config.json")?;
-    let decoder = Decoder::<B>::init(&config, 1, device);
+    let vocabulary = if workload == "memory/sft" { TOKENS } else { TOKENS_OF_TEXT };
+    let decoder = decoder::<B>(vocabulary, device)?;
     let parameters = decoder.num_params();
     let mut look = Look::default();
     match workload {
@@ -68,6 +67,16 @@ pub(crate) fn flat_memory<B: AutodiffBackend>(
     }))
 }
 
+/// A thin model with random weights.
+fn decoder<B: AutodiffBackend>(vocabulary: u32, device: &B::Device) -> Outcome<Decoder<B>> {
+    let json = format!(
+        r#"{{"model_type": "llama", "vocab_size": {vocabulary}, "hidden_size": 64, "intermediate_size": 172,
+            "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 512,
+            "tie_word_embeddings": true}}"#
+    );
+    Ok(Decoder::init(&ModelConfig::from_json(&json, "config.json")?, 1, device))
+}
+
 /// With the text side of the embedded model.
 fn with_codec<B: AutodiffBackend>(
     decoder: Decoder<B>,
@@ -82,7 +91,7 @@ fn sft<B: AutodiffBackend>(decoder: Decoder<B>, look: &mut Look) -> Outcome<()> 
     let rows = |step: u64| {
         let row = |_| {
             let length = draw(&mut rng, SFT_TOKENS, step == 0);
-            Example::unmasked((0..length).map(|_| rng.random_range(0..VOCABULARY)).collect())
+            Example::unmasked((0..length).map(|_| rng.random_range(0..TOKENS)).collect())
         };
         (0..SFT_ROWS).map(row).collect()
     };

@@ -121,13 +121,14 @@ impl PpoConfig {
     /// Refuses what has been set to no effect. What a preset says may stay beside what makes nothing of it: whoever changes
     /// its `advantage` alone has not set the rest.
     fn validate_use(&self) -> Result<(), Error> {
-        const NO_VALUES: &str = "left out, since `advantage` takes no values here; or \"gae\"";
+        const NO_VALUES: &str =
+            "the default, since `advantage` takes no values here, or `advantage = \"gae\"`";
         type Number = fn(&PpoConfig) -> f64;
         let mut unset = vec![Self::default()];
         unset.extend(Preset::ALL.map(Self::preset));
         let has_target = self.kl_target.is_some();
         let numbers: [(&str, bool, Number, &str); 4] = [
-            ("kl_horizon", has_target, |c| c.kl_horizon, "left out, or a `kl_target` beside it"),
+            ("kl_horizon", has_target, |c| c.kl_horizon, "the default, or a `kl_target` beside it"),
             ("lambda", self.has_values(), |c| c.lambda.into(), NO_VALUES),
             ("value_clip", self.has_values(), |c| c.value_clip.into(), NO_VALUES),
             ("value_coefficient", self.has_values(), |c| c.value_coefficient.into(), NO_VALUES),
@@ -141,7 +142,7 @@ impl PpoConfig {
             check(setting, found, used || is_unset, expected)?;
         }
         let is_unset = unset.iter().any(|config| config.value_optimizer == self.value_optimizer);
-        let expected = "left out: only a separate value model has an optimiser of its own, with `value_model = \"separate\"` \
+        let expected = "none: only a separate value model has an optimiser of its own, with `value_model = \"separate\"` \
                         and `advantage = \"gae\"`";
         check("value_optimizer", "set", self.has_separate_values() || is_unset, expected)
     }
