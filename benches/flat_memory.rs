@@ -1,7 +1,7 @@
 //! Whether memory stays flat: long runs of every stage of training on a thin model, with rows of ever other lengths.
 //!
-//! The highest memory of the whole run is divided by that of its first tenth. What is longest comes first, so that no later
-//! step needs more than an early one did, and growth is what is kept that should not be.
+//! The highest memory of the whole run is divided by that of its first tenth. What is longest comes first, so that no
+//! later step needs more than an early one did, and growth is what is kept that should not be.
 
 use crate::machine::{PEAK, memory};
 use crate::program::Outcome;
@@ -18,7 +18,8 @@ use rlaif::training::{Error, NoCheckpoints, Observe, Silent};
 use rlaif::transformer::{Decoder, ModelConfig, Transformer};
 use serde_json::{Value, json};
 
-/// Tokens of the vocabulary where there are rows of tokens alone, and that of the embedded model, whose tokenizer reads texts.
+/// Tokens of the vocabulary where there are rows of tokens alone, and that of the embedded model, whose tokenizer reads
+/// texts.
 const TOKENS: u32 = 512;
 const TOKENS_OF_TEXT: u32 = 1536;
 

@@ -9,8 +9,9 @@
 //! ```
 //!
 //! Every workload runs in a process of its own. What the workloads are, to the token, stands in
-//! `benches/peers/workloads.py`; their rows come with the model. Those of `memory` need none: they take a thin model through
-//! a long run of each stage and divide the highest memory by that of the first tenth, see `benches/flat_memory.rs`.
+//! `benches/peers/workloads.py`; their rows come with the model. Those of `memory` need none: they take a thin model
+//! through a long run of each stage and divide the highest memory by that of the first tenth, see
+//! `benches/flat_memory.rs`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 mod flat_memory;

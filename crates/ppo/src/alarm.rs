@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Rounds, at least, whose means are compared with those of as many rounds before: so few that short runs are watched too.
+/// Rounds, at least, whose means are compared with those of as many rounds before: so few that short runs are watched
+/// too.
 const FEWEST: usize = 5;
 
 /// The same, at most, once there are so many: a slow fall shows in spite of the noise.
@@ -10,8 +11,8 @@ const MOST: usize = 10;
 
 /// Standard errors of the difference of the means that both scores have to move.
 ///
-/// They are tested anew every round: with one standard error noise alone would ring in most runs of 60 rounds. The tests
-/// below hold how seldom it does with three, and how soon a real fall is found.
+/// They are tested anew every round: with one standard error noise alone would ring in most runs of 60 rounds. The
+/// tests below hold how seldom it does with three, and how soon a real fall is found.
 const STANDARD_ERRORS: f64 = 3.0;
 
 /// The mean scores of the last rounds.
@@ -24,8 +25,8 @@ pub(crate) struct Alarm {
 }
 
 impl Alarm {
-    /// Takes in a round; true if with it the score has risen over the last rounds while the held-out score fell, each by
-    /// more than noise would move it. It rings once, and again only after either score has turned back.
+    /// Takes in a round; true if with it the score has risen over the last rounds while the held-out score fell, each
+    /// by more than noise would move it. It rings once, and again only after either score has turned back.
     pub(crate) fn rings(&mut self, score: f64, held_out: f64) -> bool {
         for (history, value) in [(&mut self.scores, score), (&mut self.held_out, held_out)] {
             history.push(value);
@@ -41,8 +42,8 @@ impl Alarm {
     }
 }
 
-/// The difference of the means of the newer and the older half, in standard errors; none before both are long enough. Of an
-/// odd number of rounds the oldest is left out.
+/// The difference of the means of the newer and the older half, in standard errors; none before both are long enough.
+/// Of an odd number of rounds the oldest is left out.
 fn change(history: &[f64]) -> Option<f64> {
     let half = history.len() / 2;
     if half < FEWEST {
@@ -104,8 +105,8 @@ mod tests {
         (0..12).map(|_| rng.random::<f64>()).sum::<f64>() - 6.0
     }
 
-    /// The rounds at which it rings in runs whose scores are trends of the round with noise of standard deviation 1, which
-    /// correlates between both.
+    /// The rounds at which it rings in runs whose scores are trends of the round with noise of standard deviation 1,
+    /// which correlates between both.
     fn runs(correlation: f64, trends: fn(f64) -> [f64; 2]) -> Vec<Vec<usize>> {
         let run = |seed| {
             let mut rng = stream(seed);
@@ -138,8 +139,8 @@ mod tests {
         }
     }
 
-    /// The documented power: a held-out score that rises with the score and falls from round 25 on, each round by a fifth of
-    /// what noise moves it.
+    /// The documented power: a held-out score that rises with the score and falls from round 25 on, each round by a
+    /// fifth of what noise moves it.
     #[test]
     fn a_real_fall_is_found_once_and_soon() {
         let turn = 25;

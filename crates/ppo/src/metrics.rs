@@ -214,8 +214,8 @@ pub fn approximate_kl(new: &[f32], old: &[f32]) -> f64 {
 }
 
 /// The share of tokens where the clipping of the policy loss lets no gradient flow: the ratio has left
-/// `[1 - low, 1 + high]` on the side that the advantage favours, or is above the bound of a dual clip where the advantage is
-/// negative.
+/// `[1 - low, 1 + high]` on the side that the advantage favours, or is above the bound of a dual clip where the
+/// advantage is negative.
 pub fn clip_fraction(new: &[f32], old: &[f32], advantages: &[f32], clip: Clip) -> f64 {
     let clipped = new
         .iter()

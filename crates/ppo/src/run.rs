@@ -62,10 +62,10 @@ impl PpoConfig {
     /// is interrupted goes on after the newest state that `checkpoint` kept, given the same inputs, and ends at the same.
     ///
     /// # Errors
-    /// Before anything is drawn: settings out of range or without the input that they need, no prompts, or a prompt that
-    /// leaves no room for `max_tokens` and the end of the turn. Later: a group of an optimiser without a parameter, a score,
-    /// a loss or a gradient that is not finite, a KL above `max_kl_per_sequence` or as far below 0, a round of empty replies, or an error of
-    /// the reward, of `observe` or of `checkpoint`.
+    /// Before anything is drawn: settings out of range or without the input that they need, no prompts, or a prompt
+    /// that leaves no room for `max_tokens` and the end of the turn. Later: a group of an optimiser without a
+    /// parameter, a score, a loss or a gradient that is not finite, a KL above `max_kl_per_sequence` or as far below 0,
+    /// a round of empty replies, or an error of the reward, of `observe` or of `checkpoint`.
     ///
     /// # References
     /// arXiv 2212.08073, section 4; arXiv 2204.05862, section 4; arXiv 1707.06347.

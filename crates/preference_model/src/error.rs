@@ -119,8 +119,8 @@ pub enum Error {
     },
     /// There is but one prompt to learn from, which makes no halves.
     #[error(
-        "`robustness` fits models to two halves of the prompts, but there is one alone beside those held out; set it to false \
-         or give more prompts"
+        "`robustness` fits models to two halves of the prompts, but there is one alone beside those held out; set it \
+         to false or give more prompts"
     )]
     NoHalves,
     /// The weights leave no pair to draw.

@@ -30,8 +30,8 @@ impl PreferenceModelConfig {
     /// Fits a model to preferences: the trunk of a language model and a fresh head, or a preference model further.
     ///
     /// A share of the prompts, at least one, is held out and measures the model at the end. Both dialogues of a pair go
-    /// through the model in one micro-batch, and the pairs of a step are a random sample. Pairs whose replies are the same are
-    /// left out.
+    /// through the model in one micro-batch, and the pairs of a step are a random sample. Pairs whose replies are the
+    /// same are left out.
     ///
     /// Every step records `loss` (nats a pair, before the update, with margin, smoothing and centring), `accuracy` (share of
     /// the pairs with a label other than 0.5 that the scores order as the label does, ties being wrong; absent if there is
@@ -50,8 +50,9 @@ impl PreferenceModelConfig {
     /// gradients.
     ///
     /// # Errors
-    /// If a setting is out of range or asks for several scores, a dialogue cannot be rendered, a label is no probability,
-    /// no pair is left, `held_out` or `robustness` ask for more prompts than there are, the loss or the gradient is not finite, or a record or state cannot be written or read.
+    /// If a setting is out of range or asks for several scores, a dialogue cannot be rendered, a label is no
+    /// probability, no pair is left, `held_out` or `robustness` ask for more prompts than there are, the loss or the
+    /// gradient is not finite, or a record or state cannot be written or read.
     ///
     /// # References
     /// Constitutional AI (arXiv 2212.08073), section 4.1. The head is that of arXiv 2009.01325, the normalisation that of

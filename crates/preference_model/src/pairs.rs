@@ -133,9 +133,9 @@ impl Pairs {
         Error::NoPreferences { overlong: self.overlong, identical: self.identical }
     }
 
-    /// Pairs to train on and pairs held out. The share counts prompts, so that no prompt is on both sides; at least one is
-    /// on each, unless nothing is held out. Which are held out depends on the seed and on what the prompts say, not on their
-    /// order.
+    /// Pairs to train on and pairs held out. The share counts prompts, so that no prompt is on both sides; at least one
+    /// is on each, unless nothing is held out. Which are held out depends on the seed and on what the prompts say, not
+    /// on their order.
     pub(crate) fn split(&self, share: f64, seed: u64) -> Result<Split<'_>, Error> {
         let all: Vec<&Pair> = self.kept.iter().collect();
         let mut prompts = shuffled_prompts(&all, "held_out", seed);

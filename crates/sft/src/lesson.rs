@@ -46,8 +46,8 @@ impl<'a> Lessons<'a> {
         for (source, part) in sources.iter().enumerate() {
             for dialogue in part.items {
                 let example = Example::from_dialogue(codec, dialogue)?;
-                // Of the dialogue as it came: without its oldest turns it would begin with another prompt than a shorter
-                // dialogue that has a reply in common with it.
+                // Of the dialogue as it came: without its oldest turns it would begin with another prompt than a
+                // shorter dialogue that has a reply in common with it.
                 let rank = rank(seed, dialogue);
                 match example.check(index, model) {
                     Ok(()) => found.keep(Cow::Owned(example), source, rank),

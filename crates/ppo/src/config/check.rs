@@ -118,8 +118,8 @@ impl PpoConfig {
         })
     }
 
-    /// Refuses what has been set to no effect. What a preset says may stay beside what makes nothing of it: whoever changes
-    /// its `advantage` alone has not set the rest.
+    /// Refuses what has been set to no effect. What a preset says may stay beside what makes nothing of it: whoever
+    /// changes its `advantage` alone has not set the rest.
     fn validate_use(&self) -> Result<(), Error> {
         const NO_VALUES: &str =
             "the default, since `advantage` takes no values here, or `advantage = \"gae\"`";
@@ -142,8 +142,8 @@ impl PpoConfig {
             check(setting, found, used || is_unset, expected)?;
         }
         let is_unset = unset.iter().any(|config| config.value_optimizer == self.value_optimizer);
-        let expected = "none: only a separate value model has an optimiser of its own, with `value_model = \"separate\"` \
-                        and `advantage = \"gae\"`";
+        let expected = "none: only a separate value model has an optimiser of its own, that is with \
+                        `value_model = \"separate\"` and `advantage = \"gae\"`";
         check("value_optimizer", "set", self.has_separate_values() || is_unset, expected)
     }
 }

@@ -126,8 +126,8 @@ impl Default for BestOfN {
 /// | `max_kl_per_sequence` | 200.0 | the run stops before it learns from a round whose mean KL a reply, in nats, is above, or as far below 0; a huge one turns this off |
 /// | `samples_every` | 5 | rounds between two that show some of their replies, at least 1 |
 ///
-/// [`PpoConfig::preset`] gives the settings of other systems. A setting that another one leaves without effect is refused,
-/// unless its value is the default or that of a preset.
+/// [`PpoConfig::preset`] gives the settings of other systems. A setting that another one leaves without effect is
+/// refused, unless its value is the default or that of a preset.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[expect(missing_docs, reason = "the tables above describe every field")]

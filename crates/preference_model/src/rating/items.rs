@@ -71,8 +71,8 @@ impl Items {
         Ok(found)
     }
 
-    /// Dialogues to train on and dialogues held out, at least one of each, unless nothing is held out; which is which depends
-    /// on the seed and on what they say, not on their order.
+    /// Dialogues to train on and dialogues held out, at least one of each, unless nothing is held out; which is which
+    /// depends on the seed and on what they say, not on their order.
     pub(super) fn split(&self, share: f64, seed: u64) -> Result<Split<'_>, Error> {
         let distinct: HashSet<&str> = self.kept.iter().map(|item| item.id.as_str()).collect();
         let mut ids: Vec<&str> = distinct.into_iter().collect();
