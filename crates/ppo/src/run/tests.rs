@@ -8,7 +8,7 @@ use language_model::Reward;
 use std::cell::Cell;
 use std::collections::HashSet;
 use training::{NoCheckpoints, OptimizerConfig, ParameterGroup, Silent};
-use transformer::{LoraConfig, fingerprint_of, learning_paths};
+use transformer::{LoraConfig, ScalarHead, ScalarModel, fingerprint_of, learning_paths};
 
 fn prompts(count: u8) -> Vec<Dialogue> {
     (0..count).map(|index| Dialogue::from_user(char::from(b'a' + index))).collect()
@@ -500,6 +500,26 @@ fn refuses_bad_input_before_it_draws() {
     assert!(run(&PpoConfig { clip_low: 0.0, ..small() }, &prompts(1)).contains("`clip_low`"));
     let lacking = PpoConfig { ptx_coefficient: 1.0, ..small() };
     assert!(run(&lacking, &prompts(1)).contains("`ptx_coefficient` is set, but no rows"));
+}
+
+#[test]
+fn a_value_model_that_nothing_uses_is_refused() {
+    let prompts = prompts(2);
+    let attempt = |change: fn(&mut PpoConfig)| {
+        let decoder = policy(2).decoder;
+        let head = ScalarHead::zeros(decoder.config().hidden_size, &decoder.device());
+        let value = ValueStart { model: ScalarModel::new(decoder, head), mean: 0.0, std: 1.0 };
+        let mut config = PpoConfig { value_model: ValueModel::Separate, ..small() };
+        change(&mut config);
+        let inputs = Inputs::<B>::new(policy(1), &vowels, &prompts).with_value(value);
+        let result = config.run(inputs, 1, &mut Silent, &mut NoCheckpoints);
+        result.map(drop).map_err(|error| error.to_string())
+    };
+    attempt(|_| {}).unwrap();
+    let message = attempt(|c| c.value_model = ValueModel::Shared).unwrap_err();
+    assert!(message.starts_with("`value_model` is set, but it is not"), "{message}");
+    let message = attempt(|c| c.advantage = Advantage::Rloo).unwrap_err();
+    assert!(message.starts_with("`advantage` is set, but it takes no values"), "{message}");
 }
 
 #[test]
