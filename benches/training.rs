@@ -5,14 +5,16 @@
 //! python benches/peers/make_model.py /tmp/7M --training --size 7M
 //! cargo bench -p rlaif --bench training -- --model /tmp/7M
 //! cargo bench -p rlaif --bench training -- --model /tmp/7M --only ppo --iterations 1 --json
-//! cargo bench -p rlaif --bench training -- --only memory
+//! cargo bench -p rlaif --bench training -- --only memory/ppo
 //! ```
 //!
 //! Every workload runs in a process of its own. What the workloads are, to the token, stands in
-//! `benches/peers/workloads.py`; their rows come with the model. `memory` needs no model: it fine-tunes a small one for
-//! 1,000 steps and divides the highest memory by that of the first 100.
+//! `benches/peers/workloads.py`; their rows come with the model. Those of `memory` need none: they take a thin model
+//! through a long run of each stage and divide the highest memory by that of the first tenth, see
+//! `benches/flat_memory.rs`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
+mod flat_memory;
 mod machine;
 mod program;
 
@@ -20,11 +22,10 @@ use burn::backend::Autodiff;
 use burn::module::Module;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use clap::Parser;
+use flat_memory::flat_memory;
 use machine::{PEAK, RESIDENT, devices, in_own_process, known, mebibytes, memory};
 use program::{Outcome, compute_here};
-use rand::Rng;
 use rlaif::dialogue::{Dialogue, Preference};
-use rlaif::language_model::stream;
 use rlaif::ppo::{Inputs, PpoConfig, Preset, ValueModel, ValueStart};
 use rlaif::preference_model::{PreferenceModel, PreferenceModelConfig};
 use rlaif::sft::{Example, SftConfig};
@@ -38,7 +39,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-const WORKLOADS: [&str; 8] = [
+const WORKLOADS: [&str; 10] = [
     "sft",
     "sft/grouped",
     "reward_model",
@@ -46,9 +47,11 @@ const WORKLOADS: [&str; 8] = [
     "ppo",
     "ppo/shared",
     "ppo/lora",
-    MEMORY,
+    MEMORY[0],
+    MEMORY[1],
+    MEMORY[2],
 ];
-const MEMORY: &str = "memory";
+const MEMORY: [&str; 3] = ["memory/sft", "memory/reward_model", "memory/ppo"];
 
 /// Optimiser steps that are not timed.
 const WARM_UP_STEPS: usize = 2;
@@ -65,19 +68,9 @@ const LEARNING_RATE: f64 = 1e-4;
 const PPO_LEARNING_RATE: f64 = 3e-6;
 const LORA_RANK: usize = 16;
 
-/// Steps after which memory is looked at.
-const FIRST_STEPS: u64 = 100;
-const ALL_STEPS: u64 = 1000;
-
-/// The model whose memory is looked at, rows of a step, and their shortest and longest.
-const SMALL: &str = r#"{"model_type": "llama", "vocab_size": 512, "hidden_size": 64, "intermediate_size": 172,
-    "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 512, "tie_word_embeddings": true}"#;
-const SMALL_ROWS: usize = 4;
-const SMALL_LENGTHS: [usize; 2] = [40, 300];
-
 #[derive(Parser)]
 struct Arguments {
-    /// Folder that `benches/peers/make_model.py --training` wrote; without one only `memory` runs.
+    /// Folder that `benches/peers/make_model.py --training` wrote; without one only those of `memory` run.
     #[arg(long)]
     model: Option<PathBuf>,
     /// One workload alone, such as `sft`.
@@ -168,8 +161,8 @@ fn main() -> Outcome<()> {
 /// The workloads that were asked for, or all that can run.
 fn workloads(arguments: &Arguments) -> Vec<&'static str> {
     if arguments.only.is_none() && arguments.model.is_none() {
-        eprintln!("only {MEMORY} runs without --model FOLDER");
-        return vec![MEMORY];
+        eprintln!("only {} run without --model FOLDER", MEMORY.join(", "));
+        return MEMORY.to_vec();
     }
     let chosen = |name: &&str| arguments.only.as_ref().is_none_or(|wanted| wanted == name);
     WORKLOADS.into_iter().filter(chosen).collect()
@@ -194,7 +187,7 @@ fn measure<B: Backend>(name: &str, workload: &str, arguments: &Arguments) -> Out
         Some("sft") => sft::<Autodiff<B>>(&device, workload, arguments)?,
         Some("reward_model") => reward_model::<Autodiff<B>>(&device, workload, arguments)?,
         Some("ppo") => ppo::<Autodiff<B>>(&device, workload, arguments)?,
-        Some(MEMORY) => flat_memory::<Autodiff<B>>(&device)?,
+        Some("memory") => flat_memory::<Autodiff<B>>(&device, workload)?,
         _ => return Err(format!("no {workload:?}, only {}", WORKLOADS.join(", ")).into()),
     };
     line["workload"] = json!(workload);
@@ -350,56 +343,6 @@ fn value_model<B: Backend>(folder: &Path, device: &B::Device) -> Outcome<ValueSt
     Ok(ValueStart { model, mean: 0.0, std: 1.0 })
 }
 
-/// What stays the same from step to step must not grow; see `ALL_STEPS`. The first step has the longest rows that any can
-/// have, so that no later one needs more than it.
-fn flat_memory<B: AutodiffBackend>(device: &B::Device) -> Outcome<Value> {
-    let model = ModelConfig::from_json(SMALL, "config.json")?;
-    let decoder = Decoder::<B>::init(&model, 1, device);
-    let parameters = decoder.num_params();
-    let mut rng = stream(1);
-    let rows = |step| {
-        let row = |_| {
-            let [shortest, longest] = SMALL_LENGTHS;
-            let length = if step == 0 { longest } else { rng.random_range(shortest..=longest) };
-            Example::unmasked((0..length).map(|_| rng.random_range(0..512)).collect())
-        };
-        (0..SMALL_ROWS).map(row).collect()
-    };
-    let mut look = Look::default();
-    SftConfig::default().fit_stream(decoder, ALL_STEPS, rows, 1, &mut look, &mut NoCheckpoints)?;
-    let (Some(first), Some(last)) = (look.first, memory(PEAK)) else {
-        return Err("this system does not say how much memory a process has held".into());
-    };
-    Ok(json!({
-        "ratio": last as f64 / first as f64,
-        "parameters": parameters,
-        "first_peak_bytes": first,
-    }))
-}
-
-/// Looks at the memory after the first steps.
-#[derive(Default)]
-struct Look {
-    first: Option<u64>,
-}
-
-impl Observe for Look {
-    fn start(&mut self, _stage: &str, _steps: u64, _done: u64) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn record(&mut self, step: u64, _metrics: &[(&str, f64)]) -> Result<(), Error> {
-        if step == FIRST_STEPS {
-            self.first = memory(PEAK);
-        }
-        Ok(())
-    }
-
-    fn finish(&mut self) -> Result<(), Error> {
-        Ok(())
-    }
-}
-
 /// Times the steps of a stage by when they are recorded.
 struct Clock {
     warm_up: u64,
@@ -485,9 +428,8 @@ fn table(measured: &[Value]) {
         );
         if let Some(ratio) = line["ratio"].as_f64() {
             let first = mebibytes(&line["first_peak_bytes"]);
-            println!(
-                "        {first} after {FIRST_STEPS} steps, {ratio:.3} times as much after {ALL_STEPS}"
-            );
+            let [early, all] = [&line["first_steps"], &line["steps"]];
+            println!("        {first} after {early} steps, {ratio:.3} times as much after {all}");
         }
     }
 }

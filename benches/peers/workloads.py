@@ -36,7 +36,7 @@ Training, on the rows of `write_rows`, which all arms read from the folder of th
   warm-up.
 - The first `WARM_UP_STEPS` steps, or the first iteration, are not timed; what comes after is, as a
   whole.
-- `memory`, of this project alone, is not for comparison; see benches/training.rs.
+- `memory/...`, of this project alone, are not for comparison; see benches/flat_memory.rs.
 """
 
 import json

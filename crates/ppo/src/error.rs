@@ -64,6 +64,24 @@ pub enum Error {
         /// The setting.
         limit: f32,
     },
+    /// The replies are likelier to the reference than to the policy that is said to have drawn them.
+    #[error(
+        "the KL of a reply is {kl:.1} nats in iteration {iteration}, below 0 by more than `max_kl_per_sequence` = \
+         {limit}: what a policy draws is on average no likelier to its reference than to itself; the log-probs of the \
+         engine that drew and of the trainer differ by {engine_gap:.3} nats a token: if that is far from 0, begin the \
+         stage anew in a new run folder on another device; if it is not, the replies are too few for a mean, so draw \
+         more in a round"
+    )]
+    KlNegative {
+        /// The iteration, counted from 1.
+        iteration: usize,
+        /// Mean over replies, in nats.
+        kl: f64,
+        /// The setting.
+        limit: f32,
+        /// Mean absolute difference of the log-probs of trainer and engine, in nats a token.
+        engine_gap: f64,
+    },
     /// A setting asks for something that was not given.
     #[error("`{setting}` is set, but {lacking}")]
     Lacking {

@@ -1,7 +1,7 @@
 //! What a run works on.
 
 use crate::best_of_n::last_before_rounds;
-use crate::{Error, PpoConfig, ValueModel, ValueStart};
+use crate::{Error, PpoConfig, ValueStart};
 use burn::tensor::backend::AutodiffBackend;
 use dialogue::Dialogue;
 use language_model::Reward;
@@ -56,7 +56,10 @@ impl<'a, B: AutodiffBackend> Inputs<'a, B> {
         if config.ptx_coefficient > 0.0 && self.ptx.is_empty() {
             return lacking("ptx_coefficient", "no rows of other data were given");
         }
-        if self.value.is_some() && config.value_model != ValueModel::Separate {
+        if self.value.is_some() && !config.has_values() {
+            return lacking("advantage", "it takes no values, although a value model was given");
+        }
+        if self.value.is_some() && !config.has_separate_values() {
             return lacking(
                 "value_model",
                 "it is not \"separate\", although a value model was given",

@@ -32,27 +32,26 @@ use language_model::StopReason;
 /// | `ptx_loss` | nats | loss on the other data without its coefficient, mean over optimiser steps |
 /// | `approx_kl` | nats | mean over tokens and epochs of `(new - old)^2 / 2`, before the step that each token goes into |
 /// | `ratio_mean`, `ratio_max` | | mean and largest probability ratio of new and old policy over tokens and epochs |
-/// | `clip_fraction` | | share of tokens, over epochs, where the clipped term is the larger one and stops the gradient |
+/// | `clip_fraction` | | share of tokens, over epochs, whose gradient the clipping stops, that of the dual clip included |
 /// | `gradient_norm` | | norm of all gradients before clipping, mean over optimiser steps |
 /// | `value_gradient_norm` | | that of a separate value model; 0 without one |
 /// | `learning_rate` | | of the policy, at the last optimiser step |
 ///
-/// KL is estimated by `k1` whatever the reward uses; it is not clamped, and noise may take it below 0. From
-/// `policy_loss` on, a number is absent if the run ended before it learned.
+/// KL is estimated by `k1` whatever the reward uses; it is not clamped, and noise may take it below 0.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Metrics {
     /// What was drawn.
     pub rollout: RolloutMetrics,
     /// The mean score of a reward that nothing is learned from.
     pub held_out_score_mean: Option<f64>,
-    /// What was learned; none if the run ended before.
-    pub update: Option<UpdateMetrics>,
+    /// What was learned.
+    pub update: UpdateMetrics,
 }
 
 impl Metrics {
     /// Names and values, in the order of the table.
     pub fn named(&self) -> Vec<(&'static str, f64)> {
-        let rollout = &self.rollout;
+        let (rollout, update) = (&self.rollout, &self.update);
         let mut named = vec![
             ("score_mean", rollout.score_mean),
             ("score_std", rollout.score_std),
@@ -72,22 +71,18 @@ impl Metrics {
             ("engine_gap_max", rollout.engine_gap_max),
             ("engine_kl", rollout.engine_kl),
             ("explained_variance", rollout.explained_variance),
+            ("policy_loss", update.policy_loss),
+            ("value_loss", update.value_loss),
+            ("kl_loss", update.kl_loss),
+            ("ptx_loss", update.ptx_loss),
+            ("approx_kl", update.approx_kl),
+            ("ratio_mean", update.ratio_mean),
+            ("ratio_max", update.ratio_max),
+            ("clip_fraction", update.clip_fraction),
+            ("gradient_norm", update.gradient_norm),
+            ("value_gradient_norm", update.value_gradient_norm),
+            ("learning_rate", update.learning_rate),
         ]);
-        if let Some(update) = &self.update {
-            named.extend([
-                ("policy_loss", update.policy_loss),
-                ("value_loss", update.value_loss),
-                ("kl_loss", update.kl_loss),
-                ("ptx_loss", update.ptx_loss),
-                ("approx_kl", update.approx_kl),
-                ("ratio_mean", update.ratio_mean),
-                ("ratio_max", update.ratio_max),
-                ("clip_fraction", update.clip_fraction),
-                ("gradient_norm", update.gradient_norm),
-                ("value_gradient_norm", update.value_gradient_norm),
-                ("learning_rate", update.learning_rate),
-            ]);
-        }
         named
     }
 }
@@ -218,8 +213,9 @@ pub fn approximate_kl(new: &[f32], old: &[f32]) -> f64 {
     squares.sum::<f64>() / (2.0 * new.len().max(1) as f64)
 }
 
-/// The share of tokens where the clipped term of the policy loss is the larger one, so that no gradient flows: the
-/// ratio has left `[1 - low, 1 + high]` on the side that the advantage favours.
+/// The share of tokens where the clipping of the policy loss lets no gradient flow: the ratio has left
+/// `[1 - low, 1 + high]` on the side that the advantage favours, or is above the bound of a dual clip where the
+/// advantage is negative.
 pub fn clip_fraction(new: &[f32], old: &[f32], advantages: &[f32], clip: Clip) -> f64 {
     let clipped = new
         .iter()
@@ -227,8 +223,9 @@ pub fn clip_fraction(new: &[f32], old: &[f32], advantages: &[f32], clip: Clip) -
         .zip(advantages)
         .filter(|&((new, old), &advantage)| {
             let ratio = (new - old).exp();
+            let too_dear = clip.dual.is_some_and(|dual| ratio > dual);
             (advantage > 0.0 && ratio > 1.0 + clip.high)
-                || (advantage < 0.0 && ratio < 1.0 - clip.low)
+                || (advantage < 0.0 && (ratio < 1.0 - clip.low || too_dear))
         })
         .count();
     clipped as f64 / new.len().max(1) as f64

@@ -65,8 +65,8 @@ impl PpoConfig {
     /// # Errors
     /// Before anything is drawn: settings out of range or without the input that they need, no prompts, a prompt that leaves
     /// no room for `max_tokens` and the end of the turn, or a group of an optimiser without a parameter. Later: a score, a
-    /// loss or a gradient that is not finite, a KL above `max_kl_per_sequence`, a round of empty replies, or an error of the
-    /// reward, of `observe` or of `checkpoint`.
+    /// loss or a gradient that is not finite, a KL above `max_kl_per_sequence` or as far below 0, a round of empty replies, or
+    /// an error of the reward, of `observe` or of `checkpoint`.
     ///
     /// # References
     /// arXiv 2212.08073, section 4; arXiv 2204.05862, section 4; arXiv 1707.06347.
@@ -244,11 +244,7 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
         let tokens: Vec<&[u32]> = rollouts.iter().map(Rollout::reply_tokens).collect();
         let rollout =
             RolloutMetrics::new(&replies, &tokens, &estimates, &experience, self.kl_coefficient);
-        let limit = self.config.max_kl_per_sequence;
-        if rollout.kl_per_sequence > f64::from(limit) {
-            let kl = rollout.kl_per_sequence;
-            return Err(Error::KlExploded { iteration: number, kl, limit });
-        }
+        check_kl(&rollout, self.config.max_kl_per_sequence, number)?;
         let held_out_score_mean = self.held_out(&rollouts, number)?;
         self.watch(&rollout, held_out_score_mean, number, observe);
         self.show(&replies, iteration, observe)?;
@@ -263,7 +259,7 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
         let mut rng = stream(item_seed(self.seed, &[STAGE, "minibatches", &number.to_string()]));
         let (actor, update) = self.learner.learn(actor, &round, &mut rng)?;
         self.adapt(&rollout, rollouts.len());
-        Ok((actor, replies, Metrics { rollout, held_out_score_mean, update: Some(update) }))
+        Ok((actor, replies, Metrics { rollout, held_out_score_mean, update }))
     }
 
     /// The mean score of the same replies by the reward that nothing is learned from.
@@ -285,7 +281,7 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
         let Some(held_out) = held_out else { return };
         if self.alarm.rings(rollout.score_mean, held_out) {
             observe.note(&format!(
-                "ppo: over the last rounds before iteration {number} the score rose while the held-out score fell: the \
+                "ppo: over the last rounds up to iteration {number} the score rose while the held-out score fell: the \
                  policy begins to exploit its reward; stop here, raise `kl_coefficient`, or train the preference model on \
                  replies of this policy"
             ));
@@ -384,6 +380,18 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
         let steps = state.value(OPTIMIZER_STEPS)?;
         self.learner.restore(actor, &mut state, steps)
     }
+}
+
+/// Says why a round whose KL is too large, or too far below 0, must not be learned from.
+fn check_kl(rollout: &RolloutMetrics, limit: f32, iteration: usize) -> Result<(), Error> {
+    let RolloutMetrics { kl_per_sequence: kl, engine_gap_mean: engine_gap, .. } = *rollout;
+    if kl > f64::from(limit) {
+        return Err(Error::KlExploded { iteration, kl, limit });
+    }
+    if kl < -f64::from(limit) {
+        return Err(Error::KlNegative { iteration, kl, limit, engine_gap });
+    }
+    Ok(())
 }
 
 #[cfg(test)]

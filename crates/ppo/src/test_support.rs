@@ -1,6 +1,8 @@
 //! What tests of several files share.
 
 use burn::backend::Autodiff;
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::prelude::{Backend, Tensor};
 use burn_flex::{Flex, FlexDevice};
 use training::{Checkpoint, Error, Observe, Owner, State};
 use transformer::{
@@ -29,6 +31,21 @@ pub(crate) fn assert_close(found: &[f32], expected: &[f32], tolerance: f32) {
     assert_eq!(found.len(), expected.len(), "{found:?} against {expected:?}");
     for (one, other) in found.iter().zip(expected) {
         assert!((one - other).abs() <= tolerance, "{found:?} against {expected:?}");
+    }
+}
+
+/// All numbers of a module in the order of its parameters.
+pub(crate) fn flat<M: Module<Flex>>(module: &M) -> Vec<f32> {
+    let mut flat = Flat(Vec::new());
+    module.visit(&mut flat);
+    flat.0
+}
+
+struct Flat(Vec<f32>);
+
+impl<B: Backend> ModuleVisitor<B> for Flat {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        self.0.extend(param.val().into_data().iter::<f32>());
     }
 }
 

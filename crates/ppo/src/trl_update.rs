@@ -3,11 +3,10 @@
 use crate::actor_critic::{ActorCritic, Critic};
 use crate::estimate::estimate;
 use crate::rollout::{Rollout, penalised};
-use crate::test_support::{B, assert_close};
+use crate::test_support::{B, assert_close, flat};
 use crate::update::{Learner, Round};
 use crate::{Experience, Over, PpoConfig, Preset, ScorePlace, ValueStart};
-use burn::module::{AutodiffModule, Module, ModuleVisitor, Param};
-use burn::prelude::{Backend, Tensor};
+use burn::module::AutodiffModule;
 use burn_flex::FlexDevice;
 use dialogue::Dialogue;
 use language_model::{StopReason, stream};
@@ -42,23 +41,6 @@ fn actor_of(policy: PathBuf, value: PathBuf) -> ActorCritic<B> {
     let decoder = read(&policy, &policy.join(WEIGHTS));
     ActorCritic { decoder, critic: critic_of(&value, &value.join(WEIGHTS)) }
 }
-
-/// All numbers of a module in the order of its parameters.
-struct Flat(Vec<f32>);
-
-impl<B: Backend> ModuleVisitor<B> for Flat {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        self.0.extend(param.val().into_data().iter::<f32>());
-    }
-}
-
-fn flat<M: Module<Inner>>(module: &M) -> Vec<f32> {
-    let mut flat = Flat(Vec::new());
-    module.visit(&mut flat);
-    flat.0
-}
-
-type Inner = burn_flex::Flex;
 
 #[expect(clippy::cast_possible_truncation, reason = "the reference's numbers have 32 bits")]
 fn row(value: &Value) -> Vec<f32> {

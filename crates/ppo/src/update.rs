@@ -470,11 +470,12 @@ mod tests {
     use super::*;
     use crate::config::ValueModel;
     use crate::estimate::estimate;
-    use crate::test_support::{B, VOCABULARY, assert_close, policy};
+    use crate::test_support::{B, VOCABULARY, assert_close, flat, policy};
     use crate::{Aggregation, KlEstimator, Whitening};
     use burn::module::Module;
     use dialogue::Dialogue;
     use language_model::{StopReason, stream};
+    use std::f32::consts::LN_2;
 
     /// Replies of 1 to 7 random letters to prompts of 1 to 4.
     fn rollouts(count: usize) -> Vec<Rollout> {
@@ -515,15 +516,19 @@ mod tests {
         Round { iteration, rollouts, estimates, experience, kl_coefficient, ptx }
     }
 
-    /// One pass over nine replies; the metrics, and the log-probs and values afterwards.
-    fn learned(config: &PpoConfig) -> (UpdateMetrics, Estimates) {
+    /// Learning from nine replies, whose log-probs the engine had a tenth nearer to 0: the metrics and all weights.
+    fn learned(config: &PpoConfig) -> (UpdateMetrics, Vec<f32>) {
+        learned_with(config, |trainer| 0.9 * trainer)
+    }
+
+    /// The same with log-probs of the engine that follow from those of the trainer.
+    fn learned_with(config: &PpoConfig, engine: impl Fn(f32) -> f32) -> (UpdateMetrics, Vec<f32>) {
         let rollouts = rollouts(9);
         let actor = actor(config);
-        let look = |actor: &ActorCritic<B>| {
-            let actor = actor.valid();
-            estimate(&actor, &actor.decoder, &rollouts, config).unwrap()
-        };
-        let estimates = look(&actor);
+        let valid = actor.valid();
+        let mut estimates = estimate(&valid, &valid.decoder, &rollouts, config).unwrap();
+        let by_engine = |row: &Vec<f32>| row.iter().copied().map(&engine).collect::<Vec<f32>>();
+        estimates.engine_log_probs = estimates.log_probs.iter().map(by_engine).collect();
         let scores: Vec<f32> = (0..9).map(|index| index as f32 / 4.0 - 1.0).collect();
         let experience = Experience::new(config, 0.05, &estimates, &scores);
         let others: Vec<Example> =
@@ -533,7 +538,7 @@ mod tests {
             round.ptx = vec![others.iter().collect(); config.epochs * config.minibatches];
         }
         let (actor, metrics) = Learner::new(config).learn(actor, &round, &mut stream(5)).unwrap();
-        (metrics, look(&actor))
+        (metrics, flat(&actor.valid()))
     }
 
     fn one_step() -> PpoConfig {
@@ -592,35 +597,48 @@ mod tests {
             // Epsilon keeps Adam's first step from turning rounding into signs.
             let mut config = PpoConfig { epochs: 2, minibatches: 2, ..one_step() };
             config.optimizer.epsilon = 1e-3;
-            config.optimizer.learning_rate = 0.1;
+            config.optimizer.learning_rate = 1e-4;
             change(&mut config);
-            let (whole, after) = learned(&config);
+            let before = flat(&actor(&config).valid());
+            let (whole, weights) = learned(&config);
+            let moved = |(after, before): (&f32, &f32)| (after - before).abs() > 5e-5;
+            assert!(weights.iter().zip(&before).any(moved));
             assert_eq!(whole.ptx_loss > 0.0, config.ptx_coefficient > 0.0);
-            // Every row is longer than one token: each goes alone.
-            let (parts, parts_after) = learned(&PpoConfig { tokens_per_micro_batch: 1, ..config });
-            for (one, other) in [
-                (whole.policy_loss, parts.policy_loss),
-                (whole.value_loss, parts.value_loss),
-                (whole.kl_loss, parts.kl_loss),
-                (whole.ptx_loss, parts.ptx_loss),
-                (whole.approx_kl, parts.approx_kl),
-                (whole.ratio_mean, parts.ratio_mean),
-                (whole.gradient_norm, parts.gradient_norm),
-            ] {
-                assert!((one - other).abs() < 1e-4 * one.abs().max(1.0), "{whole:?} {parts:?}");
+            // Every row is longer than one token, and none than twelve: each alone, and some together.
+            for tokens_per_micro_batch in [1, 12] {
+                let parts = PpoConfig { tokens_per_micro_batch, ..config.clone() };
+                let (parts, parts_weights) = learned(&parts);
+                for (one, other) in [
+                    (whole.policy_loss, parts.policy_loss),
+                    (whole.value_loss, parts.value_loss),
+                    (whole.kl_loss, parts.kl_loss),
+                    (whole.ptx_loss, parts.ptx_loss),
+                    (whole.approx_kl, parts.approx_kl),
+                    (whole.ratio_mean, parts.ratio_mean),
+                    (whole.gradient_norm, parts.gradient_norm),
+                ] {
+                    assert!((one - other).abs() < 1e-5 * one.abs().max(1.0), "{whole:?} {parts:?}");
+                }
+                assert_close(&parts_weights, &weights, 1e-6);
             }
-            let flat = |rows: &[Vec<f32>]| rows.concat();
-            assert_close(&flat(&after.log_probs), &flat(&parts_after.log_probs), 1e-3);
-            assert_close(&flat(&after.values), &flat(&parts_after.values), 1e-3);
         }
     }
 
     #[test]
     fn a_correction_of_one_changes_nothing() {
-        // The engine of these replies gave every token -3; a cap far below weighs all tokens alike.
-        let learn = |rollout_correction| learned(&PpoConfig { rollout_correction, ..one_step() }).0;
-        let (plain, halved) = (learn(None), learn(Some(1e-9)));
-        assert!(halved.gradient_norm < plain.gradient_norm, "{plain:?} {halved:?}");
+        let learn = |rollout_correction, shift: f32| {
+            let config = PpoConfig { rollout_correction, whiten_advantages: plain(), ..one_step() };
+            learned_with(&config, |trainer| trainer + shift)
+        };
+        let uncorrected = learn(None, 0.0);
+        assert_eq!(learn(Some(2.0), 0.0), uncorrected);
+        let loss = uncorrected.0.policy_loss;
+        assert!(loss.abs() > 0.01, "{loss}");
+        // What the engine found half as likely as the trainer weighs twice as much, up to the cap.
+        for (shift, cap, factor) in [(-LN_2, 4.0, 2.0), (LN_2, 4.0, 0.5), (-LN_2, 1.5, 1.5)] {
+            let found = learn(Some(cap), shift).0.policy_loss;
+            assert!((found - factor * loss).abs() < 1e-5, "{found} is not {factor} times {loss}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use transformer::LoraConfig;
 /// | `epochs` | 1 | times that every pair is seen; more overfit quickly |
 /// | `tokens_per_step` | 2048 | tokens of an optimiser step, those of both dialogues of every pair |
 /// | `tokens_per_micro_batch` | 2048 | tokens that go through the model at once; lower saves memory and changes nothing else |
-/// | `held_out` | 0.1 | share of the prompts, in \[0, 1), that are not trained on and measure the model at the end |
+/// | `held_out` | 0.1 | share of the prompts, in \[0, 1), at least one unless it is 0, that are not trained on and measure the model at the end |
 /// | `held_out_every` | 0 | steps between two looks at the held-out pairs; at 0 only at the end |
 /// | `reference_dialogues` | 256 | dialogues whose scores get mean 0 and standard deviation 1, at least 2 |
 /// | `overlong` | `"drop"` | `"drop"`, `"error"` or `"oldest_turns"`: what becomes of a pair longer than the context, see [`Overlong`] |
@@ -36,9 +36,9 @@ use transformer::LoraConfig;
 pub struct PreferenceModelConfig {
     /// Times that every pair is seen.
     pub epochs: u64,
-    /// Tokens of an optimiser step, all dialogues counted as the longest.
+    /// Tokens of an optimiser step, those of both dialogues of every pair.
     pub tokens_per_step: usize,
-    /// Tokens that go through the model at once, counted in the same way.
+    /// Tokens that go through the model at once.
     pub tokens_per_micro_batch: usize,
     /// Share of the prompts that only measure the model.
     pub held_out: f64,

@@ -105,6 +105,24 @@ pub enum Error {
         /// Tokens that the model can hold.
         context: usize,
     },
+    /// The settings hold out a share, but there is too little of it.
+    #[error(
+        "`held_out` is {share}, but of {all} {what} none can be held out; set it to 0 or give more {what}s"
+    )]
+    NothingHeldOut {
+        /// The share asked for.
+        share: f64,
+        /// How many different ones there are.
+        all: usize,
+        /// What is held out: prompts of pairs, or rated dialogues.
+        what: &'static str,
+    },
+    /// There is but one prompt to learn from, which makes no halves.
+    #[error(
+        "`robustness` fits models to two halves of the prompts, but there is one alone beside those held out; set it \
+         to false or give more prompts"
+    )]
+    NoHalves,
     /// The weights leave no pair to draw.
     #[error(
         "the weights draw none of the {pairs} preferences to learn from; raise `weights`, `epochs`, or the weight of a source"

@@ -29,8 +29,9 @@ pub struct Fitted<M> {
 impl PreferenceModelConfig {
     /// Fits a model to preferences: the trunk of a language model and a fresh head, or a preference model further.
     ///
-    /// A share of the prompts is held out and measures the model at the end. Both dialogues of a pair go through the model
-    /// in one batch, and pairs of similar length share a step. Pairs whose replies are the same are left out.
+    /// A share of the prompts, at least one, is held out and measures the model at the end. Both dialogues of a pair go
+    /// through the model in one micro-batch, and the pairs of a step are a random sample. Pairs whose replies are the
+    /// same are left out.
     ///
     /// Every step records `loss` (nats a pair, before the update, with margin, smoothing and centring), `accuracy` (share of
     /// the pairs with a label other than 0.5 that the scores order as the label does, ties being wrong; absent if there is
@@ -49,8 +50,9 @@ impl PreferenceModelConfig {
     /// gradients.
     ///
     /// # Errors
-    /// If a setting is out of range or asks for several scores, a dialogue cannot be rendered, a label is no probability,
-    /// no pair is left, the loss or the gradient is not finite, or a record or state cannot be written or read.
+    /// If a setting is out of range or asks for several scores, a dialogue cannot be rendered, a label is no
+    /// probability, no pair is left, `held_out` or `robustness` ask for more prompts than there are, the loss or the
+    /// gradient is not finite, or a record or state cannot be written or read.
     ///
     /// # References
     /// Constitutional AI (arXiv 2212.08073), section 4.1. The head is that of arXiv 2009.01325, the normalisation that of
@@ -286,7 +288,8 @@ mod tests {
         // Six and nine.
         let preferences = [preference("q", "a", "b c d a", 0.9)];
         let mut records = Records::default();
-        config(1).fit(transformer(1), &preferences, 1, &mut records, &mut NoCheckpoints).unwrap();
+        let config = PreferenceModelConfig { held_out: 0.0, ..config(1) };
+        config.fit(transformer(1), &preferences, 1, &mut records, &mut NoCheckpoints).unwrap();
         assert!((records.metric(0, "tokens") - 15.0).abs() < 1e-9);
     }
 
@@ -498,6 +501,16 @@ mod tests {
         let same = [preference("q", "a", "a", 1.0)];
         let error = refused(&config(1), &[Source::new("set", &same)]);
         assert!(matches!(error, Error::NoPreferences { overlong: 0, identical: 1 }), "{error}");
+    }
+
+    #[test]
+    fn holds_out_a_prompt_of_few_and_refuses_one_alone() {
+        // A tenth of four prompts is less than a half.
+        let few = ["a", "b", "c", "d"].map(|prompt| preference(prompt, "good", "bad a", 0.9));
+        let config = PreferenceModelConfig { held_out: 0.1, ..config(1) };
+        assert_eq!(fit(&config, transformer(1), &few).report.unwrap().pairs, 1);
+        let message = refused(&config, &[Source::new("set", &few[..1])]).to_string();
+        assert!(message.contains("`held_out` is 0.1, but of 1 prompt"), "{message}");
     }
 
     #[test]

@@ -48,6 +48,26 @@ pub(crate) struct Pairs {
     pub(crate) identical: usize,
 }
 
+/// Pairs to train on, and pairs held out.
+pub(crate) type Split<'a> = (Vec<&'a Pair>, Vec<&'a Pair>);
+
+/// How many of `all` are held out as a share of them: at least one and not all, unless the share is 0.
+pub(crate) fn held_out_count(share: f64, all: usize, what: &'static str) -> Result<usize, Error> {
+    if share <= 0.0 {
+        return Ok(0);
+    }
+    if all < 2 {
+        return Err(Error::NothingHeldOut { share, all, what });
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of a length"
+    )]
+    let count = (share * all as f64).round() as usize;
+    Ok(count.clamp(1, all - 1))
+}
+
 impl Pairs {
     /// Tokenises sets of preferences.
     pub(crate) fn new(
@@ -114,19 +134,14 @@ impl Pairs {
     }
 
     /// Pairs to train on and pairs held out. The share counts prompts, so that no prompt is on both sides; at least one
-    /// prompt is trained on. Which are held out depends on the seed and on what the prompts say, not on their order.
-    pub(crate) fn split(&self, share: f64, seed: u64) -> (Vec<&Pair>, Vec<&Pair>) {
+    /// is on each, unless nothing is held out. Which are held out depends on the seed and on what the prompts say, not
+    /// on their order.
+    pub(crate) fn split(&self, share: f64, seed: u64) -> Result<Split<'_>, Error> {
         let all: Vec<&Pair> = self.kept.iter().collect();
         let mut prompts = shuffled_prompts(&all, "held_out", seed);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a share of a length"
-        )]
-        let count = (share * prompts.len() as f64).round() as usize;
-        prompts.truncate(count.min(prompts.len().saturating_sub(1)));
+        prompts.truncate(held_out_count(share, prompts.len(), "prompt")?);
         let held_out: HashSet<&str> = prompts.into_iter().collect();
-        all.into_iter().partition(|pair| !held_out.contains(pair.prompt.as_str()))
+        Ok(all.into_iter().partition(|pair| !held_out.contains(pair.prompt.as_str())))
     }
 
     /// Keeps a pair, or counts why not.
@@ -364,22 +379,35 @@ mod tests {
     fn no_prompt_is_on_both_sides() {
         let mut preferences = many();
         let found = pairs(&preferences, Overlong::Drop).unwrap();
-        let (training, held_out) = found.split(0.3, 1);
+        let (training, held_out) = found.split(0.3, 1).unwrap();
         assert_eq!((training.len(), held_out.len()), (21, 9));
         assert!(prompts(&training).is_disjoint(&prompts(&held_out)));
 
         preferences.reverse();
         let reversed = pairs(&preferences, Overlong::Drop).unwrap();
-        assert_eq!(prompts(&reversed.split(0.3, 1).1), prompts(&held_out));
-        assert_ne!(prompts(&found.split(0.3, 2).1), prompts(&held_out));
-        assert!(found.split(0.0, 1).1.is_empty());
-        assert_eq!(found.split(0.999, 1).0.len(), 3);
+        assert_eq!(prompts(&reversed.split(0.3, 1).unwrap().1), prompts(&held_out));
+        assert_ne!(prompts(&found.split(0.3, 2).unwrap().1), prompts(&held_out));
+    }
+
+    #[test]
+    fn at_least_one_prompt_is_on_each_side_unless_nothing_is_held_out() {
+        let preferences = many();
+        let found = pairs(&preferences, Overlong::Drop).unwrap();
+        for (share, held_out) in [(0.0, 0), (0.001, 3), (0.1, 3), (0.999, 27)] {
+            let (training, found) = found.split(share, 1).unwrap();
+            assert_eq!((training.len(), found.len()), (30 - held_out, held_out), "{share}");
+        }
+        let alone = pairs(&preferences[..3], Overlong::Drop).unwrap();
+        assert_eq!(alone.split(0.0, 1).unwrap().0.len(), 3);
+        let error = alone.split(0.1, 1).unwrap_err();
+        assert!(matches!(error, Error::NothingHeldOut { all: 1, what: "prompt", .. }), "{error}");
+        assert!(error.to_string().contains("`held_out` is 0.1"), "{error}");
     }
 
     #[test]
     fn halves_share_no_prompt() {
         let found = pairs(&many(), Overlong::Drop).unwrap();
-        let (training, _) = found.split(0.3, 1);
+        let (training, _) = found.split(0.3, 1).unwrap();
         let [first, second] = halves(&training, 1);
         assert_eq!((first.len(), second.len()), (12, 9));
         assert!(prompts(&first).is_disjoint(&prompts(&second)));

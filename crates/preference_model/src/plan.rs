@@ -38,10 +38,10 @@ impl<'a> Plan<'a> {
         weights: &[f64],
         seed: u64,
     ) -> Result<Self, Error> {
-        let (training, held_out) = pairs.split(config.held_out, seed);
-        if training.is_empty() {
+        if pairs.kept.is_empty() {
             return Err(pairs.none_left());
         }
+        let (training, held_out) = pairs.split(config.held_out, seed)?;
         let mut parts = Vec::new();
         for member in 0..config.ensemble.members {
             let seed = member_seed(seed, member);
@@ -49,7 +49,11 @@ impl<'a> Plan<'a> {
             parts.push(Part { seed, heads: config.ensemble.heads, is_member: true, steps });
         }
         if config.robustness {
-            for half in halves(&training, seed) {
+            let halves = halves(&training, seed);
+            if halves.iter().any(Vec::is_empty) {
+                return Err(Error::NoHalves);
+            }
+            for half in halves {
                 // The same seed: what the two disagree on is owed to the data alone.
                 let steps = order(config, pairs, &half, weights, seed);
                 parts.push(Part { seed, heads: 1, is_member: false, steps });
@@ -188,6 +192,21 @@ mod tests {
         }
         let seeds: HashSet<u64> = plan.parts.iter().map(|part| part.seed).collect();
         assert_eq!(seeds.len(), 3);
+    }
+
+    #[test]
+    fn two_halves_need_two_prompts_beside_those_held_out() {
+        let few = |prompts: usize| {
+            let preferences = &preferences("good")[..prompts];
+            let source = Source::new("ours", preferences);
+            let pairs = Pairs::new(&codec(), &model_config(), &[source], Overlong::Error).unwrap();
+            let config = PreferenceModelConfig { robustness: true, ..config() };
+            Plan::new(&config, &pairs, &[1.0], 1).map(|plan| plan.parts.len())
+        };
+        assert!(matches!(few(1), Err(Error::NothingHeldOut { .. })));
+        let error = few(2).unwrap_err();
+        assert!(matches!(error, Error::NoHalves), "{error}");
+        assert_eq!(few(3).unwrap(), 3);
     }
 
     #[test]

@@ -267,7 +267,7 @@ mod tests {
 
     fn small(change: impl FnOnce(&mut PreferenceModelConfig)) -> PreferenceModelConfig {
         let mut config = PreferenceModelConfig {
-            // So that the order of micro-batches is drawn, too.
+            // So that a step is cut into several micro-batches.
             tokens_per_micro_batch: 48,
             tokens_per_step: 160,
             held_out: 0.34,

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 
 /// A loop small enough for a test.
-const SMALL: [&str; 9] = [
+const SMALL: [&str; 10] = [
     "prompts.red_team_count=8",
     "prompts.helpful_count=4",
     "prompts.held_out=4",
@@ -19,6 +19,8 @@ const SMALL: [&str; 9] = [
     "checkpoints.every.steps=1",
     "preference_model.pretraining.file=pairs.jsonl",
     "preference_model.pretraining.epochs=3",
+    // The file has one prompt, which cannot be held out.
+    "preference_model.held_out=0.0",
 ];
 
 /// The records of a file of metrics.

@@ -46,13 +46,16 @@ impl<'a> Lessons<'a> {
         for (source, part) in sources.iter().enumerate() {
             for dialogue in part.items {
                 let example = Example::from_dialogue(codec, dialogue)?;
+                // Of the dialogue as it came: without its oldest turns it would begin with another prompt than a
+                // shorter dialogue that has a reply in common with it.
+                let rank = rank(seed, dialogue);
                 match example.check(index, model) {
-                    Ok(()) => found.keep(Cow::Owned(example), source, rank(seed, dialogue)),
+                    Ok(()) => found.keep(Cow::Owned(example), source, rank),
                     Err(Error::Overlong { context, .. }) if overlong == Overlong::OldestTurns => {
                         match shortened(codec, dialogue, context)? {
-                            Some((example, end)) => {
+                            Some(example) => {
                                 found.shortened += 1;
-                                found.keep(Cow::Owned(example), source, rank(seed, &end));
+                                found.keep(Cow::Owned(example), source, rank);
                             }
                             None => found.overlong += 1,
                         }
@@ -182,6 +185,27 @@ mod tests {
 
         let error = of_dialogues(&dialogues, Overlong::Error).unwrap_err();
         assert!(matches!(error, Error::Overlong { index: 1, tokens: 24, context: 16 }), "{error}");
+    }
+
+    #[test]
+    fn a_shortened_dialogue_stays_on_the_side_of_its_shorter_siblings() {
+        // Of each prompt one dialogue that fits and one that goes on from it and loses that prompt.
+        let mut dialogues = Vec::new();
+        for opening in ["a", "b", "c", "a b", "b c", "c a", "b a", "c b"] {
+            let short = Dialogue::from_user(opening).with_assistant("b").with_user("a");
+            let short = short.with_assistant("c");
+            let long = short.clone().with_user("a").with_assistant("a b c");
+            dialogues.extend([short, long]);
+        }
+        let lessons = of_dialogues(&dialogues, Overlong::OldestTurns).unwrap();
+        assert_eq!((lessons.kept.len(), lessons.shortened), (16, 8));
+        let (training, held_out) = lessons.split(0.5).unwrap();
+        for side in [training, held_out] {
+            assert_eq!(side.len(), 8);
+            let siblings =
+                side.chunks(2).all(|pair| pair[0].is_multiple_of(2) && pair[1] == pair[0] + 1);
+            assert!(siblings, "{side:?}");
+        }
     }
 
     #[test]

@@ -4,18 +4,17 @@ use crate::{Error, Example};
 use dialogue::{Dialogue, Role, longest_fitting};
 use transformer::Codec;
 
-/// The longest end of a dialogue that fits `context` tokens, with what the model sees of the dialogue; nothing if even
-/// the shortest end does not fit.
+/// The longest end of a dialogue that fits `context` tokens; nothing if even the shortest end does not fit.
 ///
 /// The last reply is in every end and is never cut.
 pub(crate) fn shortened(
     codec: &Codec,
     dialogue: &Dialogue,
     context: usize,
-) -> Result<Option<(Example, Dialogue)>, Error> {
+) -> Result<Option<Example>, Error> {
     longest_fitting(&ends(dialogue), |end| {
         let example = Example::from_dialogue(codec, end)?;
-        Ok((example.tokens.len() <= context).then(|| (example, end.clone())))
+        Ok((example.tokens.len() <= context).then_some(example))
     })
 }
 
@@ -41,9 +40,9 @@ mod tests {
     fn leaves_out_no_more_than_it_must() {
         let long = dialogue(5);
         for (context, kept) in [(31, 4), (26, 4), (25, 3), (14, 2), (13, 1), (8, 1)] {
-            let (example, end) = shortened(&codec(), &long, context).unwrap().unwrap();
-            assert_eq!(end, dialogue(kept), "{context}");
-            assert_eq!(example, Example::from_dialogue(&codec(), &end).unwrap());
+            let example = shortened(&codec(), &long, context).unwrap().unwrap();
+            let expected = Example::from_dialogue(&codec(), &dialogue(kept)).unwrap();
+            assert_eq!(example, expected, "{context}");
             assert_eq!(example.tokens.len(), 2 + 6 * kept);
         }
         assert!(shortened(&codec(), &long, 7).unwrap().is_none());

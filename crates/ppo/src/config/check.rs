@@ -1,6 +1,6 @@
 //! Which settings make sense.
 
-use super::{BestOfN, KlPlace, PpoConfig};
+use super::{BestOfN, KlPlace, PpoConfig, Preset};
 use crate::{Advantage, Error, KlEstimator, Over};
 
 impl PpoConfig {
@@ -11,7 +11,8 @@ impl PpoConfig {
     pub fn validate(&self) -> Result<(), Error> {
         self.validate_drawing()?;
         self.validate_rewards()?;
-        self.validate_learning()
+        self.validate_learning()?;
+        self.validate_use()
     }
 
     fn validate_drawing(&self) -> Result<(), Error> {
@@ -77,6 +78,8 @@ impl PpoConfig {
         if let Some(target) = self.kl_target {
             let nats = target.nats();
             check("kl_target", nats, nats.is_finite() && nats > 0.0, "a number of nats above 0")?;
+            let expected = "a number above 0, since `kl_target` moves it by factors";
+            check("kl_coefficient", self.kl_coefficient, self.kl_coefficient > 0.0, expected)?;
         }
         let expected = "\"round\" or \"nothing\": rewards become advantages before a round is cut into minibatches";
         let by_minibatch = self.whiten_rewards.over == Over::Minibatch;
@@ -117,6 +120,35 @@ impl PpoConfig {
             check("dual_clip", number, number.is_finite() && number > 1.0, "a number above 1")
         })
     }
+
+    /// Refuses what has been set to no effect. What a preset says may stay beside what makes nothing of it: whoever
+    /// changes its `advantage` alone has not set the rest.
+    fn validate_use(&self) -> Result<(), Error> {
+        const NO_VALUES: &str =
+            "the default, since `advantage` takes no values here, or `advantage = \"gae\"`";
+        type Number = fn(&PpoConfig) -> f64;
+        let mut unset = vec![Self::default()];
+        unset.extend(Preset::ALL.map(Self::preset));
+        let has_target = self.kl_target.is_some();
+        let numbers: [(&str, bool, Number, &str); 4] = [
+            ("kl_horizon", has_target, |c| c.kl_horizon, "the default, or a `kl_target` beside it"),
+            ("lambda", self.has_values(), |c| c.lambda.into(), NO_VALUES),
+            ("value_clip", self.has_values(), |c| c.value_clip.into(), NO_VALUES),
+            ("value_coefficient", self.has_values(), |c| c.value_coefficient.into(), NO_VALUES),
+        ];
+        for (setting, used, number, expected) in numbers {
+            let found = number(self);
+            let is_unset = unset.iter().any(|config| number(config).to_bits() == found.to_bits());
+            // As it was written: with the digits of single precision.
+            #[expect(clippy::cast_possible_truncation, reason = "for people to read")]
+            let found = found as f32;
+            check(setting, found, used || is_unset, expected)?;
+        }
+        let is_unset = unset.iter().any(|config| config.value_optimizer == self.value_optimizer);
+        let expected = "none: only a separate value model has an optimiser of its own, that is with \
+                        `value_model = \"separate\"` and `advantage = \"gae\"`";
+        check("value_optimizer", "set", self.has_separate_values() || is_unset, expected)
+    }
 }
 
 fn positive(setting: &'static str, number: f32) -> Result<(), Error> {
@@ -142,14 +174,16 @@ fn check(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{KlTarget, Preset};
+    use crate::KlTarget;
+    use crate::config::ValueModel;
     use sft::SftConfig;
+    use training::OptimizerConfig;
     use transformer::LoraConfig;
 
     #[test]
     fn names_the_setting_out_of_range() {
         type Break = fn(&mut PpoConfig);
-        let cases: [(&str, Break); 35] = [
+        let cases: [(&str, Break); 41] = [
             ("iterations", |c| c.iterations = 0),
             ("prompts_per_iteration", |c| c.prompts_per_iteration = 0),
             ("samples_per_prompt", |c| c.samples_per_prompt = 0),
@@ -181,7 +215,12 @@ mod tests {
             ("kl_coefficient", |c| c.kl_coefficient = -0.1),
             ("kl_clamp", |c| c.kl_clamp = Some(0.0)),
             ("kl_target", |c| c.kl_target = Some(KlTarget::NatsPerToken(f64::NAN))),
+            ("kl_coefficient", |c| {
+                c.kl_target = Some(KlTarget::NatsPerSequence(6.0));
+                c.kl_coefficient = 0.0;
+            }),
             ("kl_horizon", |c| c.kl_horizon = 0.0),
+            ("kl_horizon", |c| c.kl_horizon = 500.0),
             ("kl_horizon", |c| {
                 c.kl_target = Some(KlTarget::NatsPerSequence(6.0));
                 c.kl_horizon = 0.2 * c.replies_per_iteration() as f64;
@@ -198,6 +237,19 @@ mod tests {
             ("rollout_correction", |c| c.rollout_correction = Some(0.0)),
             ("value_clip", |c| c.value_clip = 0.0),
             ("value_coefficient", |c| c.value_coefficient = f32::INFINITY),
+            ("lambda", |c| {
+                c.advantage = Advantage::Rloo;
+                c.lambda = 0.5;
+            }),
+            ("value_clip", |c| {
+                c.advantage = Advantage::Rloo;
+                c.value_clip = 0.3;
+            }),
+            ("value_coefficient", |c| {
+                c.advantage = Advantage::GroupCentred;
+                c.value_coefficient = 0.3;
+            }),
+            ("value_optimizer", |c| c.value_optimizer = Some(OptimizerConfig::default())),
             ("entropy_coefficient", |c| c.entropy_coefficient = -1.0),
             ("max_kl_per_sequence", |c| c.max_kl_per_sequence = -2.0),
         ];
@@ -211,9 +263,36 @@ mod tests {
     }
 
     #[test]
-    fn presets_are_valid() {
+    fn presets_are_valid_and_what_is_left_of_them_too() {
+        type Change = fn(&mut PpoConfig);
+        let changes: [Change; 5] = [
+            |_| {},
+            |c| c.advantage = Advantage::Rloo,
+            |c| c.advantage = Advantage::GroupNormalised,
+            |c| c.value_model = ValueModel::Shared,
+            |c| c.value_model = ValueModel::Detached,
+        ];
         for preset in Preset::ALL {
-            PpoConfig::preset(preset).validate().unwrap();
+            for change in changes {
+                let mut config = PpoConfig::preset(preset);
+                change(&mut config);
+                config.validate().unwrap();
+            }
         }
+    }
+
+    #[test]
+    fn what_a_value_model_needs_is_taken_where_there_is_one() {
+        let config = PpoConfig {
+            value_model: ValueModel::Separate,
+            value_optimizer: Some(OptimizerConfig::default()),
+            value_clip: 0.3,
+            value_coefficient: 0.3,
+            lambda: 0.5,
+            ..PpoConfig::default()
+        };
+        config.validate().unwrap();
+        let grouped = PpoConfig { advantage: Advantage::Rloo, ..config };
+        assert!(grouped.validate().is_err());
     }
 }

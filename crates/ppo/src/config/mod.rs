@@ -85,8 +85,8 @@ impl Default for BestOfN {
 /// | setting | default | meaning |
 /// |---|---|---|
 /// | `kl_coefficient` | 0.05 | score units that one nat of KL from the reference costs, at least 0 |
-/// | `kl_target` | none | moves the coefficient: `{ nats_per_sequence = K }` or `{ nats_per_token = K }`, see [`KlTarget`] |
-/// | `kl_horizon` | 10000 | replies over which it moves by at most a fifth, above a fifth of the replies of a round |
+/// | `kl_target` | none | moves the coefficient, by factors, so that it is above 0: `{ nats_per_sequence = K }` or `{ nats_per_token = K }`, see [`KlTarget`] |
+/// | `kl_horizon` | 10000 | replies over which it moves by at most a fifth, above a fifth of the replies of a round; only with `kl_target` |
 /// | `kl_place` | `"reward"` | `"reward"` or `"loss"`, see [`KlPlace`] |
 /// | `kl_estimator` | `"k1"` | `"k1"`, `"k2"` or `"k3"`, see [`KlEstimator`]; in the loss `"k2"` or `"k3"` |
 /// | `kl_clamp` | none | largest absolute KL of one token, in nats, above 0 |
@@ -96,7 +96,7 @@ impl Default for BestOfN {
 /// | `whiten_rewards` | over nothing | see [`Whitening`]; after the KL penalty |
 /// | `advantage` | `"gae"` | `"gae"`, `"rloo"`, `"group_normalised"` or `"group_centred"`, see [`Advantage`] |
 /// | `gamma` | 1.0 | discount a token, in \[0, 1\] |
-/// | `lambda` | 0.95 | decay of generalised advantage estimation, in \[0, 1\] |
+/// | `lambda` | 0.95 | decay of generalised advantage estimation, in \[0, 1\]; only with `gae` |
 /// | `whiten_advantages` | over the round, unbiased, to mean 0 | see [`Whitening`] |
 ///
 /// Learning:
@@ -107,7 +107,7 @@ impl Default for BestOfN {
 /// | `minibatches` | 2 | optimiser steps a pass, from 1 to the number of replies a round |
 /// | `tokens_per_micro_batch` | 2048 | tokens that go through the model at once; lower saves memory and changes nothing but rounding |
 /// | `optimizer` | `learning_rate = 0.0002` | of the policy, see [`OptimizerConfig`], whose own defaults hold for what a given table leaves out |
-/// | `value_optimizer` | as `optimizer` | of a separate value model |
+/// | `value_optimizer` | as `optimizer` | of a separate value model; only with one |
 /// | `schedule` | constant | see [`Schedule`]; runs over all optimiser steps of all rounds |
 /// | `lora` | none | learns an adapter instead of all weights, see [`LoraConfig`]; the reference is the policy without it |
 /// | `clip_low`, `clip_high` | 0.2, 0.2 | largest rewarded moves of a token's probability ratio below and above 1, above 0, `clip_low` below 1 |
@@ -115,7 +115,7 @@ impl Default for BestOfN {
 /// | `aggregation` | `"token"` | `"token"`, `"sequence"`, `"round"` or `"length"`, see [`Aggregation`] |
 /// | `entropy_coefficient` | 0.0 | weight of the entropy bonus, at least 0 |
 /// | `rollout_correction` | none | cap of the importance weights that correct for what the engine drew from, above 0, see [`crate::importance_weights`] |
-/// | `value_model` | `"shared"` | `"shared"`, `"detached"` or `"separate"`, see [`ValueModel`]; used by `gae` alone |
+/// | `value_model` | `"shared"` | `"shared"`, `"detached"` or `"separate"`, see [`ValueModel`]; used by `gae` alone, as are the two below |
 /// | `value_clip` | 0.2 | largest rewarded move of a value, in score units, above 0; a huge one turns clipping off |
 /// | `value_coefficient` | 0.1 | weight of the value loss, at least 0 |
 /// | `ptx_coefficient` | 0.0 | weight of the loss on [`crate::Inputs::ptx`], at least 0 |
@@ -124,10 +124,11 @@ impl Default for BestOfN {
 ///
 /// | setting | default | meaning |
 /// |---|---|---|
-/// | `max_kl_per_sequence` | 200.0 | the run stops before it learns from a round whose mean KL a reply, in nats, is above; a huge one turns this off |
+/// | `max_kl_per_sequence` | 200.0 | the run stops before it learns from a round whose mean KL a reply, in nats, is above, or as far below 0; a huge one turns this off |
 /// | `samples_every` | 5 | rounds between two that show some of their replies, at least 1 |
 ///
-/// [`PpoConfig::preset`] gives the settings of other systems.
+/// [`PpoConfig::preset`] gives the settings of other systems. A setting that another one leaves without effect is
+/// refused, unless its value is the default or that of a preset.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[expect(missing_docs, reason = "the tables above describe every field")]
@@ -258,7 +259,7 @@ impl PpoConfig {
     }
 
     /// True if the value model has a trunk of its own.
-    pub(crate) fn has_separate_values(&self) -> bool {
+    pub fn has_separate_values(&self) -> bool {
         self.has_values() && self.value_model == ValueModel::Separate
     }
 }

@@ -55,7 +55,9 @@ impl PpoConfig {
         }
     }
 
-    /// The numerics of another system, with the rounds, prompts, replies and micro-batches of these settings.
+    /// The numerics of another system, with how much is drawn, what learns and begins, and what is watched as in these
+    /// settings: rounds, prompts, replies and micro-batches, `lora`, `best_of_n_start`, `max_kl_per_sequence` and
+    /// `samples_every`.
     #[must_use]
     pub fn with_preset(self, preset: Preset) -> Self {
         Self {
@@ -63,6 +65,9 @@ impl PpoConfig {
             prompts_per_iteration: self.prompts_per_iteration,
             samples_per_prompt: self.samples_per_prompt,
             max_tokens: self.max_tokens,
+            best_of_n_start: self.best_of_n_start,
+            lora: self.lora,
+            max_kl_per_sequence: self.max_kl_per_sequence,
             tokens_per_micro_batch: self.tokens_per_micro_batch,
             samples_every: self.samples_every,
             ..Self::preset(preset)

@@ -28,11 +28,17 @@ fn approximate_kl_by_hand() {
 }
 
 #[test]
-fn only_favoured_moves_count_as_clipped() {
+fn only_moves_that_teach_nothing_count_as_clipped() {
     let new = [1.5_f32, 1.5, 0.5, 0.5, 1.1].map(f32::ln);
     let advantages = [1.0, -1.0, 1.0, -1.0, 1.0];
-    let clip = Clip { low: 0.2, high: 0.2, dual: None };
-    assert_near(clip_fraction(&new, &[0.0; 5], &advantages, clip), 0.4);
+    let fraction = |dual| {
+        let clip = Clip { low: 0.2, high: 0.2, dual };
+        clip_fraction(&new, &[0.0; 5], &advantages, clip)
+    };
+    assert_near(fraction(None), 0.4);
+    // The second token, of a negative advantage, has grown 1.5 times as likely.
+    assert_near(fraction(Some(1.6)), 0.4);
+    assert_near(fraction(Some(1.4)), 0.6);
 }
 
 #[test]
@@ -165,6 +171,7 @@ proptest! {
         tokens in prop::collection::vec((-2.0_f32..0.0, -2.0_f32..0.0, -2.0_f32..2.0), 2..60),
         low in 0.01_f32..0.5,
         high in 0.01_f32..0.5,
+        dual in prop::option::of(1.1_f32..4.0),
         wider in 0.0_f32..0.4,
         cut in 1_usize..59,
     ) {
@@ -174,23 +181,32 @@ proptest! {
         let count = tokens.len() as f64;
         let (least, most) = (1.0 - f64::from(low), 1.0 + f64::from(high));
         let ratios = (wide(&new) - wide(&old)).exp();
+        // The cost of a token, as the loss has it: clipped is where a ratio a little larger costs the same.
+        let cost = |ratio: f64, advantage: f64| {
+            let cost = (-advantage * ratio).max(-advantage * ratio.clamp(least, most));
+            let bound = dual.filter(|_| advantage < 0.0).map_or(f64::INFINITY, f64::from);
+            cost.min(bound * advantage.abs())
+        };
         let clipped = Zip::from(&ratios).and(&wide(&advantages)).map_collect(|&ratio, &advantage| {
-            -advantage * ratio.clamp(least, most) > -advantage * ratio
+            let moved = cost(ratio * (1.0 + 1e-9), advantage) - cost(ratio, advantage);
+            advantage.abs() > 0.0 && moved.abs() <= 0.0
         });
         let expected = clipped.iter().filter(|&&clipped| clipped).count() as f64 / count;
         // Rounding decides of ratios at a bound.
         let at_a_bound = |ratio: &&f64| {
-            (**ratio - least).abs() < 1e-5 || (**ratio - most).abs() < 1e-5
+            let near = |bound: f64| (**ratio - bound).abs() < 1e-5;
+            near(least) || near(most) || dual.is_some_and(|dual| near(f64::from(dual)))
         };
         let unsure = ratios.iter().filter(at_a_bound).count() as f64 / count;
-        let clip = Clip { low, high, dual: None };
+        let clip = Clip { low, high, dual };
         let found = clip_fraction(&new, &old, &advantages, clip);
         prop_assert!((found - expected).abs() <= unsure + 1e-12, "{found} is not {expected}");
         prop_assert!((0.0..=1.0).contains(&found));
 
         // Ratio 1 is within all bounds, and within wider bounds is more.
         prop_assert!(clip_fraction(&old, &old, &advantages, clip).abs() < 1e-12);
-        let wider = Clip { low: low + wider, high: high + wider, dual: Some(3.0) };
+        let wider =
+            Clip { low: low + wider, high: high + wider, dual: dual.map(|dual| dual + wider) };
         prop_assert!(clip_fraction(&new, &old, &advantages, wider) <= found);
 
         let cut = cut.min(tokens.len() - 1);

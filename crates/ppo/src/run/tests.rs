@@ -12,7 +12,7 @@ use std::path::Path;
 use training::{
     Checkpoints, Every, JsonLines, NoCheckpoints, OptimizerConfig, ParameterGroup, Schedule, Silent,
 };
-use transformer::{LoraConfig, fingerprint_of, learning_paths};
+use transformer::{LoraConfig, ScalarHead, ScalarModel, fingerprint_of, learning_paths};
 
 fn prompts(count: u8) -> Vec<Dialogue> {
     (0..count).map(|index| Dialogue::from_user(char::from(b'a' + index))).collect()
@@ -459,8 +459,9 @@ fn a_reward_that_is_exploited_is_noted() {
     let mut records = Records::default();
     let prompts = prompts(8);
     let inputs = Inputs::<B>::new(policy(1), &vowels, &prompts).with_held_out_reward(&dislike);
-    learner(16).run(inputs, 1, &mut records, &mut NoCheckpoints).unwrap();
-    assert!(records.notes.iter().any(|note| note.contains("exploit")), "{:?}", records.notes);
+    learner(24).run(inputs, 1, &mut records, &mut NoCheckpoints).unwrap();
+    let exploited = records.notes.iter().filter(|note| note.contains("exploit"));
+    assert_eq!(exploited.count(), 1, "{:?}", records.notes);
 }
 
 #[test]
@@ -514,6 +515,37 @@ fn stops_when_the_kl_explodes() {
     let message = error.to_string();
     for advice in ["learning rate", "`kl_coefficient`", "`epochs`", "new run folder", "anew"] {
         assert!(message.contains(advice), "`{advice}` is missing in: {message}");
+    }
+}
+
+#[test]
+fn a_kl_far_below_0_is_as_broken_and_has_advice_of_its_own() {
+    let check = |kl_per_sequence| {
+        let rollout = RolloutMetrics {
+            score_mean: 0.0,
+            score_std: 1.0,
+            reward_mean: 0.0,
+            kl_per_sequence,
+            kl_per_token: kl_per_sequence / 10.0,
+            kl_coefficient: 0.1,
+            entropy: 1.0,
+            reply_tokens: 10.0,
+            ended_share: 1.0,
+            repeated_4grams: 0.0,
+            engine_gap_mean: 0.25,
+            engine_gap_max: 1.0,
+            engine_kl: 0.1,
+            explained_variance: 0.0,
+        };
+        check_kl(&rollout, 2.0, 3)
+    };
+    for kl in [-2.0, -0.1, 0.0, 2.0] {
+        check(kl).unwrap();
+    }
+    assert!(matches!(check(2.1), Err(Error::KlExploded { iteration: 3, .. })));
+    let message = check(-2.1).unwrap_err().to_string();
+    for part in ["-2.1 nats in iteration 3", "`max_kl_per_sequence` = 2", "0.250 nats a token"] {
+        assert!(message.contains(part), "`{part}` is missing in: {message}");
     }
 }
 
@@ -594,6 +626,26 @@ fn refuses_bad_input_before_it_draws() {
     let best = own.best_of_n_start.as_mut().unwrap();
     best.sft = sft::SftConfig { epochs: 0, ..sft::SftConfig::default() };
     assert!(run(&own, &prompts(5)).starts_with("`best_of_n_start.sft`: `epochs` is 0"));
+}
+
+#[test]
+fn a_value_model_that_nothing_uses_is_refused() {
+    let prompts = prompts(2);
+    let attempt = |change: fn(&mut PpoConfig)| {
+        let decoder = policy(2).decoder;
+        let head = ScalarHead::zeros(decoder.config().hidden_size, &decoder.device());
+        let value = ValueStart { model: ScalarModel::new(decoder, head), mean: 0.0, std: 1.0 };
+        let mut config = PpoConfig { value_model: ValueModel::Separate, ..small() };
+        change(&mut config);
+        let inputs = Inputs::<B>::new(policy(1), &vowels, &prompts).with_value(value);
+        let result = config.run(inputs, 1, &mut Silent, &mut NoCheckpoints);
+        result.map(drop).map_err(|error| error.to_string())
+    };
+    attempt(|_| {}).unwrap();
+    let message = attempt(|c| c.value_model = ValueModel::Shared).unwrap_err();
+    assert!(message.starts_with("`value_model` is set, but it is not"), "{message}");
+    let message = attempt(|c| c.advantage = Advantage::Rloo).unwrap_err();
+    assert!(message.starts_with("`advantage` is set, but it takes no values"), "{message}");
 }
 
 #[test]

@@ -27,8 +27,8 @@ impl RatingConfig {
     /// the same bits.
     ///
     /// # Errors
-    /// If a setting is out of range, a rating is not finite, a dialogue cannot be rendered, none is left, the loss or the
-    /// gradient is not finite, or a record or state cannot be written or read.
+    /// If a setting is out of range, a rating is not finite, a dialogue cannot be rendered, none is left or too few
+    /// for `held_out`, the loss or the gradient is not finite, or a record or state cannot be written or read.
     ///
     /// # References
     /// Constitutional AI (arXiv 2212.08073), section 4.5: a language model fitted by an L2 loss to the ratings that
@@ -47,10 +47,10 @@ impl RatingConfig {
             lora.validate(start.decoder.config())?;
         }
         let items = Items::new(&start.codec, start.decoder.config(), rated, self.overlong)?;
-        let (training, held_out) = items.split(self.held_out, seed);
-        if training.is_empty() {
+        if items.kept.is_empty() {
             return Err(Error::NoRatings { overlong: items.overlong });
         }
+        let (training, held_out) = items.split(self.held_out, seed)?;
         let order = self.order(&training, seed);
         let all = order.len() as u64;
         let fingerprint = || self.fingerprint(&start, &items, seed);

@@ -2,7 +2,7 @@
 
 use super::fit::STAGE;
 use crate::Error;
-use crate::pairs::check_tokens;
+use crate::pairs::{check_tokens, held_out_count};
 use dialogue::longest_fitting;
 use evals::Rated;
 use language_model::item_seed;
@@ -28,6 +28,9 @@ pub(super) struct Items {
     /// Dialogues that lack their oldest turns, since they are longer than the context.
     pub(super) shortened: usize,
 }
+
+/// Dialogues to train on, and dialogues held out.
+type Split<'a> = (Vec<&'a Item>, Vec<&'a Item>);
 
 impl Items {
     pub(super) fn new(
@@ -68,21 +71,15 @@ impl Items {
         Ok(found)
     }
 
-    /// Dialogues to train on and dialogues held out, at least one of the former; which is which depends on the seed and on
-    /// what they say, not on their order.
-    pub(super) fn split(&self, share: f64, seed: u64) -> (Vec<&Item>, Vec<&Item>) {
+    /// Dialogues to train on and dialogues held out, at least one of each, unless nothing is held out; which is which
+    /// depends on the seed and on what they say, not on their order.
+    pub(super) fn split(&self, share: f64, seed: u64) -> Result<Split<'_>, Error> {
         let distinct: HashSet<&str> = self.kept.iter().map(|item| item.id.as_str()).collect();
         let mut ids: Vec<&str> = distinct.into_iter().collect();
         ids.sort_by_cached_key(|id| (item_seed(seed, &[STAGE, "held_out", id]), *id));
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a share of a length"
-        )]
-        let count = (share * ids.len() as f64).round() as usize;
-        ids.truncate(count.min(ids.len().saturating_sub(1)));
+        ids.truncate(held_out_count(share, ids.len(), "dialogue")?);
         let held_out: HashSet<&str> = ids.into_iter().collect();
-        self.kept.iter().partition(|item| !held_out.contains(item.id.as_str()))
+        Ok(self.kept.iter().partition(|item| !held_out.contains(item.id.as_str())))
     }
 
     /// A hash of everything that is learnt from.

@@ -22,7 +22,7 @@ use transformer::LoraConfig;
 /// | `epochs` | 1 | times that every dialogue is seen |
 /// | `tokens_per_step` | 2048 | tokens of an optimiser step |
 /// | `tokens_per_micro_batch` | 2048 | tokens that go through the model at once; lower saves memory and changes nothing else |
-/// | `held_out` | 0.1 | share of the dialogues, in \[0, 1), that are not trained on and measure the model at the end |
+/// | `held_out` | 0.1 | share of the dialogues, in \[0, 1), at least one unless it is 0, that are not trained on and measure the model at the end |
 /// | `overlong` | `"drop"` | what becomes of a dialogue longer than the context, see [`Overlong`] |
 /// | `lora` | none | fits an adapter and the head, and adds the adapter to the weights at the end, see [`LoraConfig`] |
 /// | `optimizer` | `learning_rate = 0.0001`, `beta_2 = 0.98` | see [`OptimizerConfig`] |
@@ -35,9 +35,9 @@ use transformer::LoraConfig;
 pub struct RatingConfig {
     /// Times that every dialogue is seen.
     pub epochs: u64,
-    /// Tokens of an optimiser step, all dialogues counted as the longest.
+    /// Tokens of an optimiser step.
     pub tokens_per_step: usize,
-    /// Tokens that go through the model at once, counted in the same way.
+    /// Tokens that go through the model at once.
     pub tokens_per_micro_batch: usize,
     /// Share of the dialogues that only measure the model.
     pub held_out: f64,

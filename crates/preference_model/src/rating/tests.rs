@@ -153,6 +153,8 @@ fn refuses_what_it_cannot_learn_from() {
     let dialogue = earlier.with_user("q").with_assistant("a");
     let shorter = [Rated { dialogue, rating: 2.0 }];
     let config = RatingConfig { overlong: Overlong::OldestTurns, ..config(1) };
+    assert!(refused(&config, &shorter).contains("of 1 dialogue none can be held out"));
+    let config = RatingConfig { held_out: 0.0, ..config };
     let mut records = Records::default();
     fit(&config, &shorter, &mut records, &mut NoCheckpoints).unwrap();
     assert!((records.metric(0, "shortened") - 1.0).abs() < 1e-9);

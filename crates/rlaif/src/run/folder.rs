@@ -271,6 +271,31 @@ mod tests {
     }
 
     #[test]
+    fn refuses_another_preset_with_all_that_it_changes() {
+        let parent = tempfile::tempdir().unwrap();
+        let open = |preset: &str| {
+            let recorded = RunFolder::recorded(parent.path()).unwrap();
+            let asked = format!("ppo.preset = '{preset}'\nppo.iterations = 3");
+            let layers = recorded.into_iter().chain([asked.parse().unwrap()]);
+            let layers: Vec<(String, Table)> =
+                layers.map(|layer| ("t".to_owned(), layer)).collect();
+            RunFolder::open(parent.path(), &Settings::resolve(&layers).unwrap(), "flex").map(drop)
+        };
+        open("verl").unwrap();
+        open("verl").unwrap();
+        let message = open("trl").unwrap_err().to_string();
+        for difference in [
+            "ppo.temperature: 1.0 there, 0.7 asked for",
+            "ppo.kl_coefficient: 0.0 there, 0.05 asked for",
+            "ppo.score_place: \"last\" there, \"after_last\" asked for",
+            "ppo.dual_clip: 3.0 there, unset asked for",
+        ] {
+            assert!(message.contains(difference), "{message}");
+        }
+        assert!(!message.contains("iterations"), "{message}");
+    }
+
+    #[test]
     fn a_served_judge_may_move_but_not_change() {
         let parent = tempfile::tempdir().unwrap();
         let open = |text: &str| {

@@ -10,7 +10,7 @@ use burn::tensor::backend::AutodiffBackend;
 use dataset::{read_jsonl, write_jsonl};
 use dialogue::Dialogue;
 use language_model::{Reward, item_seed};
-use ppo::{Inputs, Iteration, ScoredReply, ValueModel, ValueStart};
+use ppo::{Inputs, Iteration, ScoredReply, ValueStart};
 use report::Checkpoint as Measured;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -62,7 +62,7 @@ impl<B: AutodiffBackend> Session<B> {
         let config = &self.settings.ppo;
         let (ptx, counts) = self.ptx(&policy)?;
         let mut inputs = Inputs::new(policy, &*reward, &prompts).with_ptx(&ptx);
-        if config.value_model == ValueModel::Separate && !direct {
+        if config.has_separate_values() && !direct {
             inputs.value = self.value_start()?;
         }
         inputs.held_out_reward = held_out.as_ref().map(|model| model as &dyn Reward);

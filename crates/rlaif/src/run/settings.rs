@@ -154,21 +154,36 @@ impl Settings {
     }
 
     /// Resolves settings: the defaults for the model, then each layer over those before it. A layer is a table with the
-    /// name of where it comes from.
+    /// name of where it comes from. A `ppo.preset` in it stands under its other keys and over all layers before it.
     ///
     /// # Errors
     /// [`Error::Settings`] names the layer and the key that is unknown or of the wrong type.
     pub fn resolve(layers: &[(String, Table)]) -> Result<Self, Error> {
         let has_model = layers.iter().any(|(_, layer)| layer.contains_key("model"));
-        let mut defaults = if has_model { Self::general() } else { Self::embedded() };
-        let (preset, layers) = without_preset(layers)?;
-        if let Some(preset) = preset {
-            defaults.ppo = defaults.ppo.with_preset(preset);
+        let mut settings = if has_model { Self::general() } else { Self::embedded() };
+        for layer in layers {
+            let (below, layer) = settings.with_preset_of(layer)?;
+            settings = layered(below, &[layer])?;
         }
-        let mut settings = layered(defaults, &layers)?;
         in_table("judge", settings.resolve_judge())?;
         settings.validate()?;
         Ok(settings)
+    }
+
+    /// What a layer goes over: these settings, with the preset that it names. And the layer without it: a preset is no
+    /// setting, but stands for many.
+    fn with_preset_of(mut self, (source_name, layer): &Layer) -> Result<(Self, Layer), Error> {
+        let mut layer = layer.clone();
+        if let Some(Value::Table(ppo)) = layer.get_mut("ppo")
+            && let Some(named) = ppo.remove("preset")
+        {
+            let preset: Preset = named.try_into().map_err(|error: toml::de::Error| {
+                let message = format!("`ppo.preset`: {}", error.to_string().trim_end());
+                Error::Settings { source_name: source_name.clone(), message }
+            })?;
+            self.ppo = self.ppo.with_preset(preset);
+        }
+        Ok((self, (source_name.clone(), layer)))
     }
 
     /// Reads a layer from a TOML file; the `run.toml` of a run will do.
@@ -287,21 +302,6 @@ fn to_table(settings: &impl Serialize) -> Result<Table, Error> {
     Ok(table)
 }
 
-/// The last `ppo.preset` that is named, and the layers without it: it is no setting, but stands for many.
-fn without_preset(layers: &[Layer]) -> Result<(Option<Preset>, Vec<Layer>), Error> {
-    let mut preset = None;
-    let mut layers = layers.to_vec();
-    for (source_name, layer) in &mut layers {
-        let Some(Value::Table(ppo)) = layer.get_mut("ppo") else { continue };
-        let Some(named) = ppo.remove("preset") else { continue };
-        preset = Some(named.try_into().map_err(|error: toml::de::Error| {
-            let message = format!("`ppo.preset`: {}", error.to_string().trim_end());
-            Error::Settings { source_name: source_name.clone(), message }
-        })?);
-    }
-    Ok((preset, layers))
-}
-
 /// Says which table a setting stands in.
 pub(super) fn in_table<E: Into<Error>>(
     table: &'static str,
@@ -396,6 +396,31 @@ mod tests {
         assert_eq!(settings.ppo.max_tokens, Settings::embedded().ppo.max_tokens);
         let message = Settings::resolve(&[layer("[ppo]\npreset = 'x'")]).unwrap_err().to_string();
         assert!(message.contains("ppo.preset") && message.contains("openrlhf"), "{message}");
+    }
+
+    #[test]
+    fn a_preset_stands_above_the_layers_before_it() {
+        let named = |preset: &str| layer(&format!("[ppo]\npreset = '{preset}'"));
+        let resolved = |layers: &[Layer]| Settings::resolve(layers).unwrap();
+        let recorded = |preset| {
+            let table = resolved(&[named(preset)]).to_table().unwrap();
+            ("run.toml".to_owned(), table)
+        };
+        for there in ["trl", "openrlhf", "verl", "paper"] {
+            for asked in ["trl", "openrlhf", "verl", "paper"] {
+                // Also what one sets and the other leaves out.
+                let found = resolved(&[recorded(there), named(asked)]);
+                assert_eq!(found, resolved(&[named(asked)]), "{asked} over {there}");
+            }
+        }
+        let before = layer("[ppo]\nlambda = 0.5\niterations = 3\nlora.rank = 2");
+        let after = layer("[ppo]\nclip_low = 0.1");
+        let found = resolved(&[before, named("trl"), after]).ppo;
+        let expected = PpoConfig::preset(Preset::Trl);
+        assert_eq!((found.score_place, found.lambda), (expected.score_place, expected.lambda));
+        // How much is drawn and what learns is no part of a preset.
+        let rank = found.lora.map(|lora| lora.rank);
+        assert_eq!((found.iterations, rank, found.clip_low), (3, Some(2), 0.1));
     }
 
     #[test]

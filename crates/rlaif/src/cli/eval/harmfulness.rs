@@ -88,7 +88,7 @@ pub(super) struct HeadArgs {
     /// Highest learning rate.
     #[arg(long, value_name = "X", default_value_t = RatingConfig::default().optimizer.learning_rate)]
     learning_rate: f64,
-    /// Share of the dialogues that is not trained on and measures the head.
+    /// Share of the dialogues, at least one unless it is 0, that is not trained on and measures the head.
     #[arg(long, value_name = "SHARE", default_value_t = RatingConfig::default().held_out)]
     held_out: f64,
     /// Seed of every random stream.
