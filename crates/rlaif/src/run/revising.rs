@@ -79,3 +79,71 @@ impl<B: AutodiffBackend> Session<B> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use language_model::{Choose, Completion, Error as ModelError, Prompt, Sampling, StopReason};
+    use std::path::Path;
+
+    /// Says its seed.
+    struct Parrot;
+
+    impl Generate for Parrot {
+        fn generate(
+            &self,
+            prompts: &[Prompt],
+            _: &Sampling,
+        ) -> Result<Vec<Completion>, ModelError> {
+            let reply = |prompt: &Prompt| Completion {
+                text: prompt.seed.to_string(),
+                tokens: 1,
+                stopped: StopReason::Stop,
+            };
+            Ok(prompts.iter().map(reply).collect())
+        }
+    }
+
+    impl Choose for Parrot {
+        fn choose(&self, _: &[Dialogue], _: &[&str]) -> Result<Vec<Vec<f64>>, ModelError> {
+            unreachable!("nothing is chosen")
+        }
+    }
+
+    fn open<'a>(path: &Path, meter: &'a Meter) -> Revising<'a, Parrot> {
+        let model = Alone::new(Parrot, Value::Null);
+        model.keep_answers(path).unwrap();
+        Revising { model, meter, answers: path.to_owned() }
+    }
+
+    fn draw(model: &dyn Generate, seeds: &[u64]) -> Result<Vec<String>, Error> {
+        let prompt = |&seed: &u64| Prompt { dialogue: Dialogue::from_user("q"), seed };
+        let prompts: Vec<Prompt> = seeds.iter().map(prompt).collect();
+        let replies = model.generate(&prompts, &Sampling::default())?;
+        Ok(replies.into_iter().map(|reply| reply.text).collect())
+    }
+
+    #[test]
+    fn a_call_that_was_answered_before_a_kill_is_not_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(ANSWERS);
+        let meter = Meter::default();
+        let first = open(&path, &meter);
+        let killed = first.ask(|model| {
+            draw(model, &[1, 2])?;
+            Err::<(), Error>(ModelError::Model("killed".into()).into())
+        });
+        assert_eq!((killed.unwrap_err().to_string().as_str(), meter.calls()), ("killed", 2));
+        drop(first);
+
+        let meter = Meter::default();
+        let second = open(&path, &meter);
+        assert_eq!(second.ask(|model| draw(model, &[1, 2, 3])).unwrap(), ["1", "2", "3"]);
+        assert_eq!(meter.calls(), 1);
+        // What was made of them is on the disk now.
+        second.ask(|model| draw(model, &[1])).unwrap();
+        assert_eq!(meter.calls(), 2);
+        second.forget().unwrap();
+        assert!(!path.exists());
+    }
+}
