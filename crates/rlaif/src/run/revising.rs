@@ -5,7 +5,7 @@ use burn::tensor::backend::AutodiffBackend;
 use critique_revision::{Trace, critique_and_revise};
 use dataset::Journal;
 use dialogue::Dialogue;
-use jobs::{Alone, Model};
+use jobs::{Alone, Lent, Model};
 use language_model::{Generate, Meter};
 use serde_json::Value;
 use std::io::ErrorKind;
@@ -34,7 +34,7 @@ where
     ) -> Result<T, Error> {
         let lent = self.model.lend(self.meter);
         let done = work(&*lent)?;
-        lent.settle()?;
+        Lent::settle(lent)?;
         Ok(done)
     }
 
