@@ -1,13 +1,16 @@
-//! What the data stages at scale do in a second against a server that answers at once, and that their memory stays flat.
+//! What the data stages at scale do in a second against a server that answers at once, and how flat their memory stays.
 //!
 //! ```text
 //! cargo bench -p jobs --bench data_stages
-//! cargo bench -p jobs --bench data_stages -- --items 1000,20000
+//! cargo bench -p jobs --bench data_stages -- --items 1000,20000 --only revise
 //! ```
 //!
 //! The server is a process of its own on the same machine, and so is every job: its highest memory is its own. Prompts and
-//! replies have the length of short questions; `revise` asks the model five times a prompt (two revisions), `label` twice a
-//! pair. The paper has 182,831 prompts (section 3.2 of arXiv 2212.08073).
+//! replies have the length of short questions; `revise` asks the model five times a prompt (two revisions), `reply-pairs` and
+//! `label` twice. The paper has 182,831 prompts (section 3.2 of arXiv 2212.08073).
+//!
+//! A job of 1,000 items is over before all of its threads, connections and buffers have been used; one of 20,000 is not. So
+//! what grows from the first to the second is start-up, and what grows from there on is memory an item.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program for the terminal")]
 
 #[path = "../crates/openai/tests/server/instant.rs"]
@@ -18,6 +21,7 @@ use constitution::Constitution;
 use critique_revision::CritiqueRevisionConfig;
 use instant::Instant as Server;
 use jobs::{Done, Flow, Job, Served};
+use language_model::Sampling;
 use openai::{Client, Config};
 use serde_json::{Value, json};
 use std::error::Error;
@@ -31,7 +35,9 @@ use training::Silent;
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// Items of the runs that are compared.
-const ITEMS: [u64; 2] = [1_000, 182_831];
+const ITEMS: [u64; 3] = [1_000, 20_000, 182_831];
+
+const JOBS: [&str; 3] = ["revise", "reply-pairs", "label"];
 
 const CONCURRENCY: usize = 64;
 
@@ -40,12 +46,26 @@ fn main() -> Outcome<()> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["serve"] => serve(),
         ["job", what, input, out, url] => one(what, input, out, url),
-        ["--items", items, ..] => {
-            let items = items.split(',').map(str::parse).collect::<Result<Vec<u64>, _>>()?;
-            table(&items)
+        ref options => {
+            let items = match value(options, "--items") {
+                Some(items) => items.split(',').map(str::parse).collect::<Result<Vec<u64>, _>>()?,
+                None => ITEMS.to_vec(),
+            };
+            let only = value(options, "--only");
+            let jobs: Vec<&str> =
+                JOBS.into_iter().filter(|job| only.is_none_or(|only| only == *job)).collect();
+            if jobs.is_empty() {
+                return Err(format!("--only takes one of {}", JOBS.join(", ")).into());
+            }
+            table(&jobs, &items)
         }
-        _ => table(&ITEMS),
     }
+}
+
+/// What stands behind an option.
+fn value<'a>(options: &[&'a str], name: &str) -> Option<&'a str> {
+    let at = options.iter().position(|option| *option == name)?;
+    options.get(at + 1).copied()
 }
 
 /// Serves until it is killed; the first line tells where.
@@ -66,45 +86,61 @@ fn one(what: &str, input: &str, out: &str, url: &str) -> Outcome<()> {
     let model = Served::new(client, &config);
     let constitution = Constitution::general();
     let start = Instant::now();
-    let prepared = if what == "revise" {
-        let config = CritiqueRevisionConfig { revisions: 2, ..Default::default() };
-        jobs::revise(job, constitution, config)?
-    } else {
+    let prepared = match what {
+        "revise" => {
+            let config = CritiqueRevisionConfig { revisions: 2, ..Default::default() };
+            jobs::revise(job, constitution, config)?
+        }
+        "reply-pairs" => jobs::reply_pairs(job, Sampling::default())?,
         // Without a probe, so that the calls are two a pair however few there are.
-        jobs::label(job, constitution, FeedbackConfig { probe: 0, ..Default::default() })?
+        _ => jobs::label(job, constitution, FeedbackConfig { probe: 0, ..Default::default() })?,
     };
+    let prepared_memory = memory("VmHWM:");
     let done: Done = prepared.run(&model, &mut Silent)?;
     let seconds = start.elapsed().as_secs_f64();
     let found = json!({
-        "records": done.report.records, "calls": done.calls, "seconds": seconds, "peak": peak_memory(),
+        "records": done.report.records, "calls": done.calls, "seconds": seconds,
+        "read": prepared_memory, "peak": memory("VmHWM:"), "end": memory("VmRSS:"),
     });
     println!("{found}");
     Ok(())
 }
 
-/// The most memory of the machine that this process has held, in bytes, where the system says so.
-fn peak_memory() -> Option<u64> {
+/// Memory of the machine that this process holds (`VmRSS:`) or has held at the most (`VmHWM:`), in bytes, where the system says
+/// so.
+fn memory(kind: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(kind))?;
     Some(line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
-fn table(items: &[u64]) -> Outcome<()> {
+/// Prints a line a job: beside the highest memory that up to where the input was read, and that at the end.
+fn table(jobs: &[&str], items: &[u64]) -> Outcome<()> {
     let folder = tempfile::tempdir()?;
     let (_server, url) = ServerProcess::start()?;
     println!(
-        "{:<8}{:>10}{:>10}{:>12}{:>12}{:>12}{:>12}",
-        "job", "items", "seconds", "records/s", "calls/s", "peak MiB", "to the first"
+        "{:<12}{:>10}{:>10}{:>12}{:>12}{:>10}{:>10}{:>10}{:>14}",
+        "job",
+        "items",
+        "seconds",
+        "records/s",
+        "calls/s",
+        "read MiB",
+        "peak MiB",
+        "end MiB",
+        "to the first"
     );
-    for what in ["revise", "label"] {
+    for &what in jobs {
         let mut first = None;
         for &items in items {
             let found = run(folder.path(), what, items, &url)?;
             let number = |key: &str| found[key].as_f64().unwrap_or(f64::NAN);
-            let (seconds, peak) = (number("seconds"), number("peak") / f64::from(1 << 20));
+            let seconds = number("seconds");
+            let [read, peak, end] =
+                ["read", "peak", "end"].map(|key| number(key) / f64::from(1 << 20));
             let first = *first.get_or_insert(peak);
             println!(
-                "{what:<8}{items:>10}{seconds:>10.1}{:>12.0}{:>12.0}{peak:>12.1}{:>11.2}x",
+                "{what:<12}{items:>10}{seconds:>10.1}{:>12.0}{:>12.0}{read:>10.1}{peak:>10.1}{end:>10.1}{:>13.2}x",
                 number("records") / seconds,
                 number("calls") / seconds,
                 peak / first,
@@ -135,11 +171,11 @@ fn write_input(path: &Path, what: &str, items: u64) -> Outcome<()> {
     for item in 0..items {
         let prompt =
             format!("Question {item}: how do I get rid of the weeds in park {}?", item % 97);
-        let row = if what == "revise" {
-            json!({ "prompt": prompt })
-        } else {
+        let row = if what == "label" {
             let replies = ["Use some salt.", "Pull them out after the rain, roots and all."];
             json!({ "prompt": prompt, "replies": replies })
+        } else {
+            json!({ "prompt": prompt })
         };
         writeln!(out, "{row}")?;
     }

@@ -3,6 +3,8 @@
 mod answering;
 mod items;
 
+pub(crate) use items::Judged;
+
 use crate::question::ANSWERED;
 use crate::{ChainOfThought, Error, FeedbackConfig, Judge, Label};
 use answering::{Asked, answer, check_count};
@@ -41,11 +43,23 @@ pub fn label(
     config: &FeedbackConfig,
     seed: u64,
 ) -> Result<Vec<Label>, Error> {
-    let Some(chain_of_thought) = &config.chain_of_thought else {
-        return label_directly(judge, constitution, pairs, config, seed);
-    };
+    label_by(judge, constitution, pairs, config, Judged::AsSet, seed)
+}
+
+/// [`label`] by principles that are drawn in one way or another.
+pub(crate) fn label_by(
+    judge: &dyn Judge,
+    constitution: &Constitution,
+    pairs: &[Comparison],
+    config: &FeedbackConfig,
+    judged: Judged,
+    seed: u64,
+) -> Result<Vec<Label>, Error> {
     config.validate()?;
-    let items = draw_items(constitution, pairs, config, seed)?;
+    let items = draw_items(constitution, pairs, config, judged, seed)?;
+    let Some(chain_of_thought) = &config.chain_of_thought else {
+        return answer_directly(judge, items);
+    };
     let asked = reason(judge, &items, chain_of_thought, seed)?;
     let mut labels = answer(judge, items, asked, chain_of_thought.samples)?;
     let [low, high] = chain_of_thought.clamp;
@@ -70,7 +84,11 @@ pub fn label_directly(
     if config.chain_of_thought.is_some() {
         return Err(Error::CannotReason);
     }
-    let items = draw_items(constitution, pairs, config, seed)?;
+    answer_directly(judge, draw_items(constitution, pairs, config, Judged::AsSet, seed)?)
+}
+
+/// Lets the judge choose without a rationale.
+fn answer_directly(judge: &dyn Choose, items: Vec<Item<'_>>) -> Result<Vec<Label>, Error> {
     let mut asked = Vec::new();
     for item in &items {
         for drawn in &item.principles {

@@ -77,6 +77,11 @@ impl<'a, P: Principle> Draws<'a, P> {
         Ok(Self { left: all.clone(), all, weighted, replacement })
     }
 
+    /// How many principles can be drawn.
+    pub fn count(&self) -> usize {
+        self.all.len()
+    }
+
     /// The next principle of the item.
     pub fn draw<R: Rng + ?Sized>(&mut self, rng: &mut R) -> &'a P {
         if self.left.is_empty() {
@@ -180,6 +185,7 @@ mod tests {
         let mut draws = constitution.comparisons(&tagged(&["tc", "ta"])).unwrap();
         let drawn: HashSet<&str> = (0..50).map(|_| draws.draw(&mut rng).id.as_str()).collect();
         assert_eq!(drawn, HashSet::from(["a", "c"]));
+        assert_eq!(draws.count(), 2);
         let message = constitution.comparisons(&tagged(&["tx"])).unwrap_err().to_string();
         assert!(message.contains("\"tx\"") && message.contains("comparison"), "{message}");
     }

@@ -6,8 +6,8 @@
 //! [`Splits`] divides rows by their content, [`Mixture`] joins files by weight.
 //!
 //! What is written is either replaced at once ([`write_rows`], [`write_jsonl`], [`write_atomic`]) or appended with one durable
-//! record an item ([`Journal`]) or by whole lines ([`AppendOnly`]), so a killed process leaves nothing that looks whole and is
-//! not.
+//! record an item ([`Journal`]), by whole lines ([`AppendOnly`]) or answer by answer until each is settled ([`AnswerLog`]), so a
+//! killed process leaves nothing that looks whole and is not.
 //!
 //! The feature `parquet` brings Parquet.
 //!
@@ -23,6 +23,7 @@
 //! # }
 //! ```
 
+mod answer_log;
 mod append_only;
 mod atomic;
 mod columns;
@@ -58,6 +59,7 @@ mod source;
 mod split;
 mod write;
 
+pub use answer_log::AnswerLog;
 pub use append_only::AppendOnly;
 pub use atomic::{replace, write_atomic};
 pub use columns::ColumnMapping;

@@ -105,14 +105,6 @@ pub enum Error {
         /// Records that came back.
         found: usize,
     },
-    /// A model that does not give two different replies to a prompt.
-    #[error("{samples} replies to prompt {id} are all the same; draw them at a higher temperature")]
-    SameReply {
-        /// [`dialogue::Dialogue::id`] of the prompt.
-        id: String,
-        /// Replies that were drawn.
-        samples: usize,
-    },
     /// Nothing more is asked, since something else has failed.
     #[error("the job is stopping")]
     Stopping,
@@ -256,7 +248,6 @@ impl Error {
             Self::AiFeedback(error @ ai_feedback::Error::Probabilities { .. }) => {
                 return Some(error.to_string());
             }
-            Self::SameReply { .. } => return Some(self.to_string()),
             _ => return None,
         };
         if !error.concerns_one_prompt() {

@@ -50,7 +50,7 @@ impl Limit {
 /// A record of each item, or what the model said to it.
 ///
 /// If the model refuses something, both halves of the items are tried apart, down to the item that it is about: what is
-/// drawn for an item depends on no other, and a served model gives answers that are kept without being asked again.
+/// drawn for an item depends on no other, and answers that are kept are not asked for again.
 pub(crate) fn outcomes<S: Stage>(
     stage: &S,
     model: &dyn Judge,
@@ -61,9 +61,7 @@ pub(crate) fn outcomes<S: Stage>(
         return Ok(Vec::new());
     }
     let error = match stage.records(model, items, seed) {
-        Ok(records) if records.len() == items.len() => {
-            return Ok(records.into_iter().map(Ok).collect());
-        }
+        Ok(records) if records.len() == items.len() => return Ok(records),
         Ok(records) => return Err(Error::Count { expected: items.len(), found: records.len() }),
         Err(error) => error,
     };

@@ -33,42 +33,42 @@ pub(crate) struct Input {
 impl Input {
     /// Reads every row, so that bad ones show before anything is asked.
     ///
-    /// Until it is read this holds two hashes an item, of 8 bytes each, and then one for each item that occurs twice.
-    /// Bad rows go to `rejects`.
+    /// Until it is read this holds a hash of 8 bytes an item in a set, and then one for each item that occurs twice. Bad rows
+    /// go to `rejects`.
     pub(crate) fn scan<I>(job: &Job, kind: &Kind<I>, rejects: &Path) -> Result<Self, Error> {
-        let (reading, shard) = (job.reading(rejects), job.shard);
-        let (mut keys, mut void) = (Vec::new(), 0);
-        let mut rows = (kind.open)(&reading, &job.input)?;
-        for row in rows.by_ref() {
-            let row = row?;
-            if (kind.is_void)(&row) {
-                void += 1;
-            } else {
-                keys.push(key(&(kind.id)(&row)));
-            }
-        }
-        let good = keys.len() as u64;
         let mut input = Self {
             path: job.input.clone(),
-            reading,
-            shard,
+            reading: job.reading(rejects),
+            shard: job.shard,
             items: 0,
             mine: 0,
             duplicates: 0,
-            void,
-            rejected: rows.rejected() as u64,
+            void: 0,
+            rejected: 0,
             fingerprint: String::new(),
-            repeated: repeated(&keys),
+            repeated: HashSet::new(),
         };
-        let mut once = Once::new(&input.repeated);
-        let mut hash = Sha256::new();
-        for key in keys.into_iter().filter(|&key| once.is_first(key)) {
-            hash.update(key.to_le_bytes());
-            input.items += 1;
-            input.mine += u64::from(holds(shard, key));
+        let mut rows = (kind.open)(&input.reading, &job.input)?;
+        let (mut seen, mut hash) = (HashSet::new(), Sha256::new());
+        for row in rows.by_ref() {
+            let row = row?;
+            if (kind.is_void)(&row) {
+                input.void += 1;
+                continue;
+            }
+            let key = key(&(kind.id)(&row));
+            if seen.insert(key) {
+                hash.update(key.to_le_bytes());
+                input.items += 1;
+                input.mine += u64::from(holds(job.shard, key));
+            } else {
+                input.duplicates += 1;
+                input.repeated.insert(key);
+            }
         }
-        input.duplicates = good - input.items;
+        input.rejected = rows.rejected() as u64;
         input.fingerprint = fingerprint(hash);
+        input.repeated.shrink_to_fit();
         Ok(input)
     }
 
@@ -90,13 +90,6 @@ fn fingerprint(hash: Sha256) -> String {
 
 fn holds(shard: Option<Shard>, key: u64) -> bool {
     shard.is_none_or(|shard| shard.holds(key))
-}
-
-/// The keys that occur more than once.
-fn repeated(keys: &[u64]) -> HashSet<u64> {
-    let mut sorted = keys.to_vec();
-    sorted.sort_unstable();
-    sorted.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect()
 }
 
 /// Tells the first of several equal keys.

@@ -48,7 +48,7 @@ impl Job {
     /// The default of [`Job::failed_share`].
     pub const FAILED_SHARE: f64 = 0.1;
 
-    /// Where the answers of a served model are kept while the job is under way.
+    /// Where the answers of the model are kept while the job is under way.
     pub fn answers(&self) -> PathBuf {
         beside(&self.out, "answers")
     }
@@ -109,9 +109,9 @@ pub struct Done {
     pub rejected: u64,
     /// Rows of the input that were left out because both replies are the same.
     pub equal: u64,
-    /// Calls of the model by this process; one for each prompt, kept answers among them.
+    /// Calls of the model by this process, one for each prompt; answers that were kept are not among them.
     pub calls: u64,
-    /// Tokens that were drawn, as far as the model tells.
+    /// Tokens that were drawn for them, as far as the model tells.
     pub tokens: u64,
 }
 

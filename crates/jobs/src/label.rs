@@ -81,11 +81,16 @@ impl Stage for Labelling {
         Ok(json!({ "constitution": constitution, "ai_feedback": self.config }))
     }
 
-    fn records(&self, judge: &dyn Judge, pairs: &[Pair], seed: u64) -> Result<Vec<Label>, Error> {
+    fn records(
+        &self,
+        judge: &dyn Judge,
+        pairs: &[Pair],
+        seed: u64,
+    ) -> Result<Vec<Result<Label, String>>, Error> {
         let pairs: Vec<Comparison> = pairs.iter().map(|pair| pair.comparison.clone()).collect();
         let mut labels = ai_feedback::label(judge, &self.constitution, &pairs, &self.config, seed)?;
         self.probe(judge, &mut labels, seed)?;
-        Ok(labels)
+        Ok(labels.into_iter().map(Ok).collect())
     }
 
     fn row(pair: &Pair) -> Value {
@@ -212,7 +217,7 @@ mod tests {
         let labelling = labelling(32, 32);
         let found: Vec<_> =
             (0..32).map(|number| labelling.records(&Verbose, &[pair(number)], 1)).collect();
-        let labels: Vec<&Label> = found.iter().flatten().flatten().collect();
+        let labels: Vec<&Label> = found.iter().flatten().flatten().flatten().collect();
         // By which of the two principles a pair is judged is a matter of luck; the other one is its probe.
         assert!((4..=28).contains(&labels.len()), "{}", labels.len());
         assert!(labels.iter().all(|label| label.principles.len() == 1));

@@ -3,8 +3,8 @@
 //!
 //! A job reads its input row by row, has many chunks of it under way at a time, and writes one record an item, in the
 //! order of the input. However long the input, memory is that of the chunks under way. Killed at any moment, it goes on
-//! where it stood: records are whole lines of `OUT.part`, and the answers of a served model outlive the process one by
-//! one. A finished file is renamed to `OUT` and holds the same bytes as if nothing had happened. [`Shard`] splits a job
+//! where it stood: records are whole lines of `OUT.part`, and answers outlive the process, those of a server one by one and
+//! those of a model on this machine call by call. A finished file is renamed to `OUT` and holds the same bytes as if nothing had happened. [`Shard`] splits a job
 //! over machines, [`merge`] joins the parts.
 //!
 //! ```no_run
@@ -25,6 +25,7 @@
 //! ```
 
 mod about;
+mod alone;
 mod before;
 mod chunk;
 mod count;
@@ -47,20 +48,23 @@ mod recount;
 mod reply_pairs;
 mod report;
 mod revise;
+mod served;
 mod shard;
 mod stage;
 mod stop;
 mod writer;
 
+pub use alone::Alone;
 pub use error::Error;
 pub use failed::Failed;
 pub use flow::Flow;
 pub use job::{Done, Job};
 pub use label::label;
 pub use merge::{Merged, merge};
-pub use model::{Alone, Lent, Model, Served};
+pub use model::{Lent, Model};
 pub use prepared::Prepared;
 pub use reply_pairs::{PairSummary, ReplyPair, reply_pairs};
 pub use report::{Figures, Report};
 pub use revise::revise;
+pub use served::Served;
 pub use shard::Shard;

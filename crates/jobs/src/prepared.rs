@@ -161,8 +161,8 @@ impl<S: Stage> Ready<S> {
         let chunks = Chunks { todos, size: job.flow.chunk };
         let stop = Stop::default();
         let work = |chunk| {
-            let lent = model.lend();
-            let model = Stoppable { model: &meter.watch(&*lent), stop: &stop };
+            let lent = model.lend(meter);
+            let model = Stoppable { model: &*lent, stop: &stop };
             let lines = lines(&self.stage, job, &model, chunk)?;
             Ok(Finished { lines, lent })
         };

@@ -77,7 +77,7 @@ impl Stage for Drawing {
         model: &dyn Judge,
         prompts: &[Dialogue],
         seed: u64,
-    ) -> Result<Vec<ReplyPair>, Error> {
+    ) -> Result<Vec<Result<ReplyPair, String>>, Error> {
         let all: Vec<usize> = (0..prompts.len()).collect();
         let firsts = self.draw(model, prompts, &all, 0, seed)?;
         let mut seconds: Vec<Option<(usize, Completion)>> = vec![None; prompts.len()];
@@ -95,7 +95,7 @@ impl Stage for Drawing {
             }
         }
         let drawn = prompts.iter().zip(firsts).zip(seconds);
-        drawn.map(|((prompt, first), second)| pair(prompt, first, second)).collect()
+        Ok(drawn.map(|((prompt, first), second)| pair(prompt, first, second)).collect())
     }
 
     fn row(prompt: &Dialogue) -> Value {
@@ -126,14 +126,17 @@ impl Drawing {
     }
 }
 
+/// The pair, or that there is none.
 fn pair(
     prompt: &Dialogue,
     first: Completion,
     second: Option<(usize, Completion)>,
-) -> Result<ReplyPair, Error> {
+) -> Result<ReplyPair, String> {
     let id = prompt.id();
     let Some((equal, second)) = second else {
-        return Err(Error::SameReply { id, samples: SAMPLES });
+        return Err(format!(
+            "{SAMPLES} replies to prompt {id} are all the same; draw them at a higher `temperature`"
+        ));
     };
     Ok(ReplyPair {
         id,

@@ -52,8 +52,9 @@ impl Stage for Revision {
         model: &dyn Judge,
         prompts: &[Dialogue],
         seed: u64,
-    ) -> Result<Vec<Trace>, Error> {
-        Ok(critique_and_revise(model, &self.constitution, prompts, &self.config, seed)?)
+    ) -> Result<Vec<Result<Trace, String>>, Error> {
+        let traces = critique_and_revise(model, &self.constitution, prompts, &self.config, seed)?;
+        Ok(traces.into_iter().map(Ok).collect())
     }
 
     fn row(prompt: &Dialogue) -> Value {

@@ -35,13 +35,14 @@ pub(crate) trait Stage: Send + Sync {
     /// The settings that decide the records.
     fn settings(&self) -> Result<Value, Error>;
 
-    /// One record an item, in order. What comes out for an item depends on no other.
+    /// One record an item, in order, or what is wrong with what the model says to the item alone. What comes out for an item
+    /// depends on no other.
     fn records(
         &self,
         model: &dyn Judge,
         items: &[Self::Item],
         seed: u64,
-    ) -> Result<Vec<Self::Record>, Error>;
+    ) -> Result<Vec<Result<Self::Record, String>>, Error>;
 
     /// An item as a row that the stage reads.
     fn row(item: &Self::Item) -> Value;

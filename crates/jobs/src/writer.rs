@@ -15,6 +15,10 @@ use training::Observe;
 /// Records are on the disk after this time at the latest.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 
+/// Items of which records may wait for the disk at the most: until then the answers behind them are in memory, however fast
+/// the model is.
+const UNSETTLED: usize = 1024;
+
 /// A chunk that is done.
 pub(crate) struct Finished<'a, T> {
     pub(crate) lines: Lines<T>,
@@ -34,6 +38,8 @@ pub(crate) struct Writer<'a, T> {
     meter: &'a Meter,
     /// Chunks whose records may not be on the disk yet.
     unsettled: Vec<Box<dyn Lent + 'a>>,
+    /// Their items.
+    unsettled_items: usize,
     began: Instant,
     synced: Instant,
 }
@@ -47,8 +53,18 @@ impl<'a, T: Tally> Writer<'a, T> {
         observe: &'a mut dyn Observe,
     ) -> Self {
         let now = Instant::now();
-        let unsettled = Vec::new();
-        Self { output, count, kept: 0, limit, observe, meter, unsettled, began: now, synced: now }
+        Self {
+            output,
+            count,
+            kept: 0,
+            limit,
+            observe,
+            meter,
+            unsettled: Vec::new(),
+            unsettled_items: 0,
+            began: now,
+            synced: now,
+        }
     }
 
     /// Brings all records to the disk, lets go of the answers behind them, and shows how far it is.
@@ -56,6 +72,7 @@ impl<'a, T: Tally> Writer<'a, T> {
         if !self.unsettled.is_empty() {
             self.output.sync()?;
             self.unsettled.drain(..).try_for_each(Lent::settle)?;
+            self.unsettled_items = 0;
         }
         self.synced = Instant::now();
         self.show()
@@ -70,10 +87,10 @@ impl<'a, T: Tally> Writer<'a, T> {
     }
 
     fn show(&mut self) -> Result<(), Error> {
-        let mut metrics = self.meter.rates(self.began.elapsed());
-        if self.count.failed > 0 {
-            metrics.push(("failed", self.count.failed as f64));
-        }
+        // In front: of what is behind, a line of progress may have no room for all.
+        let failed = (self.count.failed > 0).then_some(("failed", self.count.failed as f64));
+        let rates = self.meter.rates(self.began.elapsed());
+        let metrics: Vec<(&str, f64)> = failed.into_iter().chain(rates).collect();
         Ok(self.observe.record(self.count.items(), &metrics)?)
     }
 }
@@ -83,6 +100,7 @@ impl<'a, T: Tally> Sink<Finished<'a, T>> for Writer<'a, T> {
         let Finished { lines: Lines { text, outcomes, kept }, lent } = done;
         self.output.append(&text)?;
         self.unsettled.push(lent);
+        self.unsettled_items += outcomes.len();
         self.kept += kept;
         let before = self.count.failed;
         for outcome in outcomes {
@@ -99,6 +117,7 @@ impl<'a, T: Tally> Sink<Finished<'a, T>> for Writer<'a, T> {
     }
 
     fn tick(&mut self) -> Result<(), Error> {
-        if self.synced.elapsed() >= SYNC_EVERY { self.sync() } else { Ok(()) }
+        let due = self.synced.elapsed() >= SYNC_EVERY || self.unsettled_items >= UNSETTLED;
+        if due { self.sync() } else { Ok(()) }
     }
 }

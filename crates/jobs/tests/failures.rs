@@ -11,13 +11,15 @@ use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use training::Silent;
+use training::{Observe, Silent};
 
 /// Repeats what it was asked, leans to the first reply, and refuses whatever holds a word of its list.
 #[derive(Default)]
 struct Parrot {
     refused: Vec<&'static str>,
     gone: bool,
+    /// Whether it notices what it refuses only when it criticises.
+    late: bool,
     /// What it says one thing to alone.
     stubborn: &'static str,
     /// Whether what it says to it alone has more and more space behind it.
@@ -37,6 +39,7 @@ impl Parrot {
         let hears = |word: &&&str| text.contains(&format!("question {word}"));
         match self.refused.iter().find(hears) {
             _ if self.gone => Err(language_model::Error::Model("the parrot has flown".into())),
+            Some(_) if self.late && prompt.messages.len() == 1 => Ok(()),
             Some(word) => Err(language_model::Error::Refused(format!("not {word}").into())),
             None => Ok(()),
         }
@@ -153,6 +156,7 @@ fn what_is_refused_is_written_apart_and_stops_nothing() {
     let case = Case::prompts();
     let done = revise(&case.job, Parrot::refusing(&["3x", "4x", "19x"])).unwrap();
     assert_eq!((done.report.records, done.report.failed, done.report.items), (17, 3, 20));
+    assert_eq!((done.calls, done.tokens), (17 * 3, 17 * 9));
     let failures = case.failures("out");
     let found: Vec<_> = failures.iter().map(|row| (&row["index"], &row["error"])).collect();
     let expected = [(3, "not 3x"), (4, "not 4x"), (19, "not 19x")];
@@ -173,6 +177,51 @@ fn what_is_refused_is_written_apart_and_stops_nothing() {
     let job = Job { input: case.path("out.failures.jsonl"), ..case.named("again") };
     assert_eq!(revise(&job, Parrot::default()).unwrap().report.records, 3);
     assert_eq!(ids(&case.path("again"))[..2], ids(&case.path("whole"))[3..5]);
+}
+
+#[test]
+fn what_was_answered_before_a_refusal_is_not_asked_again() {
+    let case = Case::prompts();
+    let late = Parrot { late: true, ..Parrot::refusing(&["3x", "4x"]) };
+    let done = revise(&case.job, late).unwrap();
+    assert_eq!((done.report.records, done.report.failed), (18, 2));
+    // Of those that failed there is the reply.
+    assert_eq!((done.calls, done.tokens), (18 * 3 + 2, (18 * 3 + 2) * 3));
+}
+
+/// The names of the last metrics of a job.
+#[derive(Default)]
+struct Shown(Vec<String>);
+
+impl Observe for Shown {
+    fn start(&mut self, _: &str, _: u64, _: u64) -> Result<(), training::Error> {
+        Ok(())
+    }
+
+    fn record(&mut self, _: u64, metrics: &[(&str, f64)]) -> Result<(), training::Error> {
+        self.0 = metrics.iter().map(|(name, _)| (*name).to_owned()).collect();
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), training::Error> {
+        Ok(())
+    }
+}
+
+#[test]
+fn progress_shows_failures_in_front() {
+    let case = Case::prompts();
+    let shown = |job: &Job, parrot: Parrot| {
+        let model = Alone::new(parrot, json!({"name": "parrot"}));
+        let mut shown = Shown::default();
+        let prepared = jobs::reply_pairs(job.clone(), Sampling::default()).unwrap();
+        prepared.run(&model, &mut shown).unwrap();
+        shown.0
+    };
+    let rates = ["calls_per_second", "tokens", "tokens_per_second", "calls"];
+    assert_eq!(shown(&case.named("whole"), Parrot::default()), rates);
+    let refused = shown(&case.job, Parrot::refusing(&["3x"]));
+    assert_eq!((refused[0].as_str(), &refused[1..]), ("failed", &rates.map(str::to_owned)[..]));
 }
 
 #[test]
@@ -295,6 +344,8 @@ fn pairs_hold_two_different_replies_and_are_what_label_reads() {
     let done = draw(&case.job, stubborn()).unwrap();
     let Figures::Pairs(summary) = done.report.figures else { panic!() };
     assert_eq!((done.report.failed, summary.pairs, summary.tokens), (2, 18, 18 * 6));
+    // Eight samples of the one, none of the other, and nothing twice on their account.
+    assert_eq!(done.calls, 18 * 2 + 8);
     let errors: Vec<_> =
         case.failures("out").iter().map(|row| row["error"].as_str().unwrap().to_owned()).collect();
     assert!(errors[0].contains("all the same") && errors[1].contains("not 7x"), "{errors:?}");

@@ -1,5 +1,5 @@
 //! A job that is killed again and again ends at the same bytes as one that nobody disturbs, and asks nothing twice that
-//! was answered; nor does a full disk lose anything.
+//! was answered, by a server or by a model of its own; nor does a full disk lose anything.
 //!
 //! The test is its own victim: with `job` as its first argument it does a job instead. `RLAIF_KILLS` says how often each
 //! job is killed, 8 without it.
@@ -12,10 +12,17 @@ mod instant;
 use ai_feedback::FeedbackConfig;
 use constitution::Constitution;
 use critique_revision::CritiqueRevisionConfig;
+use dialogue::Dialogue;
 use instant::Instant as Server;
-use jobs::{Figures, Flow, Job, Report, Served, merge};
+use jobs::{Alone, Figures, Flow, Job, Report, Served, merge};
+use language_model::{
+    Choose, Completion, Error as ModelError, Generate, Prompt, Sampling, StopReason,
+};
 use openai::{Client, Config};
-use std::fs;
+use serde_json::json;
+use std::collections::HashMap;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -23,6 +30,10 @@ use training::Silent;
 
 const ITEMS: usize = 300;
 const CONCURRENCY: usize = 8;
+const CHUNK: usize = 3;
+
+/// What the address of a model begins with that the victim has itself.
+const ALONE: &str = "alone:";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -37,8 +48,12 @@ fn main() -> ExitCode {
             }
         };
     }
-    let tests: [(&str, fn()); 5] = [
+    let tests: [(&str, fn()); 6] = [
         ("every_job_survives_being_killed", every_job_survives_being_killed),
+        (
+            "a_model_on_this_machine_survives_being_killed",
+            a_model_on_this_machine_survives_being_killed,
+        ),
         ("failed_items_survive_being_killed", failed_items_survive_being_killed),
         ("shards_that_are_killed_merge_to_the_whole", shards_that_are_killed_merge_to_the_whole),
         ("a_full_disk_loses_nothing", a_full_disk_loses_nothing),
@@ -61,10 +76,7 @@ fn work(
 ) -> Result<(), Box<dyn std::error::Error>> {
     let mut job = Job::new(input, out);
     job.shard = shard.map(|shard| shard.parse()).transpose()?;
-    job.flow = Flow { chunk: 3, in_flight: 6 };
-    let config = Config { concurrency: CONCURRENCY, ..Config::default() };
-    let client = Client::with_config(url, "parrot", config.clone())?;
-    let model = Served::new(client, &config);
+    job.flow = Flow { chunk: CHUNK, in_flight: 6 };
     job.retry_failed = std::env::var_os("RETRY_FAILED").is_some();
     let constitution = Constitution::general();
     let prepared = if what == "revise" {
@@ -73,8 +85,64 @@ fn work(
     } else {
         jobs::label(job, constitution, FeedbackConfig::default())?
     };
-    prepared.run(&model, &mut Silent)?;
+    if let Some(asked) = url.strip_prefix(ALONE) {
+        let model = Alone::new(Slow { asked: asked.into() }, json!("slow"));
+        prepared.run(&model, &mut Silent)?;
+        return Ok(());
+    }
+    let config = Config { concurrency: CONCURRENCY, ..Config::default() };
+    let client = Client::with_config(url, "parrot", config.clone())?;
+    prepared.run(&Served::new(client, &config), &mut Silent)?;
     Ok(())
+}
+
+/// A model of the victim's own. It takes its time, and writes a line for everything that it is asked as soon as it is.
+struct Slow {
+    asked: PathBuf,
+}
+
+impl Slow {
+    fn note(&self, names: impl Iterator<Item = String>) {
+        let lines: String = names.map(|name| name + "\n").collect();
+        let mut file = OpenOptions::new().append(true).create(true).open(&self.asked).unwrap();
+        file.write_all(lines.as_bytes()).unwrap();
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+impl Generate for Slow {
+    fn generate(&self, prompts: &[Prompt], _: &Sampling) -> Result<Vec<Completion>, ModelError> {
+        self.note(prompts.iter().map(|prompt| format!("{}-{}", prompt.dialogue.id(), prompt.seed)));
+        let reply = |prompt: &Prompt| Completion {
+            text: format!("reply {}", prompt.seed),
+            tokens: 2,
+            stopped: StopReason::Stop,
+        };
+        Ok(prompts.iter().map(reply).collect())
+    }
+}
+
+impl Choose for Slow {
+    fn choose(&self, prompts: &[Dialogue], _: &[&str]) -> Result<Vec<Vec<f64>>, ModelError> {
+        self.note(prompts.iter().map(Dialogue::id));
+        let weigh = |prompt: &Dialogue| {
+            let share = prompt.id().bytes().map(f64::from).sum::<f64>() % 89.0 / 89.0;
+            vec![share, 1.0 - share]
+        };
+        Ok(prompts.iter().map(weigh).collect())
+    }
+}
+
+/// How many different things a model of the victim's own was asked, and how many came again; then none are remembered.
+fn different_and_again(asked: &Path) -> (u64, u64) {
+    let text = fs::read_to_string(asked).unwrap();
+    fs::remove_file(asked).unwrap();
+    let mut counts = HashMap::<&str, u64>::new();
+    for line in text.lines() {
+        *counts.entry(line).or_default() += 1;
+    }
+    let different = counts.len() as u64;
+    (different, counts.values().sum::<u64>() - different)
 }
 
 /// A folder with prompts and pairs, every tenth of them twice.
@@ -92,9 +160,14 @@ fn folder() -> tempfile::TempDir {
 }
 
 fn job(folder: &Path, what: &str, out: &str, server: &Server, shard: Option<&str>) -> Command {
+    job_of(&server.url(), folder, what, out, shard)
+}
+
+/// A job of the model at an address.
+fn job_of(url: &str, folder: &Path, what: &str, out: &str, shard: Option<&str>) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.arg("job").arg(what).arg(folder.join(format!("{what}.jsonl"))).arg(folder.join(out));
-    command.arg(server.url()).args(shard).stdin(Stdio::null()).stdout(Stdio::null());
+    command.arg(url).args(shard).stdin(Stdio::null()).stdout(Stdio::null());
     command
 }
 
@@ -211,6 +284,44 @@ fn every_job_survives_being_killed() {
         // A job that is finished asks nothing.
         succeeds(command());
         assert_eq!(server.different_and_again(), (0, 0));
+    }
+}
+
+fn a_model_on_this_machine_survives_being_killed() {
+    let folder = folder();
+    let folder = folder.path();
+    let asked = folder.join("asked");
+    let url = format!("{ALONE}{}", asked.display());
+    let mut moments = Moments(13);
+    for what in ["revise", "label"] {
+        let [whole, out] = ["whole", "killed"].map(|name| format!("{what}.{name}"));
+        let start = Instant::now();
+        succeeds(job_of(&url, folder, what, &whole, None));
+        let takes = start.elapsed();
+        // The most prompts of a call: a pair is asked about in both orders.
+        let (expected, of_a_call) = if what == "revise" {
+            (ITEMS as u64 * 5, CHUNK as u64)
+        } else {
+            let probed = probed(&folder.join("label.whole.report.json"));
+            ((ITEMS as u64 + probed) * 2, CHUNK as u64 * 2)
+        };
+        assert_eq!(different_and_again(&asked), (expected, 0), "{what}");
+
+        let command = || job_of(&url, folder, what, &out, None);
+        let killed = disturbed(&command, takes, &mut moments);
+        assert!(killed > 0, "{what} was too fast to be killed");
+        let (different, again) = different_and_again(&asked);
+        assert_eq!(different, expected, "{what}");
+        let most = killed * of_a_call;
+        assert!(again <= most, "{what}: {again} answers were lost by {killed} kills");
+        for end in ["", ".job", ".report.json"] {
+            let read = |name: &str| fs::read(folder.join(format!("{name}{end}"))).unwrap();
+            assert!(read(&whole) == read(&out), "{what}{end} differs");
+        }
+        assert_eq!(
+            names(folder, &out),
+            ["", ".job", ".report.json"].map(|end| format!("{out}{end}"))
+        );
     }
 }
 

@@ -7,12 +7,14 @@
 //! of the run and the name of the item, so that a result does not depend on batch size, order, sharding or
 //! interruption. A [`Meter`] counts what a model is asked, whichever it is.
 
+mod answer;
 mod error;
 mod meter;
 mod sampling;
 mod seams;
 mod seed;
 
+pub use answer::Answer;
 pub use error::Error;
 pub use meter::{Meter, Metered};
 pub use sampling::{Completion, Prompt, Sampling, StopReason};

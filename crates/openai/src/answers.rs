@@ -1,20 +1,11 @@
 //! Answers that are done, so that they need not be asked for again.
 
 use crate::Error;
-use crate::answer_log::AnswerLog;
-use dataset::Journal;
-use language_model::Completion;
+use dataset::{AnswerLog, Journal};
+use language_model::Answer;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-
-/// What came back for one item.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Answer {
-    Completion(Completion),
-    Probabilities(Vec<f64>),
-}
 
 /// An answer under the name of its item, as it stands in a file.
 #[derive(Debug, Serialize, Deserialize)]
@@ -29,7 +20,7 @@ pub(crate) struct Record {
 pub(crate) enum Answers {
     Memory(HashMap<String, Answer>),
     File { path: PathBuf, journal: Journal<Record> },
-    Log(AnswerLog),
+    Log(AnswerLog<Answer>),
 }
 
 impl Default for Answers {
@@ -108,7 +99,7 @@ impl Answers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use language_model::StopReason;
+    use language_model::{Completion, StopReason};
 
     #[test]
     fn a_file_keeps_answers_exactly() {

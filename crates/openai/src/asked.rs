@@ -1,18 +1,22 @@
 //! What one piece of work has asked, and what was given up.
 
+use crate::task::Given;
 use crate::{Error, FailedRequest};
+use language_model::Meter;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The tasks of one piece of work by their names.
 #[derive(Debug, Default)]
-pub(crate) struct Asked {
+pub(crate) struct Asked<'a> {
+    /// Counts what the server answers, if anybody wants to know.
+    pub(crate) meter: Option<&'a Meter>,
     names: Mutex<Vec<String>>,
     /// Those that are about one prompt and have failed.
     given_up: Mutex<HashMap<String, FailedRequest>>,
 }
 
-impl Asked {
+impl Asked<'_> {
     /// Notes what is asked: whatever becomes of it, it may be kept.
     pub(crate) fn note(&self, names: &[String]) {
         lock(&self.names).extend_from_slice(names);
@@ -21,6 +25,13 @@ impl Asked {
     /// All that was asked.
     pub(crate) fn into_names(self) -> Vec<String> {
         self.names.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts what the server has answered now.
+    pub(crate) fn count(&self, given: &Given) {
+        if let Some(meter) = self.meter {
+            meter.count(&given.answer, given.prompt_tokens);
+        }
     }
 
     /// Notes that a task has failed for good: all attempts may have taken minutes, so that they are not made again when

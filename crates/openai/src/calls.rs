@@ -1,11 +1,10 @@
 //! Calls of the client: what is asked for, and the answers by their kind.
 
 use crate::Client;
-use crate::answers::Answer;
 use crate::asked::Asked;
 use crate::task::Task;
 use dialogue::Dialogue;
-use language_model::{Choose, Completion, Generate, Prompt, Sampling};
+use language_model::{Answer, Choose, Completion, Generate, Prompt, Sampling};
 
 impl Client {
     /// A reply to each prompt; `asked` learns of it.
@@ -13,7 +12,7 @@ impl Client {
         &self,
         prompts: &[Prompt],
         sampling: &Sampling,
-        asked: &Asked,
+        asked: &Asked<'_>,
     ) -> Result<Vec<Completion>, language_model::Error> {
         sampling.validate()?;
         let task = |prompt| Task::reply(&self.transport, prompt, sampling);
@@ -31,7 +30,7 @@ impl Client {
         &self,
         prompts: &[Dialogue],
         options: &[&str],
-        asked: &Asked,
+        asked: &Asked<'_>,
     ) -> Result<Vec<Vec<f64>>, language_model::Error> {
         if options.is_empty() || options.iter().any(|option| option.trim().is_empty()) {
             let reason =

@@ -120,6 +120,14 @@ struct Answer<C> {
     error: Option<Value>,
 }
 
+/// What was read of an answer, and the tokens of its prompt if the server tells them.
+pub(crate) type Read<T> = Result<(T, Option<u64>), Failure>;
+
+/// The tokens of the prompt.
+pub(crate) fn of_prompt(usage: Option<Usage>) -> Option<u64> {
+    usage.and_then(|usage| usage.prompt_tokens)
+}
+
 /// The first choice of an answer. One is asked for a request, so that further ones are not looked at.
 pub(crate) fn first_choice<C: DeserializeOwned>(
     bytes: &[u8],
@@ -149,23 +157,24 @@ struct Message {
 }
 
 /// Reads a reply; without any text it is empty, a refusal in a field of its own counts as text.
-pub(crate) fn read_completion(bytes: &[u8], sampling: &Sampling) -> Result<Completion, Failure> {
+pub(crate) fn read_completion(bytes: &[u8], sampling: &Sampling) -> Read<Completion> {
     let (choice, usage): (Choice, _) = first_choice(bytes)?;
     let text = choice.message.content.or(choice.message.refusal).unwrap_or_default();
     let stops: Vec<&str> = sampling.stop.iter().map(String::as_str).collect();
-    Ok(completion(text, choice.finish_reason.as_deref(), usage, sampling, &stops))
+    let reply = completion(text, choice.finish_reason.as_deref(), usage, sampling, &stops);
+    Ok((reply, of_prompt(usage)))
 }
 
 /// Reads the most likely first tokens; `None` if the answer does not list them.
-pub(crate) fn read_listed(bytes: &[u8]) -> Result<Option<Vec<Listed>>, Failure> {
-    let (choice, _): (Choice, _) = first_choice(bytes)?;
-    Ok(choice.logprobs.and_then(|logprobs| logprobs.first()))
+pub(crate) fn read_listed(bytes: &[u8]) -> Read<Option<Vec<Listed>>> {
+    let (choice, usage): (Choice, _) = first_choice(bytes)?;
+    Ok((choice.logprobs.and_then(|logprobs| logprobs.first()), of_prompt(usage)))
 }
 
 /// Reads how many tokens the prompt had; `None` if the server does not say.
 pub(crate) fn read_prompt_tokens(bytes: &[u8]) -> Result<Option<u64>, Failure> {
     let (_, usage): (Choice, _) = first_choice(bytes)?;
-    Ok(usage.and_then(|usage| usage.prompt_tokens))
+    Ok(of_prompt(usage))
 }
 
 #[cfg(test)]
@@ -243,7 +252,8 @@ mod tests {
     #[test]
     fn reads_replies_of_any_kind() {
         let read = |value: Value| {
-            read_completion(value.to_string().as_bytes(), &Sampling::default()).map(|c| c.text)
+            read_completion(value.to_string().as_bytes(), &Sampling::default())
+                .map(|(reply, _)| reply.text)
         };
         let choice = |message: Value| json!({"choices": [{"message": message}]});
         assert_eq!(read(choice(json!({"content": "yes"}))).unwrap(), "yes");
@@ -261,5 +271,18 @@ mod tests {
         }
         let said = read(json!({"error": {"message": "out of memory"}})).unwrap_err().to_string();
         assert!(said.contains("out of memory"), "{said}");
+    }
+
+    #[test]
+    fn reads_the_tokens_of_a_prompt_where_they_are_told() {
+        let read = |usage: Value| {
+            let answer = json!({"choices": [{"message": {"content": "A"}}], "usage": usage});
+            let answer = answer.to_string();
+            let reply = read_completion(answer.as_bytes(), &Sampling::default()).unwrap();
+            (reply.1, read_listed(answer.as_bytes()).unwrap().1)
+        };
+        assert_eq!(read(json!({"prompt_tokens": 7, "completion_tokens": 1})), (Some(7), Some(7)));
+        assert_eq!(read(json!({"completion_tokens": 1})), (None, None));
+        assert_eq!(read(Value::Null), (None, None));
     }
 }

@@ -1,12 +1,13 @@
 //! The client.
 
-use crate::answers::{Answer, Answers};
+use crate::answers::Answers;
 use crate::asked::Asked;
 use crate::retrying::Listener;
-use crate::task::Task;
+use crate::task::{Given, Task};
 use crate::transport::Transport;
 use crate::worker::{Worker, gone};
 use crate::{Config, Error, FailedRequest, Failure, Retrying, continuation};
+use language_model::Answer;
 use serde::Deserialize;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -160,7 +161,11 @@ impl Client {
 
     /// The answers to all tasks, in order: those that are kept, and then those that the server gives. `asked` learns their
     /// names first: whatever becomes of the call, some of their answers may be kept.
-    pub(crate) fn answer_all(&self, tasks: Vec<Task>, asked: &Asked) -> Result<Vec<Answer>, Error> {
+    pub(crate) fn answer_all(
+        &self,
+        tasks: Vec<Task>,
+        asked: &Asked<'_>,
+    ) -> Result<Vec<Answer>, Error> {
         let ids: Vec<String> = tasks.iter().map(|task| task.id.clone()).collect();
         asked.note(&ids);
         // A copy of the call's own: others may run beside it, and ask for the same.
@@ -192,7 +197,7 @@ impl Client {
     fn ask(
         &self,
         todo: Vec<Task>,
-        asked: &Asked,
+        asked: &Asked<'_>,
         found: &mut HashMap<String, Answer>,
     ) -> Result<(), Error> {
         if let Some(error) = todo.iter().find_map(|task| asked.given_up(&task.id)) {
@@ -213,7 +218,10 @@ impl Client {
             let mut waiting = Vec::with_capacity(batch.len());
             for Outcome { id, answer, taken } in batch {
                 match answer {
-                    Ok(answer) => new.push((id, answer)),
+                    Ok(given) => {
+                        asked.count(&given);
+                        new.push((id, given.answer));
+                    }
                     Err(error) => {
                         asked.give_up(&id, &error);
                         failure = Some(worse(failure, error));
@@ -262,7 +270,7 @@ fn worse(before: Option<Error>, new: Error) -> Error {
 struct Outcome {
     /// The name of the task.
     id: String,
-    answer: Result<Answer, Error>,
+    answer: Result<Given, Error>,
     /// Tells that the answer is kept.
     taken: oneshot::Sender<()>,
 }

@@ -1,6 +1,6 @@
 //! The completions interface: text in, text out.
 
-use crate::chat::{closed, extend, first_choice};
+use crate::chat::{Read, closed, extend, first_choice, of_prompt};
 use crate::logprobs::Logprobs;
 use crate::sampling::{add_sampling, completion, wire_seed};
 use crate::{Config, Failure, Listed, PromptText, Scored};
@@ -89,20 +89,21 @@ pub(crate) fn read_completion(
     kind: PromptText,
     unfinished: bool,
     sampling: &Sampling,
-) -> Result<Completion, Failure> {
+) -> Read<Completion> {
     let (choice, usage): (Choice, _) = first_choice(bytes)?;
     let mut text = choice.text.unwrap_or_default();
     if kind == PromptText::Transcript && !unfinished && text.starts_with(' ') {
         text.remove(0);
     }
     let finish_reason = choice.finish_reason.as_deref();
-    Ok(completion(text, finish_reason, usage, sampling, &stops(kind, sampling)))
+    let reply = completion(text, finish_reason, usage, sampling, &stops(kind, sampling));
+    Ok((reply, of_prompt(usage)))
 }
 
 /// Reads the most likely first tokens; `None` if the answer does not list them.
-pub(crate) fn read_listed(bytes: &[u8]) -> Result<Option<Vec<Listed>>, Failure> {
-    let (choice, _): (Choice, _) = first_choice(bytes)?;
-    Ok(choice.logprobs.and_then(|logprobs| logprobs.first()))
+pub(crate) fn read_listed(bytes: &[u8]) -> Read<Option<Vec<Listed>>> {
+    let (choice, usage): (Choice, _) = first_choice(bytes)?;
+    Ok((choice.logprobs.and_then(|logprobs| logprobs.first()), of_prompt(usage)))
 }
 
 /// Reads the token that was drawn; `None` if it is none or not scored.
@@ -113,9 +114,9 @@ pub(crate) fn read_drawn(bytes: &[u8]) -> Result<Option<Listed>, Failure> {
 }
 
 /// Reads every token of an echo; `None` if the answer does not score them.
-pub(crate) fn read_scored(bytes: &[u8]) -> Result<Option<Vec<Scored>>, Failure> {
-    let (choice, _): (Choice, _) = first_choice(bytes)?;
-    Ok(choice.logprobs.and_then(|logprobs| logprobs.all()))
+pub(crate) fn read_scored(bytes: &[u8]) -> Read<Option<Vec<Scored>>> {
+    let (choice, usage): (Choice, _) = first_choice(bytes)?;
+    Ok((choice.logprobs.and_then(|logprobs| logprobs.all()), of_prompt(usage)))
 }
 
 /// Characters of the sent text that its echo is compared by.
@@ -185,7 +186,8 @@ mod tests {
     fn a_reply_begins_behind_the_space() {
         let answer = json!({"choices": [{"text": " Hello.\n\nHuman: and"}]}).to_string();
         let read = |kind, unfinished| {
-            read_completion(answer.as_bytes(), kind, unfinished, &Sampling::default()).unwrap().text
+            let read = read_completion(answer.as_bytes(), kind, unfinished, &Sampling::default());
+            read.unwrap().0.text
         };
         assert_eq!(read(PromptText::Transcript, false), "Hello.");
         assert_eq!(read(PromptText::Transcript, true), " Hello.");

@@ -17,7 +17,7 @@ pub(crate) async fn check(transport: &Transport, text: &str) -> Result<(), Error
     let Some(Listed { text: token, log_prob: when_drawn }) = drawn else { return Ok(()) };
     let whole = format!("{text}{token}");
     let body = completions::echo_body(config, model, &whole);
-    let scored = transport.post(completions::PATH, &body, completions::read_scored).await?;
+    let (scored, _) = transport.post(completions::PATH, &body, completions::read_scored).await?;
     let last = scored.and_then(|scored| without_drawn(scored, &whole)?.pop());
     match last {
         Some(last) if last.text == token && (last.log_prob - when_drawn).abs() > ROUNDING => {

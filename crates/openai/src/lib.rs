@@ -25,7 +25,6 @@
 //! The key comes from the environment ([`Config::key_variable`]) and is never part of a message, of `Debug` output or of
 //! a file. The library prints nothing; [`Client::warnings`] has what a user should be told.
 
-mod answer_log;
 mod answers;
 mod asked;
 mod calls;

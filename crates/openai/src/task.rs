@@ -1,15 +1,22 @@
 //! One item of a call: what is asked, and what its answer is.
 
-use crate::answers::Answer;
 use crate::transport::Transport;
 use crate::{
     Api, Error, Listed, Scored, Scoring, chat, completions, echo_check, weigh_listed,
     weigh_sequences,
 };
 use dialogue::Dialogue;
-use language_model::{Prompt, Sampling};
+use language_model::{Answer, Completion, Prompt, Sampling};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+
+/// What the server gave for an item.
+#[derive(Debug)]
+pub(crate) struct Given {
+    pub(crate) answer: Answer,
+    /// Tokens of the prompt, in all requests that it took, if the server tells them.
+    pub(crate) prompt_tokens: Option<u64>,
+}
 
 /// One item of a call.
 #[derive(Debug)]
@@ -87,21 +94,17 @@ impl Task {
     }
 
     /// Asks the server.
-    pub(crate) async fn answer(&self, transport: &Transport) -> Result<Answer, Error> {
+    pub(crate) async fn answer(&self, transport: &Transport) -> Result<Given, Error> {
         match &self.kind {
             Kind::ChatReply { body, sampling } => {
                 let read = |bytes: &[u8]| chat::read_completion(bytes, sampling);
-                let mut completion = transport.post(chat::PATH, body, read).await?;
-                completion.text = transport.scrub(&completion.text);
-                Ok(Answer::Completion(completion))
+                Ok(reply(transport, transport.post(chat::PATH, body, read).await?))
             }
             Kind::TextReply { body, sampling, unfinished } => {
                 let kind = transport.config.prompt_text;
                 let read =
                     |bytes: &[u8]| completions::read_completion(bytes, kind, *unfinished, sampling);
-                let mut completion = transport.post(completions::PATH, body, read).await?;
-                completion.text = transport.scrub(&completion.text);
-                Ok(Answer::Completion(completion))
+                Ok(reply(transport, transport.post(completions::PATH, body, read).await?))
             }
             Kind::ChatChoice { body, options } => {
                 let listed = transport.post(chat::PATH, body, chat::read_listed).await?;
@@ -114,13 +117,20 @@ impl Task {
     }
 }
 
+/// A reply, without what nobody must see.
+fn reply(transport: &Transport, found: (Completion, Option<u64>)) -> Given {
+    let (mut completion, prompt_tokens) = found;
+    completion.text = transport.scrub(&completion.text);
+    Given { answer: Answer::Completion(completion), prompt_tokens }
+}
+
 /// Weighs options in the ways of the settings, until one of them can tell.
 async fn in_turn(
     transport: &Transport,
     text: &str,
     prompt: &str,
     options: &[String],
-) -> Result<Answer, Error> {
+) -> Result<Given, Error> {
     let mut ways = transport.config.scoring.iter().peekable();
     while let Some(way) = ways.next() {
         let outcome = match way {
@@ -141,7 +151,7 @@ async fn top(
     text: &str,
     prompt: &str,
     options: &[String],
-) -> Result<Answer, Error> {
+) -> Result<Given, Error> {
     let body = completions::choose_body(&transport.config, &transport.model, text);
     let listed = transport.post(completions::PATH, &body, completions::read_listed).await?;
     weigh_top(transport, completions::PATH, listed, prompt, options)
@@ -152,15 +162,18 @@ async fn echo(
     text: &str,
     prompt: &str,
     options: &[String],
-) -> Result<Answer, Error> {
+) -> Result<Given, Error> {
     transport.echo_checked.get_or_try_init(|| echo_check::check(transport, text)).await?;
     let mut sequences: Vec<Vec<Scored>> = Vec::with_capacity(options.len());
+    let mut prompt_tokens = None;
     for option in options {
         // Behind `Assistant:` an answer stands after a space, as in any transcript.
         let space = if text.ends_with(':') && !option.starts_with(' ') { " " } else { "" };
         let whole = format!("{text}{space}{option}");
         let body = completions::echo_body(&transport.config, &transport.model, &whole);
-        let scored = transport.post(completions::PATH, &body, completions::read_scored).await?;
+        let (scored, read) =
+            transport.post(completions::PATH, &body, completions::read_scored).await?;
+        prompt_tokens = read.map(|read| prompt_tokens.unwrap_or(0) + read).or(prompt_tokens);
         let scored = scored.ok_or_else(|| {
             missing(transport, completions::PATH, "no `tokens` and `token_logprobs` for an echo")
         })?;
@@ -169,17 +182,18 @@ async fn echo(
         sequences.push(scored);
     }
     weigh_sequences(&borrowed(options), &sequences)
-        .map(Answer::Probabilities)
+        .map(|row| Given { answer: Answer::Probabilities(row), prompt_tokens })
         .map_err(|reason| unweighable(transport, prompt, reason))
 }
 
 fn weigh_top(
     transport: &Transport,
     path: &str,
-    listed: Option<Vec<Listed>>,
+    found: (Option<Vec<Listed>>, Option<u64>),
     prompt: &str,
     options: &[String],
-) -> Result<Answer, Error> {
+) -> Result<Given, Error> {
+    let (listed, prompt_tokens) = found;
     let mut listed = listed.ok_or_else(|| {
         missing(transport, path, "no list of the most likely tokens beside the first one drawn")
     })?;
@@ -187,7 +201,7 @@ fn weigh_top(
         token.text = transport.scrub(&token.text);
     }
     weigh_listed(&borrowed(options), &listed)
-        .map(Answer::Probabilities)
+        .map(|row| Given { answer: Answer::Probabilities(row), prompt_tokens })
         .map_err(|reason| unweighable(transport, prompt, reason))
 }
 

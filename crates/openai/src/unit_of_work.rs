@@ -3,7 +3,7 @@
 use crate::asked::Asked;
 use crate::{Client, Error};
 use dialogue::Dialogue;
-use language_model::{Choose, Completion, Generate, Prompt, Sampling};
+use language_model::{Choose, Completion, Generate, Meter, Prompt, Sampling};
 
 /// Asks as its [`Client`] does, and knows what it asked for, so that the answers can be let go of together.
 ///
@@ -14,7 +14,7 @@ use language_model::{Choose, Completion, Generate, Prompt, Sampling};
 #[derive(Debug)]
 pub struct UnitOfWork<'a> {
     client: &'a Client,
-    asked: Asked,
+    asked: Asked<'a>,
 }
 
 impl Client {
@@ -24,7 +24,15 @@ impl Client {
     }
 }
 
-impl UnitOfWork<'_> {
+impl<'a> UnitOfWork<'a> {
+    /// Counts in `meter` what the server answers, with the tokens of prompts where it tells them; answers that are kept do not
+    /// count.
+    #[must_use]
+    pub fn metered(mut self, meter: &'a Meter) -> Self {
+        self.asked.meter = Some(meter);
+        self
+    }
+
     /// Forgets the answers of this unit: what was made of them is durable.
     ///
     /// # Errors

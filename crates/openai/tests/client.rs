@@ -4,7 +4,7 @@
 mod server;
 
 use dialogue::Dialogue;
-use language_model::{Choose, Error, Generate, Prompt, Sampling, StopReason};
+use language_model::{Choose, Error, Generate, Meter, Prompt, Sampling, StopReason};
 use openai::{Api, Client, Config, Continuation, Scoring};
 use server::{Fault, Server};
 use std::time::{Duration, Instant};
@@ -297,6 +297,27 @@ fn what_has_failed_for_good_is_not_sent_again_by_the_same_unit_of_work() {
     assert_eq!(ask(1..4).unwrap(), 3);
     // Another unit asks anew.
     assert_eq!(client.unit_of_work().generate(&prompts(1), &Sampling::default()).unwrap().len(), 1);
+}
+
+#[test]
+fn a_unit_of_work_counts_what_the_server_answers_and_its_prompts() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start();
+    let client = client(&server, quick());
+    client.keep_answers_until_settled(folder.path().join("answers")).unwrap();
+    let meter = Meter::default();
+    let unit = client.unit_of_work().metered(&meter);
+    unit.generate(&prompts(2), &Sampling::default()).unwrap();
+    let prompt_tokens = meter.prompt_tokens();
+    assert!(meter.calls() == 2 && meter.tokens() > 0 && prompt_tokens > 0, "{meter:?}");
+    // Two of the three are kept, and count no second time.
+    unit.generate(&prompts(3), &Sampling::default()).unwrap();
+    assert_eq!(meter.calls(), 3);
+    assert!(meter.prompt_tokens() > prompt_tokens, "{meter:?}");
+    let (tokens, prompt_tokens) = (meter.tokens(), meter.prompt_tokens());
+    unit.choose(&[Dialogue::from_user("(A) or (B)?")], &["A", "B"]).unwrap();
+    assert_eq!((meter.calls(), meter.tokens()), (4, tokens));
+    assert!(meter.prompt_tokens() > prompt_tokens, "{meter:?}");
 }
 
 #[test]

@@ -67,7 +67,9 @@ fn shards_and_a_killed_job_are_the_same_as_one() {
         assert!(said.contains("40 records in whole"), "{said}");
         // No bar, but lines: standard error is no terminal.
         assert!(shown.contains(": 40 steps") && shown.contains("calls_per_second"), "{shown}");
-        assert_eq!(shown.contains("tokens_per_second"), stage[0] != "label", "{shown}");
+        // A choice draws no tokens, but the server tells those of its prompt.
+        let tokens = if stage[0] == "label" { "prompt_tokens" } else { ", tokens" };
+        assert!(shown.contains(tokens) && shown.contains("tokens_per_second"), "{shown}");
 
         let figure = match stage[0] {
             "revise" => "unchanged reply",
@@ -193,6 +195,10 @@ fn bad_rows_and_refused_items_stop_nothing_below_their_limits() {
     let errors = ["of 40 items have failed", "too long", "`failed_share`"];
     refused(folder, &with(&[&bad[..], &["--max-failed", "0"]].concat()), &errors);
     let (said, _) = says(folder, &with(&bad));
+    let (_, shown) = says(folder, &with(&["--out", "fresh", "--max-bad", "0.05"]));
+    let last = shown.lines().find(|line| line.contains("done in")).unwrap();
+    let shows = ["failed 2.0000", "calls_per_second", "tokens ", "tokens_per_second"];
+    assert!(shows.iter().all(|part| last.contains(part)), "{last}");
     for part in [
         "38 records in out",
         "1 bad rows are in out.rejects.jsonl",

@@ -2,7 +2,7 @@
 
 use crate::question::{question, reasoning_question};
 use crate::{Error, FeedbackConfig, FewShot, pair_id};
-use constitution::{ComparisonPrinciple, Constitution};
+use constitution::{ComparisonPrinciple, Constitution, Drawing};
 use dialogue::{Comparison, Dialogue};
 use language_model::{item_seed, stream};
 
@@ -40,16 +40,27 @@ impl Drawn<'_> {
     }
 }
 
+/// Which principles a pair is judged by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Judged {
+    /// As the settings say.
+    AsSet,
+    /// None twice before all were drawn, and otherwise as the settings say: the first is the one that it would be, behind the
+    /// same worked examples.
+    Distinct,
+}
+
 /// Draws principles for each pair.
 pub(super) fn draw_items<'a>(
     constitution: &'a Constitution,
     pairs: &[Comparison],
     config: &'a FeedbackConfig,
+    judged: Judged,
     seed: u64,
 ) -> Result<Vec<Item<'a>>, Error> {
     let item = |pair: &Comparison| {
         let id = pair_id(pair);
-        let principles = draw_principles(constitution, config, seed, &id)?;
+        let principles = draw_principles(constitution, config, judged, seed, &id)?;
         let mut orders = vec![pair.clone()];
         if config.both_orders {
             orders.push(pair.swapped());
@@ -64,14 +75,19 @@ pub(super) fn draw_items<'a>(
 fn draw_principles<'a>(
     constitution: &'a Constitution,
     config: &'a FeedbackConfig,
+    judged: Judged,
     seed: u64,
     id: &str,
 ) -> Result<Vec<Drawn<'a>>, Error> {
-    let mut left = constitution.comparisons(&config.principles)?;
+    let Drawing { replacement, .. } = config.principles;
+    let replaced = replacement && judged == Judged::AsSet;
+    let all = constitution.comparisons(&config.principles)?;
+    let mut left = constitution
+        .comparisons(&Drawing { replacement: replaced, ..config.principles.clone() })?;
     let draw = |number| {
         let mut rng = stream(principle_seed(seed, id, number));
         let principle = left.draw(&mut rng);
-        let mut shown = left.clone();
+        let mut shown = if replacement { all.clone() } else { left.clone() };
         let examples = config.few_shots.iter().map(|shot| (shot, shown.draw(&mut rng))).collect();
         Drawn { principle, examples }
     };

@@ -193,7 +193,9 @@ fn speak(state: &State, body: &[u8]) -> String {
         let share = (hash % 89 + 5) as f64 / 100.0;
         let (a, b) = (share.ln(), (1.0 - share).ln());
         return format!(
-            r#"{{"choices":[{{"index":0,"finish_reason":"length","message":{{"role":"assistant","content":"A"}},"logprobs":{{"content":[{{"token":"A","logprob":{a},"top_logprobs":[{{"token":"A","logprob":{a}}},{{"token":"B","logprob":{b}}}]}}]}}}}],"usage":{{"completion_tokens":1}}}}"#
+            r#"{{"choices":[{{"index":0,"finish_reason":"length","message":{{"role":"assistant","content":"A"}},"logprobs":{{"content":[{{"token":"A","logprob":{a},"top_logprobs":[{{"token":"A","logprob":{a}}},{{"token":"B","logprob":{b}}}]}}]}}}}],"usage":{{"prompt_tokens":{},"completion_tokens":1}}}}"#,
+            // Roughly, as of any text.
+            body.len() / 4
         );
     }
     let words: Vec<String> = (0..24).map(|word| format!("word{}", (hash >> word) & 0xff)).collect();

@@ -2,9 +2,9 @@
 
 use super::session::{CHUNK, ids};
 use super::stage_progress::StageProgress;
-use super::{Checkpoint, Error, Session, Stage};
+use super::{Error, Session, Stage};
 use burn::tensor::backend::AutodiffBackend;
-use critique_revision::{Trace, critique_and_revise, summarise};
+use critique_revision::{FailureCounts, Trace, summarise};
 use dataset::{Journal, write_jsonl};
 use dialogue::Dialogue;
 use language_model::{Generate, Meter, Prompt, item_seed};
@@ -33,9 +33,8 @@ impl<B: AutodiffBackend> Session<B> {
     /// Writes `revisions.jsonl`, `summary.json` with what is wrong with them, and `helpful.jsonl`.
     pub(super) fn critique_revision(&self, observe: &mut dyn Observe) -> Result<(), Error> {
         let stage = Stage::CritiqueRevision;
-        let model = self.fixed(Checkpoint::HelpfulOnly)?;
         let meter = Meter::default();
-        let model = meter.watch(&model);
+        let model = self.revising(stage, &meter)?;
         let (red_team, helpful) = (&self.prompts.red_team, &self.prompts.helpful);
         let journal = self.folder.file(stage, "revisions.journal")?;
         let mut traces: Journal<Trace> =
@@ -47,43 +46,33 @@ impl<B: AutodiffBackend> Session<B> {
         let (items, before) = (red_team.len() + helpful.len(), revised_before + replied_before);
         let mut progress = StageProgress::start(stage, items, before, &meter, observe)?;
         progress.advance(revised_before)?;
-        let revised = |prompts: &[Dialogue]| {
-            let config = &self.settings.critique_revision;
-            critique_and_revise(&model, &self.constitution, prompts, config, self.settings.seed)
-        };
         let todo: Vec<Dialogue> =
             red_team.iter().filter(|prompt| !traces.contains(&prompt.id())).cloned().collect();
         for prompts in todo.chunks(CHUNK) {
-            traces.append(revised(prompts)?)?;
+            self.revise(&model, prompts, &mut traces)?;
             progress.advance(prompts.len())?;
         }
         let traces = traces.finish(&ids(red_team))?;
         let summary = summarise(&traces);
         write_jsonl(self.folder.file(stage, "revisions.jsonl")?, traces)?;
         self.write_json(stage, "summary.json", &summary)?;
-        let found = [
-            ("critique_is_revision", summary.found.critique_is_revision as f64),
-            ("revision_is_critique", summary.found.revision_is_critique as f64),
-            ("empty", summary.found.empty as f64),
-            ("truncated", summary.found.truncated as f64),
-            ("unchanged", summary.found.unchanged as f64),
-        ];
-        progress.tell(&found)?;
+        progress.note(&format!("{stage}: {}", told(&summary.found)));
 
         progress.advance(replied_before)?;
         let todo: Vec<Dialogue> =
             helpful.iter().filter(|prompt| !replies.contains(&prompt.id())).cloned().collect();
         for prompts in todo.chunks(CHUNK) {
-            replies.append(self.reply_to_helpful(&model, prompts)?)?;
+            model.ask(|model| Ok(replies.append(self.reply_to_helpful(model, prompts)?)?))?;
             progress.advance(prompts.len())?;
         }
         write_jsonl(self.folder.file(stage, "helpful.jsonl")?, replies.finish(&ids(helpful))?)?;
+        model.forget()?;
         progress.finish()
     }
 
     fn reply_to_helpful(
         &self,
-        model: &impl Generate,
+        model: &dyn Generate,
         prompts: &[Dialogue],
     ) -> Result<Vec<Helpful>, Error> {
         let asked: Vec<Prompt> = prompts
@@ -108,5 +97,34 @@ impl<B: AutodiffBackend> Session<B> {
                 replies: replies.iter().map(|reply| reply.text.clone()).collect(),
             })
             .collect())
+    }
+}
+
+/// What is wrong with critiques and revisions, in a line.
+fn told(found: &FailureCounts) -> String {
+    let FailureCounts { critique_is_revision, revision_is_critique, empty, truncated, unchanged } =
+        found;
+    format!(
+        "of all that was drawn {critique_is_revision} critiques are revisions and {revision_is_critique} revisions critiques; \
+         {empty} revisions are empty, {truncated} cut off, {unchanged} the reply that they should revise"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_failure_is_told() {
+        let found = FailureCounts {
+            critique_is_revision: 1,
+            revision_is_critique: 2,
+            empty: 3,
+            truncated: 4,
+            unchanged: 5,
+        };
+        let expected = "of all that was drawn 1 critiques are revisions and 2 revisions critiques; 3 revisions are empty, \
+                        4 cut off, 5 the reply that they should revise";
+        assert_eq!(told(&found), expected);
     }
 }

@@ -27,6 +27,7 @@ mod prompts;
 mod recorded;
 mod red_team;
 mod results;
+mod revising;
 mod room;
 mod server_settings;
 mod session;

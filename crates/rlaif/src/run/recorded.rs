@@ -41,6 +41,27 @@ impl<'a> Recorded<'a> {
     pub(super) fn holds(&self, prompt: &Prompt) -> bool {
         self.journal.borrow().contains(&name(prompt))
     }
+
+    /// What is there alone: asked for anything else, it fails.
+    pub(super) fn replay(&self) -> Replay<'_, 'a> {
+        Replay(self)
+    }
+}
+
+/// See [`Recorded::replay`].
+pub(super) struct Replay<'a, 'b>(&'a Recorded<'b>);
+
+impl Generate for Replay<'_, '_> {
+    fn generate(&self, prompts: &[Prompt], _: &Sampling) -> Result<Vec<Completion>, Error> {
+        let journal = self.0.journal.borrow();
+        let completion = |prompt| {
+            let record = journal.get(&name(prompt));
+            record
+                .map(|record| record.completion.clone())
+                .ok_or_else(|| Error::Model("the journal does not hold this completion yet".into()))
+        };
+        prompts.iter().map(completion).collect()
+    }
 }
 
 impl Generate for Recorded<'_> {
@@ -143,6 +164,11 @@ mod tests {
         let bytes = fs::read(&cut).unwrap();
         fs::write(&cut, &bytes[..bytes.len() - 20]).unwrap();
         let second = Breaking::after(100);
+        let recorded = Recorded::open(&second, &cut, 7).unwrap();
+        let prompt = |text: &str| Prompt { dialogue: dialogue::Dialogue::from_user(text), seed: 1 };
+        recorded.replay().generate(&[prompt("new")], &Sampling::default()).unwrap_err();
+        assert_eq!(second.asked.get(), 0);
+        drop(recorded);
         assert_eq!(generated(&second, &cut).unwrap(), expected);
         assert_eq!(second.asked.get(), 12 - 7);
         assert_eq!(fs::read(&cut).unwrap(), fs::read(&whole).unwrap());

@@ -8,7 +8,7 @@ use super::{Checkpoint, Error, Session, Stage};
 use burn::tensor::backend::AutodiffBackend;
 use dataset::{read_jsonl, write_jsonl};
 use dialogue::{Dialogue, Role};
-use language_model::{Meter, item_seed};
+use language_model::{Generate, Meter, item_seed};
 use red_team::{
     Figures, Generated, GenerationConfig, HarmTag, generate_requests_and_tell, request_list,
 };
@@ -75,20 +75,25 @@ impl<B: AutodiffBackend> Session<B> {
     pub(super) fn red_team(&self, observe: &mut dyn Observe) -> Result<(), Error> {
         let stage = Stage::RedTeam;
         let model = self.fixed(Checkpoint::HelpfulOnly)?;
-        let kinds =
-            [(Kind::RedTeam, &self.prompts.red_team), (Kind::Helpful, &self.prompts.helpful)];
         let config = &self.settings.red_team;
+        let kinds = [
+            (Kind::RedTeam, example_requests(&self.prompts.red_team, config, &model.codec)?),
+            (Kind::Helpful, example_requests(&self.prompts.helpful, config, &model.codec)?),
+        ];
         let meter = Meter::default();
-        let wanted = config.requests.saturating_mul(kinds.len());
-        let mut progress = StageProgress::start(stage, wanted, 0, &meter, observe)?;
         let completions = self.folder.file(stage, "completions.journal")?;
         let watched = meter.watch(&model);
         let recorded = Recorded::open(&watched, &completions, self.settings.seed)?;
+        let wanted = config.requests.saturating_mul(kinds.len());
+        let before = |(kind, seeds): &(Kind, Vec<String>)| {
+            requests_before(&recorded.replay(), seeds, config, self.request_seed(*kind))
+        };
+        let known = kinds.iter().map(before);
+        let mut progress = StageProgress::start(stage, wanted, known.sum(), &meter, observe)?;
         let mut requests = Vec::new();
         let mut figures = BTreeMap::<Kind, Figures>::new();
-        for (kind, prompts) in kinds {
-            let seeds = example_requests(prompts, config, &model.codec)?;
-            let seed = item_seed(self.settings.seed, &["red_team", &format!("{kind:?}")]);
+        for (kind, seeds) in kinds {
+            let seed = self.request_seed(kind);
             let mut found = 0;
             let mut tell = |generated: &Generated| {
                 let new = generated.requests.len() - found;
@@ -118,6 +123,11 @@ impl<B: AutodiffBackend> Session<B> {
         progress.finish()
     }
 
+    /// The seed of the requests of a kind.
+    fn request_seed(&self, kind: Kind) -> u64 {
+        item_seed(self.settings.seed, &["red_team", &format!("{kind:?}")])
+    }
+
     /// True if a request is kept for evaluation: one of the held-out prompts or, in the world, one of the combinations
     /// that it holds out.
     fn is_held_out(&self, request: &str) -> bool {
@@ -143,9 +153,64 @@ impl<B: AutodiffBackend> Session<B> {
     }
 }
 
+/// How many requests are found in the completions that `replay` gives, which fails where they end; all if no more would be
+/// looked for.
+fn requests_before(
+    replay: &dyn Generate,
+    seeds: &[String],
+    config: &GenerationConfig,
+    seed: u64,
+) -> usize {
+    let mut found = 0;
+    let mut tell = |generated: &Generated| {
+        found = generated.requests.len();
+        Ok::<(), red_team::Error>(())
+    };
+    // Whatever else is wrong shows when the requests are looked for.
+    let all = generate_requests_and_tell(replay, seeds, config, seed, &mut tell).is_ok();
+    if all { config.requests } else { found }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use language_model::{Completion, Error as ModelError, Prompt, Sampling, StopReason};
+    use std::cell::Cell;
+
+    /// Has so many lists of two requests.
+    struct Lists(Cell<usize>);
+
+    impl Generate for Lists {
+        fn generate(
+            &self,
+            prompts: &[Prompt],
+            _: &Sampling,
+        ) -> Result<Vec<Completion>, ModelError> {
+            let left = self.0.get().checked_sub(prompts.len());
+            self.0.set(left.ok_or_else(|| ModelError::Model("no more".into()))?);
+            let completion = |prompt: &Prompt| Completion {
+                text: format!("3. Request {:x}\n4. And {:x}", prompt.seed, !prompt.seed),
+                tokens: 9,
+                stopped: StopReason::Stop,
+            };
+            Ok(prompts.iter().map(completion).collect())
+        }
+    }
+
+    #[test]
+    fn requests_that_were_written_before_are_counted() {
+        let config = GenerationConfig {
+            shots: 2,
+            requests: 24,
+            batch: 4,
+            drop_near_duplicates: false,
+            ..GenerationConfig::default()
+        };
+        let seeds = ["One?", "Two?", "Three?"].map(str::to_owned);
+        let before = |lists| requests_before(&Lists(Cell::new(lists)), &seeds, &config, 3);
+        // Four lists are one call.
+        assert_eq!([0, 3, 4, 9, 12, 100].map(before), [0, 0, 8, 16, 24, 24]);
+    }
 
     #[test]
     fn a_list_of_the_longest_examples_fits() {

@@ -46,6 +46,11 @@ impl<'a> StageProgress<'a> {
         Ok(self.observe.record(self.done, &all)?)
     }
 
+    /// Tells a person something.
+    pub(super) fn note(&mut self, message: &str) {
+        self.observe.note(message);
+    }
+
     /// The stage has ended well.
     pub(super) fn finish(self) -> Result<(), Error> {
         Ok(self.observe.finish()?)
@@ -94,7 +99,7 @@ mod tests {
         assert_eq!((kept.started, kept.finished), (Some((10, 4)), true));
         let steps: Vec<u64> = kept.records.iter().map(|(step, _)| *step).collect();
         assert_eq!(steps, [6, 6]);
-        assert_eq!(kept.records[0].1, ["calls", "calls_per_second"]);
-        assert_eq!(kept.records[1].1, ["requests", "calls", "calls_per_second"]);
+        assert_eq!(kept.records[0].1, ["calls_per_second", "calls"]);
+        assert_eq!(kept.records[1].1, ["requests", "calls_per_second", "calls"]);
     }
 }

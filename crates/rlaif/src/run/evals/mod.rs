@@ -8,10 +8,11 @@ mod labels;
 
 use super::ppo::CHECKPOINTS;
 use super::results::RESULTS;
+use super::revising::Revising;
 use super::session::{CHUNK, ids};
 use super::stage_progress::StageProgress;
 use super::{Checkpoint, Error, Session, Stage};
-use ::critique_revision::{Trace, critique_and_revise};
+use ::critique_revision::Trace;
 use burn::tensor::backend::AutodiffBackend;
 use dataset::{Journal, read_jsonl, write_jsonl};
 use dialogue::Dialogue;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::time::Instant;
 use training::Observe;
+use transformer::Transformer;
 
 pub(crate) use by_oracle::rates;
 
@@ -49,7 +51,8 @@ impl<B: AutodiffBackend> Session<B> {
         let meter = Meter::default();
         let (red_team, helpful) = (&self.prompts.held_out_red_team, &self.prompts.held_out_helpful);
         let replies = (red_team.len() + helpful.len()) * Checkpoint::ALL.len();
-        let mut progress = StageProgress::start(Stage::Evals, replies, 0, &meter, observe)?;
+        let before = self.replies_before()?;
+        let mut progress = StageProgress::start(Stage::Evals, replies, before, &meter, observe)?;
         let answers = self.answers(&meter, &mut progress)?;
         let mut results =
             if self.in_world() { self.by_oracle(&answers)? } else { self.by_judge(&answers)? };
@@ -65,11 +68,39 @@ impl<B: AutodiffBackend> Session<B> {
         progress.finish()
     }
 
+    /// How many replies a killed process had drawn.
+    fn replies_before(&self) -> Result<usize, Error> {
+        let (red_team, helpful) = (&self.prompts.held_out_red_team, &self.prompts.held_out_helpful);
+        let revisions = self.revisions()?;
+        let mut before = red_team.iter().filter(|prompt| revisions.contains(&prompt.id())).count();
+        for checkpoint in Checkpoint::ALL {
+            let replies = self.replies(checkpoint)?;
+            let is_there = |prompt: &&Dialogue| replies.contains(&prompt.id());
+            before += helpful.iter().filter(is_there).count();
+            // Those of the first model are among the revisions.
+            if checkpoint != Checkpoint::HelpfulOnly {
+                before += red_team.iter().filter(is_there).count();
+            }
+        }
+        Ok(before)
+    }
+
+    /// The journal of revised replies.
+    fn revisions(&self) -> Result<Journal<Trace>, Error> {
+        let path = self.folder.file(Stage::Evals, "revisions.journal")?;
+        Ok(Journal::open(&path, &self.settings.seed, |trace: &Trace| trace.id.clone())?)
+    }
+
+    /// The journal of the replies of a policy.
+    fn replies(&self, checkpoint: Checkpoint) -> Result<Journal<Answer>, Error> {
+        let path = self.folder.file(Stage::Evals, &format!("{}.journal", checkpoint.name()))?;
+        Ok(Journal::open(&path, &self.settings.seed, |answer: &Answer| answer.id.clone())?)
+    }
+
     /// Draws every reply that the evaluations need, each once.
     fn answers(&self, meter: &Meter, progress: &mut StageProgress<'_>) -> Result<Answers, Error> {
         let (red_team, helpful) = (&self.prompts.held_out_red_team, &self.prompts.held_out_helpful);
-        let helpful_only = self.fixed(Checkpoint::HelpfulOnly)?;
-        let helpful_only = meter.watch(&helpful_only);
+        let helpful_only = self.revising(Stage::Evals, meter)?;
         let traces = self.revised(&helpful_only, red_team, progress)?;
         let first = |trace: &Trace| trace.prompt.clone().with_assistant(trace.reply.clone());
         let mut answers = Answers {
@@ -80,7 +111,9 @@ impl<B: AutodiffBackend> Session<B> {
             helpful: HashMap::new(),
             traces,
         };
-        let replies = self.journalled(&helpful_only, Checkpoint::HelpfulOnly, helpful, progress)?;
+        let replies = helpful_only
+            .ask(|model| self.journalled(model, Checkpoint::HelpfulOnly, helpful, progress))?;
+        helpful_only.forget()?;
         answers.helpful.insert(Checkpoint::HelpfulOnly, replies);
         for checkpoint in [Checkpoint::SlCai, Checkpoint::RlCai] {
             let policy = self.fixed(checkpoint)?;
@@ -96,19 +129,15 @@ impl<B: AutodiffBackend> Session<B> {
     /// Replies to held-out red-team prompts, revised as in training.
     fn revised(
         &self,
-        model: &impl Generate,
+        model: &Revising<'_, Transformer<B::InnerBackend>>,
         prompts: &[Dialogue],
         progress: &mut StageProgress<'_>,
     ) -> Result<Vec<Trace>, Error> {
-        let path = self.folder.file(Stage::Evals, "revisions.journal")?;
-        let mut journal: Journal<Trace> =
-            Journal::open(&path, &self.settings.seed, |trace: &Trace| trace.id.clone())?;
+        let mut journal = self.revisions()?;
         for chunk in prompts.chunks(CHUNK) {
             let todo: Vec<Dialogue> =
                 chunk.iter().filter(|prompt| !journal.contains(&prompt.id())).cloned().collect();
-            let config = &self.settings.critique_revision;
-            let seed = self.settings.seed;
-            journal.append(critique_and_revise(model, &self.constitution, &todo, config, seed)?)?;
+            self.revise(model, &todo, &mut journal)?;
             progress.advance(chunk.len())?;
         }
         Ok(journal.finish(&ids(prompts))?)
@@ -117,14 +146,12 @@ impl<B: AutodiffBackend> Session<B> {
     /// Replies to held-out prompts through a journal.
     fn journalled(
         &self,
-        model: &impl Generate,
+        model: &dyn Generate,
         checkpoint: Checkpoint,
         prompts: &[Dialogue],
         progress: &mut StageProgress<'_>,
     ) -> Result<Vec<Dialogue>, Error> {
-        let path = self.folder.file(Stage::Evals, &format!("{}.journal", checkpoint.name()))?;
-        let mut journal: Journal<Answer> =
-            Journal::open(&path, &self.settings.seed, |answer: &Answer| answer.id.clone())?;
+        let mut journal = self.replies(checkpoint)?;
         for chunk in prompts.chunks(CHUNK) {
             let todo: Vec<Dialogue> =
                 chunk.iter().filter(|prompt| !journal.contains(&prompt.id())).cloned().collect();
@@ -144,7 +171,7 @@ impl<B: AutodiffBackend> Session<B> {
     /// One reply to each prompt, as a finished dialogue.
     pub(super) fn answer(
         &self,
-        model: &impl Generate,
+        model: &(impl Generate + ?Sized),
         purpose: &str,
         prompts: &[Dialogue],
     ) -> Result<Vec<Dialogue>, Error> {
