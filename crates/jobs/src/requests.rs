@@ -71,7 +71,7 @@ impl Work for Requests {
     fn run(&self, model: &dyn Model, observe: &mut dyn Observe) -> Result<Done, Error> {
         let job = &self.job;
         // Its lock keeps other processes away until the end.
-        let _claimed = claim(&job.out, &self.header(model.about())?)?;
+        let _claimed = claim(&job.out, &self.header(model.about()))?;
         let (meter, part) = (Meter::default(), beside(&job.out, "part"));
         let (report, before) = if job.out.exists() {
             // A process was killed after it had finished.
@@ -102,7 +102,7 @@ impl Requests {
         let rejects = beside(&job.out, "rejects.new.jsonl");
         let work = Self::read(job, config, &rejects)?;
         // Of the model nothing is known yet.
-        if let Err(error) = check_same(&job.out, found, &work.header(found.model.clone())?) {
+        if let Err(error) = check_same(&job.out, found, &work.header(found.model.clone())) {
             remove(&rejects)?;
             return Err(error);
         }
@@ -110,8 +110,8 @@ impl Requests {
         Ok(work)
     }
 
-    fn header(&self, model: Value) -> Result<Header, Error> {
-        Ok(Header {
+    fn header(&self, model: Value) -> Header {
+        Header {
             job: NAME.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             seed: self.job.seed,
@@ -120,7 +120,7 @@ impl Requests {
             items: self.seeds.count,
             input: self.seeds.fingerprint.clone(),
             shard: None,
-        })
+        }
     }
 
     /// Does what is left; gives the report and the number of requests that were there.
