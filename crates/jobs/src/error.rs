@@ -132,6 +132,20 @@ pub enum Error {
         /// What the model said to the last.
         last: String,
     },
+    /// More calls have failed than may, of a job whose items are calls.
+    #[error(
+        "{failed} of {calls} calls have failed and at most a share of {most} may (`failed_share`), the last because: {last}"
+    )]
+    TooManyCallsFailed {
+        /// Calls that have failed.
+        failed: u64,
+        /// Calls so far.
+        calls: u64,
+        /// The highest share of them that may fail.
+        most: f64,
+        /// What the model said to the last.
+        last: String,
+    },
     /// A file of records that lacks one, of a job that is finished.
     #[error(
         "{path} counts as finished, but lacks the record of item {id}, which is in {path}.failures.jsonl neither; remove {path} and \
@@ -227,6 +241,9 @@ pub enum Error {
     /// Labels.
     #[error(transparent)]
     AiFeedback(#[from] ai_feedback::Error),
+    /// New requests.
+    #[error(transparent)]
+    RedTeam(#[from] red_team::Error),
     /// A model.
     #[error(transparent)]
     Model(#[from] language_model::Error),
@@ -244,6 +261,7 @@ impl Error {
         let error = match self {
             Self::CritiqueRevision(critique_revision::Error::Model(error))
             | Self::AiFeedback(ai_feedback::Error::Judge(error))
+            | Self::RedTeam(red_team::Error::Model(error))
             | Self::Model(error) => error,
             Self::AiFeedback(error @ ai_feedback::Error::Probabilities { .. }) => {
                 return Some(error.to_string());

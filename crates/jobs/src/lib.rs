@@ -1,5 +1,5 @@
 //! Data stages over more prompts than memory holds: critique and revision ([`revise`]),
-//! pairs of replies ([`reply_pairs`]) and labels ([`label()`]).
+//! pairs of replies ([`reply_pairs`]) and labels ([`label()`]). One more, [`requests()`], makes many prompts of a few.
 //!
 //! A job reads its input row by row, has many chunks of it under way at a time, and writes one record an item, in the
 //! order of the input. However long the input, memory is that of the chunks under way. Killed at any moment, it goes on
@@ -47,6 +47,7 @@ mod prepared;
 mod recount;
 mod reply_pairs;
 mod report;
+mod requests;
 mod revise;
 mod served;
 mod shard;
@@ -65,6 +66,7 @@ pub use model::{Lent, Model};
 pub use prepared::Prepared;
 pub use reply_pairs::{PairSummary, ReplyPair, reply_pairs};
 pub use report::{Figures, Report};
+pub use requests::{Ended, NewRequest, RequestSummary, requests};
 pub use revise::revise;
 pub use served::Served;
 pub use shard::Shard;

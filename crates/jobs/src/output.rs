@@ -197,7 +197,7 @@ pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), Error> {
 }
 
 /// Opens `OUT.job`, or writes it, and keeps other processes away.
-fn claim(out: &Path, header: &Header) -> Result<File, Error> {
+pub(crate) fn claim(out: &Path, header: &Header) -> Result<File, Error> {
     let path = beside(out, "job");
     let failed = |source| dataset::Error::Open { path: path.clone(), source };
     let mut job = OpenOptions::new()

@@ -40,7 +40,12 @@ impl Prepared {
             None => Ready::read(&job, stage, &job.rejects())?,
             Some(found) => Ready::again(&job, stage, &found)?,
         };
-        Ok(Self { job, work: Box::new(ready) })
+        Ok(Self::of(job, Box::new(ready)))
+    }
+
+    /// A job whose work is ready.
+    pub(crate) fn of(job: Job, work: Box<dyn Work>) -> Self {
+        Self { job, work }
     }
 
     /// What is done.
@@ -58,8 +63,9 @@ impl Prepared {
     }
 }
 
-/// A job of any stage.
-trait Work: Send + Sync {
+/// The work of a job.
+pub(crate) trait Work: Send + Sync {
+    /// Does it, or what is left of it.
     fn run(&self, model: &dyn Model, observe: &mut dyn Observe) -> Result<Done, Error>;
 }
 
@@ -101,12 +107,7 @@ impl<S: Stage> Ready<S> {
             remove(&rejects)?;
             return Err(error);
         }
-        if job.rejected_share > 0.0 {
-            match ready.input.rejected {
-                0 => remove(&job.rejects())?,
-                _ => rename(&rejects, &job.rejects())?,
-            }
-        }
+        replace_rejects(job, &rejects, ready.input.rejected)?;
         Ok(ready)
     }
 
@@ -177,7 +178,18 @@ impl<S: Stage> Ready<S> {
     }
 }
 
+/// Puts the bad rows of an input that was read once more, so many in `rejects`, in the place of those of before.
+pub(crate) fn replace_rejects(job: &Job, rejects: &Path, rejected: u64) -> Result<(), Error> {
+    if job.rejected_share <= 0.0 {
+        return Ok(());
+    }
+    match rejected {
+        0 => remove(&job.rejects()),
+        _ => rename(rejects, &job.rejects()),
+    }
+}
+
 /// Removes what is no longer needed; that it may still lie there afterwards is no failure.
-fn remove_answers(path: &Path) {
+pub(crate) fn remove_answers(path: &Path) {
     let _ = std::fs::remove_file(path);
 }

@@ -1,6 +1,6 @@
 //! What the records of a job say about its model.
 
-use crate::{Error, PairSummary};
+use crate::{Error, PairSummary, RequestSummary};
 use ai_feedback::Summary;
 use critique_revision::RevisionSummary;
 use evals::Calibration;
@@ -11,7 +11,7 @@ use std::path::Path;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Report {
-    /// Items that there were, of the shard if it is one.
+    /// Items that there were, of the shard if it is one; of `requests` the calls.
     pub items: u64,
     /// Those that became a record.
     pub records: u64,
@@ -29,6 +29,8 @@ pub enum Figures {
     Revisions(RevisionSummary),
     /// Of `reply-pairs`.
     Pairs(PairSummary),
+    /// Of `requests`.
+    Requests(RequestSummary),
     /// Of `label`.
     Labels {
         /// Habits of the judge, over labels and probes.

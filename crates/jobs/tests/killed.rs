@@ -19,6 +19,7 @@ use language_model::{
     Choose, Completion, Error as ModelError, Generate, Prompt, Sampling, StopReason,
 };
 use openai::{Client, Config};
+use red_team::GenerationConfig;
 use serde_json::json;
 use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
@@ -29,6 +30,7 @@ use std::time::{Duration, Instant};
 use training::Silent;
 
 const ITEMS: usize = 300;
+const REQUESTS: usize = 600;
 const CONCURRENCY: usize = 8;
 const CHUNK: usize = 3;
 
@@ -48,12 +50,13 @@ fn main() -> ExitCode {
             }
         };
     }
-    let tests: [(&str, fn()); 6] = [
+    let tests: [(&str, fn()); 7] = [
         ("every_job_survives_being_killed", every_job_survives_being_killed),
         (
             "a_model_on_this_machine_survives_being_killed",
             a_model_on_this_machine_survives_being_killed,
         ),
+        ("new_requests_survive_being_killed", new_requests_survive_being_killed),
         ("failed_items_survive_being_killed", failed_items_survive_being_killed),
         ("shards_that_are_killed_merge_to_the_whole", shards_that_are_killed_merge_to_the_whole),
         ("a_full_disk_loses_nothing", a_full_disk_loses_nothing),
@@ -79,11 +82,13 @@ fn work(
     job.flow = Flow { chunk: CHUNK, in_flight: 6 };
     job.retry_failed = std::env::var_os("RETRY_FAILED").is_some();
     let constitution = Constitution::general();
-    let prepared = if what == "revise" {
-        let config = CritiqueRevisionConfig { revisions: 2, ..Default::default() };
-        jobs::revise(job, constitution, config)?
-    } else {
-        jobs::label(job, constitution, FeedbackConfig::default())?
+    let prepared = match what {
+        "revise" => {
+            let config = CritiqueRevisionConfig { revisions: 2, ..Default::default() };
+            jobs::revise(job, constitution, config)?
+        }
+        "requests" => jobs::requests(job, generation())?,
+        _ => jobs::label(job, constitution, FeedbackConfig::default())?,
     };
     if let Some(asked) = url.strip_prefix(ALONE) {
         let model = Alone::new(Slow { asked: asked.into() }, json!("slow"));
@@ -145,13 +150,23 @@ fn different_and_again(asked: &Path) -> (u64, u64) {
     (different, counts.values().sum::<u64>() - different)
 }
 
-/// A folder with prompts and pairs, every tenth of them twice.
+/// How requests are generated, and tagged.
+fn generation() -> GenerationConfig {
+    GenerationConfig {
+        requests: REQUESTS,
+        harm_types: ["theft", "violence"].map(str::to_owned).to_vec(),
+        ..Default::default()
+    }
+}
+
+/// A folder with prompts, seeds and pairs, every tenth of them twice.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let numbers = || (0..ITEMS).chain((0..ITEMS).step_by(10));
     let prompts: Vec<String> =
         numbers().map(|n| format!("{{\"prompt\": \"question {n}\"}}\n")).collect();
     fs::write(folder.path().join("revise.jsonl"), prompts.concat()).unwrap();
+    fs::write(folder.path().join("requests.jsonl"), prompts.concat()).unwrap();
     let pairs: Vec<String> = numbers()
         .map(|n| format!("{{\"prompt\": \"question {n}\", \"replies\": [\"yes {n}\", \"no\"]}}\n"))
         .collect();
@@ -323,6 +338,39 @@ fn a_model_on_this_machine_survives_being_killed() {
             ["", ".job", ".report.json"].map(|end| format!("{out}{end}"))
         );
     }
+}
+
+/// Which calls are under way when there are enough differs from run to run; what comes of them does not.
+fn new_requests_survive_being_killed() {
+    let folder = folder();
+    let folder = folder.path();
+    let server = Server::counting();
+    // Some lists show it; they are refused.
+    server.refuse(&["question 7\\n"]);
+    server.take(Duration::from_millis(2));
+    let mut moments = Moments(13);
+    let start = Instant::now();
+    succeeds(job(folder, "requests", "whole", &server, None));
+    let takes = start.elapsed();
+    let (_, again) = server.different_and_again();
+    assert_eq!(again, 0);
+    let command = || job(folder, "requests", "killed", &server, None);
+    let killed = disturbed(&command, takes, &mut moments);
+    assert!(killed > 0, "it was too fast to be killed");
+    let (_, again) = server.different_and_again();
+    let most = killed * (CONCURRENCY as u64 + 2);
+    assert!(again <= most, "{again} answers were asked for again after {killed} kills");
+    let read = |name: &str| fs::read(folder.join(name)).unwrap();
+    for end in ["", ".job", ".report.json", ".failures.jsonl"] {
+        assert!(read(&format!("whole{end}")) == read(&format!("killed{end}")), "{end} differs");
+    }
+    let rows = String::from_utf8(read("whole")).unwrap();
+    assert_eq!(rows.lines().filter(|row| row.contains("\"harm_type\"")).count(), REQUESTS);
+    let beside = ["", ".failures.jsonl", ".job", ".report.json"].map(|end| format!("killed{end}"));
+    assert_eq!(names(folder, "killed"), beside);
+
+    succeeds(command());
+    assert_eq!(server.different_and_again(), (0, 0));
 }
 
 /// A server refuses a few prompts, and later one of them less.

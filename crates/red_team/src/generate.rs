@@ -1,10 +1,7 @@
 //! Drawing requests until enough are new.
 
-use crate::filter::{Filter, Verdict};
-use crate::parse::{Line, lines, normalised};
-use crate::{Error, GenerationConfig, request_list};
-use language_model::{Completion, Generate, Prompt, item_seed, stream};
-use rand::seq::IndexedRandom;
+use crate::{Error, Generation, GenerationConfig};
+use language_model::{Completion, Generate, Prompt};
 use serde::{Deserialize, Serialize};
 
 /// New requests, and what was thrown away on the way to them.
@@ -73,34 +70,20 @@ pub fn generate_requests_and_tell<E: From<Error>>(
     seed: u64,
     tell: &mut dyn FnMut(&Generated) -> Result<(), E>,
 ) -> Result<Generated, E> {
-    check(seeds, config)?;
-    let mut filter = Filter::new(seeds, config)?;
-    let mut generated = Generated::default();
+    let generation = Generation::new(seeds.to_vec(), config, seed)?;
+    let mut collector = generation.collector();
     for call in 0..config.max_calls {
-        if generated.requests.len() >= config.requests {
+        if collector.is_complete() {
             break;
         }
         let numbers = call * config.batch..(call + 1) * config.batch;
-        let prompts: Vec<Prompt> =
-            numbers.map(|number| draw_prompt(seeds, config.shots, number, seed)).collect();
+        let prompts: Vec<Prompt> = numbers.map(|number| generation.prompt(number)).collect();
         for completion in &draw(model, &prompts, config)? {
-            generated.read(completion, &mut filter, config.requests);
+            collector.take(generation.read(completion));
         }
-        tell(&generated)?;
+        tell(collector.generated())?;
     }
-    Ok(generated)
-}
-
-/// Refuses settings and seeds that cannot be used.
-fn check(seeds: &[String], config: &GenerationConfig) -> Result<(), Error> {
-    config.validate()?;
-    if seeds.len() < config.shots {
-        return Err(Error::TooFewSeeds { found: seeds.len(), shots: config.shots });
-    }
-    match seeds.iter().position(|text| normalised(text).is_empty()) {
-        Some(index) => Err(Error::EmptySeed { index }),
-        None => Ok(()),
-    }
+    Ok(collector.into_generated())
 }
 
 /// One completion a prompt.
@@ -112,55 +95,6 @@ fn draw(
     let completions = model.generate(prompts, &config.sampling)?;
     let (expected, found) = (prompts.len(), completions.len());
     if found == expected { Ok(completions) } else { Err(Error::Count { expected, found }) }
-}
-
-/// The prompt of the given number, with its own examples.
-fn draw_prompt(seeds: &[String], shots: usize, number: usize, seed: u64) -> Prompt {
-    let number = number.to_string();
-    let mut stream = stream(item_seed(seed, &["red_team", &number, "examples"]));
-    let examples: Vec<&String> = seeds.choose_multiple(&mut stream, shots).collect();
-    Prompt {
-        dialogue: request_list(&examples),
-        seed: item_seed(seed, &["red_team", &number, "completion"]),
-    }
-}
-
-impl Generated {
-    /// Takes in the lines of a completion until there are enough requests.
-    fn read(&mut self, completion: &Completion, filter: &mut Filter<'_>, enough: usize) {
-        if self.requests.len() >= enough {
-            return;
-        }
-        self.drawn += 1;
-        for line in lines(completion) {
-            if self.requests.len() >= enough {
-                return;
-            }
-            match line {
-                Line::Other => self.unparsed += 1,
-                Line::CutOff => self.cut_off += 1,
-                Line::Entry(text) => self.take(text, filter),
-            }
-        }
-    }
-
-    /// Takes in an entry if it is valid and new.
-    fn take(&mut self, text: String, filter: &mut Filter<'_>) {
-        let verdict = filter.judge(&text);
-        match verdict {
-            Verdict::WrongLength => self.wrong_length += 1,
-            Verdict::WrongLanguage => self.wrong_language += 1,
-            Verdict::Duplicate { .. } => self.duplicates += 1,
-            Verdict::NearSeed { .. } => self.near_seeds += 1,
-            Verdict::NearRequest { .. } => self.near_requests += 1,
-            Verdict::New { .. } => self.requests.push(text),
-        }
-        if let Some(nearest) = verdict.nearest_seed() {
-            self.novelty.valid += 1;
-            self.novelty.novel += usize::from(!filter.is_near(nearest));
-            self.novelty.nearest_seed += nearest;
-        }
-    }
 }
 
 #[cfg(test)]

@@ -36,21 +36,26 @@
 //! # Ok::<(), red_team::Error>(())
 //! ```
 
+mod collector;
 mod config;
 mod error;
 mod figures;
-mod filter;
 mod generate;
+mod generation;
 mod harm_type;
 mod language;
 mod min_hash;
 mod parse;
 mod request_list;
+mod screen;
+mod seed_index;
 mod shingles;
 
+pub use collector::Collector;
 pub use config::GenerationConfig;
 pub use error::Error;
 pub use figures::{Figures, LeftOut};
 pub use generate::{Generated, Novelty, generate_requests, generate_requests_and_tell};
+pub use generation::{Entries, Generation};
 pub use harm_type::{HARM_TYPES, HarmTag, harm_question, tag_by_harm};
 pub use request_list::{numbered_list, request_list};

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Shingles {
     /// Hashes of the runs, in ascending order, each once.
-    hashes: Vec<u64>,
+    hashes: Box<[u64]>,
 }
 
 impl Shingles {
@@ -22,7 +22,7 @@ impl Shingles {
         };
         hashes.sort_unstable();
         hashes.dedup();
-        Self { hashes }
+        Self { hashes: hashes.into_boxed_slice() }
     }
 
     /// The hashes of the runs, each once.
@@ -37,9 +37,14 @@ impl Shingles {
             rest = &rest[rest.partition_point(|other| other < hash)..];
             common += usize::from(rest.first() == Some(hash));
         }
-        let all = self.hashes.len() + other.hashes.len() - common;
-        if all == 0 { 1.0 } else { common as f64 / all as f64 }
+        share(common, self.hashes.len(), other.hashes.len())
     }
+}
+
+/// The share of `common` runs among all runs of two texts, which have `a` and `b` of them.
+pub(crate) fn share(common: usize, a: usize, b: usize) -> f64 {
+    let all = a + b - common;
+    if all == 0 { 1.0 } else { common as f64 / all as f64 }
 }
 
 /// Equal on every machine and after every upgrade, so that what counts as near is, too.

@@ -198,9 +198,25 @@ fn speak(state: &State, body: &[u8]) -> String {
             body.len() / 4
         );
     }
-    let words: Vec<String> = (0..24).map(|word| format!("word{}", (hash >> word) & 0xff)).collect();
+    let text = if holds(body, "Continue this list of requests:") {
+        list(hash)
+    } else {
+        let words = (0..24).map(|word| format!("word{}", (hash >> word) & 0xff));
+        format!("{hash:016x} {}", words.collect::<Vec<_>>().join(" "))
+    };
     format!(
-        r#"{{"choices":[{{"index":0,"finish_reason":"stop","message":{{"role":"assistant","content":"{hash:016x} {}"}}}}],"usage":{{"completion_tokens":25}}}}"#,
-        words.join(" ")
+        r#"{{"choices":[{{"index":0,"finish_reason":"stop","message":{{"role":"assistant","content":"{text}"}}}}],"usage":{{"completion_tokens":25}}}}"#
     )
+}
+
+/// Entries of a numbered list, as JSON: new ones, one that comes again and again, one that is near that, and one without a
+/// number.
+fn list(hash: u64) -> String {
+    let entry = |number: u64| {
+        let word = |place: u64| (hash >> (7 * number + 5 * place)) & 0xffff;
+        format!("{}. Do {:x} or {:x} by {:x}?", number + 11, word(0), word(1), word(2))
+    };
+    let often = format!("Where is house {} of the long old street?", hash % 5);
+    let entries: Vec<String> = (0..3).map(entry).collect();
+    format!("{}\\n14. {often}\\n15. {often} Now?\\nAnd so on", entries.join("\\n"))
 }

@@ -1,4 +1,5 @@
-//! `rlaif revise`, `rlaif reply-pairs`, `rlaif label` and `rlaif merge`: data stages over any number of prompts.
+//! `rlaif revise`, `rlaif reply-pairs`, `rlaif label`, `rlaif requests` and `rlaif merge`: data stages over any number of
+//! prompts.
 
 use super::convert::pair;
 use super::device::{Device, Task};
@@ -19,11 +20,8 @@ use toml::Table;
 /// What all stages take.
 #[derive(Debug, Clone, Args)]
 struct StageArgs {
-    /// File of records to write; while the job is under way it is FILE.part.
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
     /// Settings file (TOML): `seed`, `constitution`, `columns`, `rejected_share`, `failed_share`, `flow`, `server`,
-    /// `critique_revision`, `ai_feedback`.
+    /// `critique_revision`, `ai_feedback`, `red_team`.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Change one setting, such as `server.concurrency=256`; may be repeated.
@@ -67,6 +65,32 @@ pub(super) struct PromptArgs {
     /// Name of the model on its server [default: the only one that it has].
     #[arg(long, value_name = "NAME")]
     model_name: Option<String>,
+    /// File of records to write; while the job is under way it is FILE.part.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    #[command(flatten)]
+    stage: StageArgs,
+}
+
+/// `rlaif requests`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct RequestArgs {
+    /// Prompts to draw examples from: JSON lines (also `.jsonl.gz`), `.csv` or `.parquet`. What each begins with is shown.
+    seeds: PathBuf,
+    /// File of requests to write; while the job is under way OUT.part holds what the model said.
+    out: PathBuf,
+    /// The address of an OpenAI-compatible server, a Hugging Face folder, or its name on the hub, OWNER/NAME.
+    #[arg(long, value_name = "URL|FOLDER|NAME")]
+    model: String,
+    /// Name of the model on its server [default: the only one that it has].
+    #[arg(long, value_name = "NAME")]
+    model_name: Option<String>,
+    /// Requests to find.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    count: u32,
+    /// Lists that the model continues at most [default: as many as requests].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_calls: Option<u32>,
     #[command(flatten)]
     stage: StageArgs,
 }
@@ -83,6 +107,9 @@ pub(super) struct LabelArgs {
     /// Name of the judge on its server [default: the only one that it has].
     #[arg(long, value_name = "NAME")]
     judge_model: Option<String>,
+    /// File of records to write; while the job is under way it is FILE.part.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
     #[command(flatten)]
     stage: StageArgs,
 }
@@ -104,6 +131,18 @@ enum What {
     Revise,
     ReplyPairs,
     Label,
+    Requests,
+}
+
+/// What is done by whom, and where the records go.
+#[derive(Debug)]
+struct Work {
+    what: What,
+    input: PathBuf,
+    out: PathBuf,
+    model: String,
+    /// Of the model on its server.
+    name: Option<String>,
 }
 
 /// Criticises and revises replies to all prompts of a file.
@@ -118,15 +157,35 @@ pub(super) fn reply_pairs(args: PromptArgs) -> Result<(), Failure> {
 
 impl PromptArgs {
     fn run(self, what: What) -> Result<(), Failure> {
-        let Self { prompts, model, model_name, stage } = self;
-        stage.run(what, prompts, model, model_name)
+        let Self { prompts: input, model, model_name: name, out, stage } = self;
+        stage.run(Work { what, input, out, model, name })
     }
+}
+
+/// Lets a model write new requests.
+pub(super) fn requests(args: RequestArgs) -> Result<(), Failure> {
+    let RequestArgs { seeds: input, out, model, model_name: name, count, max_calls, stage } = args;
+    let layer = |flag: &str, settings: &[(&str, u32)]| {
+        let mut table = Table::new();
+        for (key, number) in settings {
+            insert(&mut table, key, i64::from(*number).into());
+        }
+        (flag.to_owned(), table)
+    };
+    // A settings file may say otherwise.
+    let mut layers = vec![layer("--count", &[("red_team.max_calls", count)])];
+    layers.extend(stage.layers()?);
+    layers.push(layer("--count", &[("red_team.requests", count)]));
+    if let Some(most) = max_calls {
+        layers.push(layer("--max-calls", &[("red_team.max_calls", most)]));
+    }
+    stage.run_with(Work { what: What::Requests, input, out, model, name }, &layers)
 }
 
 /// Labels all pairs of a file.
 pub(super) fn label(args: LabelArgs) -> Result<(), Failure> {
-    let LabelArgs { pairs, judge, judge_model, stage } = args;
-    stage.run(What::Label, pairs, judge, judge_model)
+    let LabelArgs { pairs: input, judge: model, judge_model: name, out, stage } = args;
+    stage.run(Work { what: What::Label, input, out, model, name })
 }
 
 /// Joins the shards of a job.
@@ -135,13 +194,13 @@ pub(super) fn merge(args: &MergeArgs) -> Result<(), Failure> {
 }
 
 impl StageArgs {
-    fn run(
-        self,
-        what: What,
-        input: PathBuf,
-        model: String,
-        name: Option<String>,
-    ) -> Result<(), Failure> {
+    fn run(self, work: Work) -> Result<(), Failure> {
+        let layers = self.layers()?;
+        self.run_with(work, &layers)
+    }
+
+    fn run_with(self, work: Work, layers: &[(String, Table)]) -> Result<(), Failure> {
+        let Work { what, input, out, model, name } = work;
         let source = JudgeSource::from(model);
         if name.is_some() && source.folder().is_some() {
             return Err("the name of a model is given, but no server that would have it".into());
@@ -150,15 +209,16 @@ impl StageArgs {
             JudgeSource::Server(_) => JobSettings::served(),
             JudgeSource::Folder(_) => JobSettings::local(),
         };
-        let settings = defaults.with_layers(&self.layers()?)?;
+        let settings = defaults.with_layers(layers)?;
         let constitution = settings.read_constitution()?;
         let (shard, retry_failed) = (self.shard, self.retry_failed);
-        let job = Job { shard, retry_failed, ..settings.job(&input, &self.out) };
+        let job = Job { shard, retry_failed, ..settings.job(&input, &out) };
         // Whatever is wrong with the input shows before a model is waited for.
         let prepared = match what {
             What::Revise => jobs::revise(job, constitution, settings.critique_revision)?,
             What::ReplyPairs => jobs::reply_pairs(job, settings.critique_revision.reply)?,
             What::Label => jobs::label(job, constitution, settings.ai_feedback)?,
+            What::Requests => jobs::requests(job, settings.red_team)?,
         };
         match source {
             JudgeSource::Server(url) => {

@@ -87,6 +87,11 @@ enum Command {
         after_help = "Example:\n  rlaif label --pairs pairs.jsonl --judge http://127.0.0.1:8000/v1 --out labels.jsonl"
     )]
     Label(data_stage::LabelArgs),
+    /// New requests from a few, written by a model on a server or of a folder.
+    #[command(
+        after_help = "Examples:\n  rlaif requests red_team.jsonl requests.jsonl --model http://127.0.0.1:8000/v1 --count 140335 --set server.concurrency=256\n  rlaif requests red_team.jsonl requests.jsonl --model models/helpful --count 1000 --set red_team.shots=5"
+    )]
+    Requests(data_stage::RequestArgs),
     /// Join the shards of `revise`, `reply-pairs` or `label`.
     #[command(after_help = "Example:\n  rlaif merge part1 part2 part3 part4 --out revisions.jsonl")]
     Merge(data_stage::MergeArgs),
@@ -152,6 +157,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Revise(args) => data_stage::revise(args),
         Command::ReplyPairs(args) => data_stage::reply_pairs(args),
         Command::Label(args) => data_stage::label(args),
+        Command::Requests(args) => data_stage::requests(args),
         Command::Merge(args) => data_stage::merge(&args),
         Command::Generate(args) => generate::generate(args),
         Command::Chat(args) => chat::chat(args),
@@ -173,7 +179,11 @@ pub(crate) fn main() -> ExitCode {
 /// Makes this thread one of those that compute: to hand work over and wait for it takes longer than much of the work of a
 /// small model. Not where this thread waits for others that have work to hand over.
 fn compute_here(command: &Command) {
-    if !matches!(command, Command::Revise(_) | Command::ReplyPairs(_) | Command::Label(_)) {
+    let waits = matches!(
+        command,
+        Command::Revise(_) | Command::ReplyPairs(_) | Command::Label(_) | Command::Requests(_)
+    );
+    if !waits {
         // Fails if there is a pool already, and then that pool serves.
         let _ = rayon::ThreadPoolBuilder::new().use_current_thread().build_global();
     }

@@ -1,9 +1,9 @@
-//! What is told at the end of `rlaif revise`, `rlaif reply-pairs`, `rlaif label` and `rlaif merge`.
+//! What is told at the end of `rlaif revise`, `rlaif reply-pairs`, `rlaif label`, `rlaif requests` and `rlaif merge`.
 
 use rlaif::ai_feedback::Summary;
 use rlaif::critique_revision::RevisionSummary;
 use rlaif::evals::Calibration;
-use rlaif::jobs::{Done, Figures, Job, Merged, PairSummary, Report};
+use rlaif::jobs::{Done, Ended, Figures, Job, Merged, PairSummary, Report, RequestSummary};
 use std::path::Path;
 
 /// What came of a job.
@@ -46,6 +46,7 @@ fn report(report: &Report, failures: &Path) -> String {
         Figures::Pairs(PairSummary { redrawn, truncated, .. }) => {
             format!("{redrawn} replies drawn again that were the same, {truncated} cut off\n")
         }
+        Figures::Requests(summary) => requests(summary, report.items),
         Figures::Labels { labels, probed, truth, one_order } => {
             of_labels(labels)
                 + &of_probes(*probed)
@@ -78,6 +79,37 @@ fn revisions(summary: &RevisionSummary) -> String {
         format!("{name:<26}{found:>10}{left:>10}{share:>9.1}%\n")
     };
     head + &rows.map(row).concat()
+}
+
+/// Why it came to its end, and how good the continuations are.
+fn requests(summary: &RequestSummary, calls: u64) -> String {
+    let RequestSummary { ended, wanted, seeds, wordless_seeds, untagged, generation } = summary;
+    let end = match ended {
+        Ended::Count => format!("as many as asked for, after {calls} calls on {seeds} seeds\n"),
+        Ended::MaxCalls => format!(
+            "fewer than the {wanted} asked for: it ended after the {calls} calls that it may make (--max-calls), on {seeds} seeds\n"
+        ),
+    };
+    let counted = |count: u64, what: &str| match count {
+        0 => String::new(),
+        count => format!("{count} {what}\n"),
+    };
+    let wordless = counted(*wordless_seeds, "seeds have no letter or digit and were left out");
+    let untagged = counted(*untagged as u64, "requests have no tag, since the model refuses them");
+    let left_out = &generation.left_out;
+    let rows = [
+        ("validity", generation.validity),
+        ("novelty", generation.novelty),
+        ("nearest seed, mean", generation.mean_nearest_seed),
+        ("requests a line", generation.yield_share),
+        ("duplicates", Some(left_out.duplicate)),
+        ("near a seed", Some(left_out.near_seed)),
+        ("near another request", Some(left_out.near_request)),
+    ];
+    let row = |(name, value): (&str, Option<f64>)| {
+        value.map(|value| format!("{name:<26}{value:>10.4}\n")).unwrap_or_default()
+    };
+    end + &wordless + &untagged + &rows.map(row).concat()
 }
 
 fn of_labels(summary: &Summary) -> String {
@@ -152,6 +184,44 @@ mod tests {
         }
         let row = text.lines().find(|line| line.starts_with("empty revision")).unwrap();
         assert_eq!(row.split_whitespace().collect::<Vec<_>>()[2..], ["5", "1", "5.0%"]);
+    }
+
+    #[test]
+    fn new_requests_end_with_why_and_how_good_they_are() {
+        let generation = rlaif::red_team::Figures {
+            requests: 10,
+            lines: 40,
+            validity: Some(0.5),
+            novelty: Some(0.25),
+            ..Default::default()
+        };
+        let summary = RequestSummary {
+            ended: Ended::MaxCalls,
+            wanted: 30,
+            seeds: 12,
+            wordless_seeds: 1,
+            untagged: 2,
+            generation,
+        };
+        let text = |summary: &RequestSummary| {
+            ending(&done(Figures::Requests(summary.clone()), 3), &Job::new("in", "out"))
+        };
+        let fewer = text(&summary);
+        for part in [
+            "10 records in out",
+            "fewer than the 30 asked for: it ended after the 13 calls",
+            "on 12 seeds",
+            "1 seeds have no letter",
+            "2 requests have no tag",
+        ] {
+            assert!(fewer.contains(part), "`{part}` is missing in: {fewer}");
+        }
+        let row = fewer.lines().find(|line| line.starts_with("novelty")).unwrap();
+        assert!(row.ends_with(" 0.2500"), "{row}");
+        let enough = RequestSummary { ended: Ended::Count, wordless_seeds: 0, ..summary };
+        let enough = text(&enough);
+        assert!(enough.contains("as many as asked for, after 13 calls"), "{enough}");
+        assert!(!enough.contains("no letter"), "{enough}");
     }
 
     #[test]

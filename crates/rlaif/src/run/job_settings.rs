@@ -7,10 +7,11 @@ use constitution::Constitution;
 use critique_revision::CritiqueRevisionConfig;
 use dataset::ColumnMapping;
 use jobs::{Flow, Job};
+use red_team::GenerationConfig;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// What decides `rlaif revise`, `rlaif reply-pairs` and `rlaif label`.
+/// What decides `rlaif revise`, `rlaif reply-pairs`, `rlaif label` and `rlaif requests`.
 ///
 /// | setting | default | meaning |
 /// |---|---|---|
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 /// | `server` | see [`openai::Config`], but `concurrency` 128 | how a server is asked |
 /// | `critique_revision` | see [`CritiqueRevisionConfig`] | of `rlaif revise`; its `reply` is also how `rlaif reply-pairs` draws |
 /// | `ai_feedback` | see [`FeedbackConfig`] | of `rlaif label` |
+/// | `red_team` | see [`GenerationConfig`], but `batch` 1, so that `max_calls` counts lists | of `rlaif requests` |
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JobSettings {
@@ -46,6 +48,8 @@ pub struct JobSettings {
     pub critique_revision: CritiqueRevisionConfig,
     /// Labels.
     pub ai_feedback: FeedbackConfig,
+    /// New requests.
+    pub red_team: GenerationConfig,
 }
 
 impl JobSettings {
@@ -61,6 +65,7 @@ impl JobSettings {
             server: ServerSettings::default().server,
             critique_revision: CritiqueRevisionConfig::default(),
             ai_feedback: FeedbackConfig::default(),
+            red_team: GenerationConfig { batch: 1, ..GenerationConfig::default() },
         }
     }
 
@@ -81,6 +86,7 @@ impl JobSettings {
         in_table("server", settings.server.validate())?;
         in_table("critique_revision", settings.critique_revision.validate())?;
         in_table("ai_feedback", settings.ai_feedback.validate())?;
+        in_table("red_team", settings.red_team.validate())?;
         Ok(settings)
     }
 
@@ -141,6 +147,7 @@ mod tests {
             ("columns.prompt = ''", "`prompt` is empty"),
             ("columns.promt = 'q'", "promt"),
             ("[critique_revision.reply]\nmax_tokens = 0", "max_tokens"),
+            ("[red_team]\nshots = 0", "[red_team] `shots` is 0"),
         ] {
             let message = resolve(text).unwrap_err().to_string();
             assert!(message.contains(expected), "{message}");
