@@ -162,3 +162,37 @@ fn rows_are_converted_mixed_and_split() {
     refused(folder, &["convert", "p.jsonl", "x", "--columns", "promt=a"], &["promt"]);
     refused(folder, &["convert", "p.jsonl", "x", "--split", "dev"], &["no part", "validation"]);
 }
+
+#[test]
+fn margins_are_converted_where_rows_have_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let row = |more: &str| format!(r#"{{"prompt": "q", "chosen": "yes", "rejected": "no"{more}}}"#);
+    let rows = [row(r#", "margin": 1.5"#), row(""), row(r#", "margin": 2, "probability": 0.25"#)];
+    fs::write(folder.join("p.jsonl"), rows.join("\n")).unwrap();
+    let margins = |name: &str| -> Vec<Option<f64>> {
+        let text = fs::read_to_string(folder.join(name)).unwrap();
+        let rows = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        rows.map(|row| row["margin"].as_f64()).collect()
+    };
+    says(folder, &["convert", "p.jsonl", "out.jsonl", "--as", "preference"]);
+    assert_eq!(margins("out.jsonl"), [Some(1.5), None, Some(2.0)]);
+    let text = fs::read_to_string(folder.join("out.jsonl")).unwrap();
+    assert!(!text.lines().nth(1).unwrap().contains("margin"), "{text}");
+    if cfg!(feature = "parquet") {
+        says(folder, &["convert", "p.jsonl", "out.parquet", "--as", "preference"]);
+        says(folder, &["convert", "out.parquet", "again.jsonl", "--as", "preference"]);
+        assert_eq!(fs::read_to_string(folder.join("again.jsonl")).unwrap(), text);
+    }
+
+    fs::write(folder.join("g.jsonl"), row(r#", "gap": 3"#)).unwrap();
+    let named = ["--columns", "margin=gap"];
+    let convert =
+        |input, kind| [&["convert", input, "named.jsonl", "--as", kind][..], &named].concat();
+    says(folder, &convert("g.jsonl", "preference"));
+    assert_eq!(margins("named.jsonl"), [Some(3.0)]);
+    refused(folder, &convert("p.jsonl", "preference"), &["p.jsonl, line 1: `gap` is missing"]);
+    refused(folder, &convert("g.jsonl", "prompt"), &["`margin`", "leave the setting out"]);
+    let label = ["label", "--pairs", "g.jsonl", "--judge", "http://127.0.0.1:1/v1", "--out", "l"];
+    refused(folder, &[&label[..], &named].concat(), &["`margin`"]);
+}

@@ -52,7 +52,8 @@ pub(super) struct ConvertArgs {
 /// What rows become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Kind {
-    /// `prompt`, `chosen`, `rejected` as lists of messages, and `probability`: TRL's conversational preferences.
+    /// `prompt`, `chosen`, `rejected` as lists of messages, `probability`, and `margin` where a row has one: TRL's
+    /// conversational preferences.
     Preference,
     /// `prompt` as a list of messages.
     Prompt,
@@ -77,6 +78,21 @@ enum ExhaustedArg {
 struct Converted {
     id: String,
     row: Value,
+}
+
+/// A preference and the margin that its row has.
+#[derive(Serialize)]
+struct WithMargin {
+    #[serde(flatten)]
+    preference: Preference,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    margin: Option<f64>,
+}
+
+impl From<(Preference, Option<f64>)> for WithMargin {
+    fn from((preference, margin): (Preference, Option<f64>)) -> Self {
+        Self { preference, margin }
+    }
 }
 
 /// Writes the rows of files to another.
@@ -124,8 +140,9 @@ fn rows(
             Ok(Converted { id: content_id(&row), row })
         })),
         Some(Kind::Preference) => {
-            let record = record::<Preference>(path, |row| row.prompt.id());
-            Box::new(reading.preferences(path)?.map(record))
+            let record = record::<WithMargin>(path, |row| row.preference.prompt.id());
+            let rows = reading.preferences_with_margins(path)?;
+            Box::new(rows.map(move |row| record(row.map(WithMargin::from))))
         }
         Some(Kind::RedTeam) => {
             let record = record::<RedTeamAttempt>(path, |row| row.transcript.prompt().id());
