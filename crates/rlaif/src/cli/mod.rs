@@ -9,6 +9,7 @@ mod download;
 mod drawn;
 mod eval;
 mod experiment;
+mod flips;
 mod generate;
 mod organism;
 mod run;
