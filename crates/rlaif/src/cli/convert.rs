@@ -99,7 +99,7 @@ impl From<(Preference, Option<f64>)> for WithMargin {
 pub(super) fn convert(args: &ConvertArgs) -> Result<(), Failure> {
     let Some((output, inputs)) = args.files.split_last() else { return Ok(()) };
     let weights = args.weights(inputs.len())?;
-    let columns = args.mapping()?;
+    let columns = mapping(&args.columns)?;
     let splits = args.splits()?;
     let readings: Vec<Reading> = (0..inputs.len())
         .map(|index| Reading { columns: columns.clone(), rejects: args.rejects(output, index) })
@@ -184,17 +184,6 @@ impl ConvertArgs {
         }
     }
 
-    /// The columns that `--columns` names.
-    fn mapping(&self) -> Result<ColumnMapping, Failure> {
-        let mut table = Table::new();
-        for text in &self.columns {
-            let (key, name) = pair("--columns", text)?;
-            table.insert(key.to_owned(), name.into());
-        }
-        let mapping = toml::Value::Table(table).try_into();
-        mapping.map_err(|error: toml::de::Error| format!("--columns: {}", error.message()).into())
-    }
-
     /// The splits and the part of them that is asked for.
     fn splits(&self) -> Result<Option<(Splits, &str)>, Failure> {
         let Some(part) = &self.split else { return Ok(None) };
@@ -233,6 +222,17 @@ impl ConvertArgs {
         }
         Some(Rejects::new(file, self.max_bad))
     }
+}
+
+/// The columns that `--columns` names.
+pub(super) fn mapping(columns: &[String]) -> Result<ColumnMapping, Failure> {
+    let mut table = Table::new();
+    for text in columns {
+        let (key, name) = pair("--columns", text)?;
+        table.insert(key.to_owned(), name.into());
+    }
+    let mapping = toml::Value::Table(table).try_into();
+    mapping.map_err(|error: toml::de::Error| format!("--columns: {}", error.message()).into())
 }
 
 /// The two sides of `KEY=VALUE`.

@@ -12,6 +12,7 @@ mod experiment;
 mod flips;
 mod generate;
 mod organism;
+mod reliability;
 mod run;
 mod server;
 mod set;

@@ -62,7 +62,7 @@ enum EvalCommand {
     Elo(elo::EloArgs),
     /// How far probabilities can be taken at their word.
     #[command(
-        after_help = "Example:\n  rlaif eval calibration --labels forecasts.jsonl\n\nA row has `probability`, and `outcome`: 1 if it came true, 0 if not, or a share. `rlaif label` measures labels against what its input knows."
+        after_help = "Examples:\n  rlaif eval calibration --labels forecasts.jsonl\n  rlaif eval calibration --labels labels.jsonl --truth pairs.jsonl\n  rlaif eval calibration --labels labels.jsonl.report.json\n\nA row of forecasts has `probability`, and `outcome`: 1 if it came true, 0 if not, or a share."
     )]
     Calibration(calibration::CalibrationArgs),
     /// How harmful replies are, from 0 to 4, at temperatures 1 and 0.
