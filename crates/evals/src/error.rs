@@ -96,6 +96,17 @@ pub enum Error {
         /// The prompt.
         prompt: String,
     },
+    /// There are more comparisons than can be counted.
+    #[error(
+        "{path}: all rows together have {found} comparisons, expected {most}",
+        most = crate::game::AT_MOST
+    )]
+    TooManyGames {
+        /// The file.
+        path: PathBuf,
+        /// The number of comparisons.
+        found: f64,
+    },
     /// Which of two replies to a prompt counts cannot be told.
     #[error("{path} has the prompt {prompt:?} twice; give one reply to each prompt")]
     RepeatedPrompt {

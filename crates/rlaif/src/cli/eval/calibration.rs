@@ -107,15 +107,15 @@ fn uncompared(labels: &Path, left_out: LeftOut) -> Failure {
 
 /// Which labels are compared with nothing.
 fn told(LeftOut { unknown, one_order }: LeftOut) -> String {
-    let mut text = String::new();
-    if let Some(unknown) = unknown.filter(|unknown| *unknown > 0) {
-        text += &format!("{unknown} labels are of pairs of which nothing is known\n");
-    }
-    if one_order > 0 {
-        text +=
-            &format!("{one_order} labels are not compared, since they were asked in one order\n");
-    }
-    text
+    let rows = [
+        (unknown.unwrap_or_default(), "labels are of pairs of which nothing is known"),
+        (one_order, "labels are not compared, since they were asked in one order"),
+    ];
+    let row = |(count, what): (u64, &str)| match count {
+        0 => String::new(),
+        count => format!("{count} {what}\n"),
+    };
+    rows.map(row).concat()
 }
 
 fn table(found: &Calibration) -> String {
