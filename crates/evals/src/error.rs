@@ -155,6 +155,12 @@ pub enum Error {
         /// [`dialogue::Dialogue::id`] of the dialogue.
         id: String,
     },
+    /// A model refuses everything.
+    #[error(
+        "the model refuses the prompts of every {0}, so that there is nothing to evaluate; ask it one of them and see what it \
+         says"
+    )]
+    AllRefused(&'static str),
     /// A question contradicts itself.
     #[error(
         "question {id} has {options} options and the right one is number {correct}, counted from 0; expected two or \
