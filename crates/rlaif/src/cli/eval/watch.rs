@@ -20,6 +20,8 @@ pub(super) struct Watch {
     kept: RefCell<Kept>,
     /// What the models said to the prompts that they refused, by the names of those.
     refused: RefCell<HashMap<String, String>>,
+    /// Whether the user knows that a prompt is refused.
+    told: Cell<bool>,
 }
 
 impl Watch {
@@ -34,6 +36,7 @@ impl Watch {
             done: Cell::new(before),
             kept: RefCell::new(kept),
             refused: RefCell::default(),
+            told: Cell::default(),
         })
     }
 
@@ -59,14 +62,17 @@ impl Watch {
         self.progress.borrow_mut().record(done, &rates).map_err(|error| Error::Model(error.into()))
     }
 
-    /// A prompt is refused. The first time somebody is, the user learns why.
-    fn refuse(&self, name: &str, error: &Error) -> Result<(), Error> {
-        let mut refused = self.refused.borrow_mut();
-        if refused.is_empty() {
+    /// The first time that a prompt is refused the user learns why.
+    fn tell(&self, error: &Error) {
+        if !self.told.replace(true) {
             let message = format!("a prompt is refused, and counted as such: {error}");
             self.progress.borrow_mut().note(&message);
         }
-        refused.insert(name.to_owned(), error.to_string());
+    }
+
+    /// This prompt is refused.
+    fn refuse(&self, name: &str, error: &Error) -> Result<(), Error> {
+        self.refused.borrow_mut().insert(name.to_owned(), error.to_string());
         self.advance(1)
     }
 
@@ -120,8 +126,11 @@ impl Watched<'_> {
         let answers = match ask(prompts) {
             Ok(answers) => answers,
             Err(error) => {
-                if let ([name], true) = (names, error.concerns_one_prompt()) {
-                    self.watch.refuse(name, &error)?;
+                if error.concerns_one_prompt() {
+                    self.watch.tell(&error);
+                    if let [name] = names {
+                        self.watch.refuse(name, &error)?;
+                    }
                 }
                 return Err(error);
             }
