@@ -2,7 +2,7 @@
 
 use crate::file::{parse_all, read};
 use crate::{Constitution, Error, Principle};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 /// What `lint` found, as sentences.
@@ -47,24 +47,30 @@ impl Constitution {
         doubts
     }
 
-    /// The principles that these counts of draws, by id, lack; a list that was not drawn from at all is left out.
-    pub fn never_drawn(
+    /// What does not fit these counts of draws, by id: the principles that they lack, and the ids that this constitution
+    /// lacks. Nothing is said of a list that was not drawn from at all.
+    pub fn doubts_of_draws(
         &self,
         revisions: &BTreeMap<String, usize>,
         comparisons: &BTreeMap<String, usize>,
     ) -> Vec<String> {
-        let mut never = missing(&self.critique_revision, revisions);
-        never.extend(missing(&self.comparison, comparisons));
-        never
+        let mut doubts = unlike(&self.critique_revision, revisions);
+        doubts.extend(unlike(&self.comparison, comparisons));
+        doubts
     }
 }
 
-fn missing<P: Principle>(principles: &[P], drawn: &BTreeMap<String, usize>) -> Vec<String> {
+fn unlike<P: Principle>(principles: &[P], drawn: &BTreeMap<String, usize>) -> Vec<String> {
     let total: usize = drawn.values().sum();
     let never = principles.iter().filter(|one| total > 0 && !drawn.contains_key(one.id()));
-    never
-        .map(|one| format!("{} {:?} was never drawn in {total} draws", P::LIST, one.id()))
-        .collect()
+    let never =
+        never.map(|one| format!("{} {:?} was never drawn in {total} draws", P::LIST, one.id()));
+    let ids: HashSet<&str> = principles.iter().map(Principle::id).collect();
+    let unknown = drawn.iter().filter(|(id, _)| !ids.contains(id.as_str()));
+    let unknown = unknown.map(|(id, count)| {
+        format!("{} {id:?} was drawn in {count} of {total} draws and is not there", P::LIST)
+    });
+    never.chain(unknown).collect()
 }
 
 /// Without what does not tell texts apart: case, white space, marks.
@@ -129,8 +135,20 @@ mod tests {
             assert!(has(&lint.doubts, part), "{part}: {:?}", lint.doubts);
         }
         let drawn = BTreeMap::from([("bees".to_owned(), 5)]);
-        let never = constitution.never_drawn(&BTreeMap::new(), &drawn);
-        assert_eq!(never, ["comparison \"Bees\" was never drawn in 5 draws"]);
+        let doubts = constitution.doubts_of_draws(&BTreeMap::new(), &drawn);
+        assert_eq!(doubts, ["comparison \"Bees\" was never drawn in 5 draws"]);
+        let drawn = BTreeMap::from([("bees", 5), ("Bees", 1), ("wasps", 2)]);
+        let drawn = drawn.into_iter().map(|(id, count)| (id.to_owned(), count)).collect();
+        let doubts = constitution.doubts_of_draws(&drawn, &drawn);
+        let unknown = |list: &str, id: &str, count: usize| {
+            format!("{list} {id:?} was drawn in {count} of 8 draws and is not there")
+        };
+        let expected = [
+            unknown("critique_revision", "Bees", 1),
+            unknown("critique_revision", "wasps", 2),
+            unknown("comparison", "wasps", 2),
+        ];
+        assert_eq!(doubts, expected);
     }
 
     #[test]

@@ -153,6 +153,18 @@ impl ColumnMapping {
         Some((format!("`{name}`"), look_up(fields, name)?))
     }
 
+    /// What a row holds of a column that it may lack, unless the column is named here.
+    pub(crate) fn find_unless_named<'a>(
+        &self,
+        fields: &'a Map<String, Value>,
+        column: Column,
+    ) -> Result<Option<Field<'a>>, Problem> {
+        match self.named(column) {
+            Some(_) => self.get(fields, column).map(Some),
+            None => Ok(self.find(fields, column)),
+        }
+    }
+
     /// What a row holds of a column, which it must have.
     pub(crate) fn get<'a>(
         &self,

@@ -98,6 +98,14 @@ pub enum Error {
         /// The setting.
         setting: &'static str,
     },
+    /// A column is named that is not read here.
+    #[error(
+        "a column is named for `{setting}`, which is read of preferences alone; leave the setting out"
+    )]
+    UnreadColumn {
+        /// The setting.
+        setting: &'static str,
+    },
     /// The first line of a CSV file cannot be one of names.
     #[error("{path}, line 1: the header {problem}; every column needs a name of its own")]
     CsvHeader {

@@ -13,17 +13,26 @@ use std::path::Path;
 /// # Errors
 /// [`Error::Open`], [`Error::Read`], or [`Error::Json`] for the first line that is not a `T`.
 pub fn read_jsonl<T: DeserializeOwned>(path: impl AsRef<Path>) -> Result<Vec<T>, Error> {
-    let path = path.as_ref();
-    Lines::open(path)?
-        .map(|line| {
-            let line = line?;
-            serde_json::from_slice(&line.bytes).map_err(|reason| Error::Json {
-                path: path.to_owned(),
-                line: line.number,
-                reason,
-            })
+    jsonl_rows::<T>(path)?.collect()
+}
+
+/// The rows of a JSONL or `.jsonl.gz` file, one of which is in memory at a time.
+///
+/// # Errors
+/// [`Error::Open`]; an item is [`Error::Read`], or [`Error::Json`] for a line that is not a `T`.
+pub fn jsonl_rows<T: DeserializeOwned>(
+    path: impl AsRef<Path>,
+) -> Result<impl Iterator<Item = Result<T, Error>>, Error> {
+    let path = path.as_ref().to_owned();
+    let lines = Lines::open(&path)?;
+    Ok(lines.map(move |line| {
+        let line = line?;
+        serde_json::from_slice(&line.bytes).map_err(|reason| Error::Json {
+            path: path.clone(),
+            line: line.number,
+            reason,
         })
-        .collect()
+    }))
 }
 
 /// Replaces `path` by one line a row, at once as [`crate::write_atomic`] does; compressed if the name ends in `.gz`.

@@ -66,7 +66,7 @@ pub use columns::ColumnMapping;
 pub use difference::Difference;
 pub use error::Error;
 pub use journal::Journal;
-pub use jsonl::{read_jsonl, write_jsonl};
+pub use jsonl::{jsonl_rows, read_jsonl, write_jsonl};
 pub use mixture::{Exhausted, Mixture, Part, Stream};
 pub use pairs::Pair;
 pub use place::Place;

@@ -161,6 +161,11 @@ mod tests {
         assert_eq!(pair(chosen, row), found("yes no", Some(1.0)));
         let missing = pair(r#""reply_a": "x""#, row).unwrap_err();
         assert!(missing.starts_with("`x` is missing"), "{missing}");
+        let known = r#""chosen": "reply_a", "rejected": "reply_b", "probability": "x""#;
+        for unknown in [r#""probability": "x""#, known] {
+            let missing = pair(unknown, row).unwrap_err();
+            assert!(missing.starts_with("`x` is missing"), "{missing}");
+        }
         let missing = pair(r#""replies": "x""#, row).unwrap_err();
         assert!(missing.starts_with("`x` is missing"), "{missing}");
     }

@@ -22,7 +22,8 @@ pub(crate) const ACCEPTED: &str = concat!(
 /// | `{"chosen": …, "rejected": …}` | two dialogues that differ in the last assistant turn, as in hh-rlhf |
 ///
 /// Beside a prompt two lists of messages may also be the whole dialogues, which then begin with what the prompt ends in.
-/// `probability`, that `chosen` is better, is 1 where it is missing; below 0.5 the replies change places.
+/// `probability`, that `chosen` is better, is 1 where it is missing and no column is named for it; below 0.5 the replies change
+/// places.
 ///
 /// # Errors
 /// [`Error::Open`], [`Error::Read`], [`Error::ReadParquet`], [`Error::CsvHeader`], [`Error::Row`] for the first row of another
@@ -87,7 +88,8 @@ pub(crate) fn probability(
     columns: &ColumnMapping,
     fields: &Map<String, Value>,
 ) -> Result<Option<f64>, Problem> {
-    let Some((name, value)) = columns.find(fields, Column::Probability) else { return Ok(None) };
+    let found = columns.find_unless_named(fields, Column::Probability)?;
+    let Some((name, value)) = found else { return Ok(None) };
     number(value)
         .filter(|probability| (0.0..=1.0).contains(probability))
         .map(Some)
@@ -96,7 +98,8 @@ pub(crate) fn probability(
 
 /// What a row says of the margin by which the better reply should win. A cell may be empty.
 fn margin(columns: &ColumnMapping, fields: &Map<String, Value>) -> Result<Option<f64>, Problem> {
-    let Some((name, value)) = columns.find(fields, Column::Margin) else { return Ok(None) };
+    let found = columns.find_unless_named(fields, Column::Margin)?;
+    let Some((name, value)) = found else { return Ok(None) };
     if value.is_null() || value.as_str().is_some_and(|text| text.trim().is_empty()) {
         return Ok(None);
     }
@@ -220,6 +223,22 @@ mod tests {
             assert!(message.contains("preferences.jsonl, line 1: `margin` is "), "{message}");
             assert!(message.contains("expected a number of at least 0"), "{message}");
         }
+    }
+
+    #[test]
+    fn a_row_must_have_a_column_that_is_named() {
+        let message = margin_of(r#", "margin": 1"#, Some("gap")).unwrap_err().to_string();
+        assert!(message.contains("preferences.jsonl, line 1: `gap` is missing"), "{message}");
+        let columns =
+            ColumnMapping { probability: Some("pp".to_owned()), ..ColumnMapping::default() };
+        let row = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        let lacks =
+            row(r#"{"prompt": "q", "chosen": "yes", "rejected": "no", "probability": 0.5}"#);
+        let problem = super::read(&columns, &lacks).unwrap_err();
+        assert_eq!(problem.field, "`pp`");
+        assert!(problem.text.starts_with("is missing and the row has"), "{}", problem.text);
+        let has = row(r#"{"prompt": "q", "chosen": "yes", "rejected": "no", "pp": 0.75}"#);
+        assert_eq!(super::read(&columns, &has).unwrap(), preference(0.75));
     }
 
     #[test]

@@ -42,8 +42,9 @@ impl Reading {
     /// The prompts of a file, each as often as it occurs; what is a row is told at [`crate::read_prompts`].
     ///
     /// # Errors
-    /// [`Error::Open`], [`Error::CsvHeader`], [`Error::ReadParquet`] or [`Error::RejectedShare`]; an item is an error of
-    /// [`crate::read_prompts`] or [`Error::TooManyRejected`].
+    /// [`Error::Open`], [`Error::CsvHeader`], [`Error::ReadParquet`] or [`Error::RejectedShare`]; [`Error::Column`] or
+    /// [`Error::UnreadColumn`] if the columns cannot be used; an item is an error of [`crate::read_prompts`] or
+    /// [`Error::TooManyRejected`].
     pub fn prompts(&self, path: impl AsRef<Path>) -> Result<Rows<Dialogue>, Error> {
         self.rows(path.as_ref(), prompts::ACCEPTED, prompts::read)
     }
@@ -57,7 +58,7 @@ impl Reading {
     }
 
     /// The preferences of a file, each with the number of its column `margin`: the margin by which the better reply should
-    /// win, at least 0, as in TRL. None where a row has no such column, or an empty cell.
+    /// win, at least 0, as in TRL. None where a row has no such column and none is named for it, or an empty cell.
     ///
     /// # Errors
     /// As for [`Reading::prompts`].
@@ -65,7 +66,7 @@ impl Reading {
         &self,
         path: impl AsRef<Path>,
     ) -> Result<Rows<(Preference, Option<f64>)>, Error> {
-        self.rows(path.as_ref(), preferences::ACCEPTED, preferences::read_with_margin)
+        self.open(path.as_ref(), preferences::ACCEPTED, preferences::read_with_margin)
     }
 
     /// The pairs of replies of a file, to be judged; what is a row is told at [`Pair`].
@@ -127,7 +128,20 @@ impl Reading {
         self.rows(path.as_ref(), "JSON values", |_, row| Ok(row.clone()))
     }
 
+    /// Rows of which nothing reads a margin.
     fn rows<T: 'static>(
+        &self,
+        path: &Path,
+        accepted: &'static str,
+        read: fn(&ColumnMapping, &Value) -> Result<T, Problem>,
+    ) -> Result<Rows<T>, Error> {
+        if self.columns.margin.is_some() {
+            return Err(Error::UnreadColumn { setting: "margin" });
+        }
+        self.open(path, accepted, read)
+    }
+
+    fn open<T: 'static>(
         &self,
         path: &Path,
         accepted: &'static str,
@@ -137,5 +151,30 @@ impl Reading {
         let columns = self.columns.clone();
         let rows = Rows::open(path, accepted, move |row| read(&columns, row))?;
         rows.with_rejects(self.rejects.as_ref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_margin_that_nothing_reads_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.jsonl");
+        let row = r#"{"prompt": "q", "chosen": "yes", "rejected": "no", "gap": 1}"#;
+        std::fs::write(&path, row).unwrap();
+        let columns = ColumnMapping { margin: Some("gap".to_owned()), ..ColumnMapping::default() };
+        let reading = Reading { columns, rejects: None };
+        let refused = |error: Option<Error>| {
+            let message = error.unwrap().to_string();
+            assert!(message.contains("`margin`"), "{message}");
+        };
+        refused(reading.prompts(&path).err());
+        refused(reading.pairs(&path).err());
+        refused(reading.preferences(&path).err());
+        refused(reading.values(&path).err());
+        let mut rows = reading.preferences_with_margins(&path).unwrap();
+        assert_eq!(rows.next().unwrap().unwrap().1, Some(1.0));
     }
 }

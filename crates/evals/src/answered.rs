@@ -3,7 +3,7 @@
 use crate::Error;
 use dialogue::Dialogue;
 use serde::Deserialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 /// A prompt and a reply to it.
@@ -73,7 +73,7 @@ pub fn read_answers(players: &[(String, PathBuf)]) -> Result<Answers, Error> {
         let (prompts, mut by_prompt) = read(path)?;
         if answers.replies.is_empty() {
             answers.prompts = prompts;
-        } else if let Some(prompt) = prompts.iter().find(|one| !answers.prompts.contains(one)) {
+        } else if let Some(prompt) = first_beside(&prompts, &answers.prompts) {
             return Err(no_reply(&players[0].1, prompt));
         }
         let of = |prompt| by_prompt.remove(prompt).ok_or_else(|| no_reply(path, prompt));
@@ -83,6 +83,12 @@ pub fn read_answers(players: &[(String, PathBuf)]) -> Result<Answers, Error> {
         }
     }
     Ok(answers)
+}
+
+/// The first of some prompts that is none of the known ones.
+fn first_beside<'a>(prompts: &'a [Dialogue], known: &[Dialogue]) -> Option<&'a Dialogue> {
+    let known: HashSet<&Dialogue> = known.iter().collect();
+    prompts.iter().find(|one| !known.contains(one))
 }
 
 /// The prompts of a file in their order, and the reply to each.

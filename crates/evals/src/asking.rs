@@ -117,12 +117,16 @@ pub fn by_chain_of_thought<M: Generate + Choose + ?Sized>(
     };
     let prompts = every(questions, config.samples, form)?.concat();
     let rationales = complete(model, &prompts, &sampling)?;
-    let concluded = prompts
-        .iter()
-        .zip(&rationales)
-        .map(|(prompt, rationale)| prompt.dialogue.prompt().with_assistant(concluding(rationale)));
-    let concluded: Vec<Dialogue> = concluded.collect();
-    let forms: Vec<Vec<Dialogue>> = concluded.chunks(config.samples).map(<[_]>::to_vec).collect();
+    let concluded = |(prompt, rationale): (&Prompt, Option<&String>)| {
+        Some(prompt.dialogue.prompt().with_assistant(concluding(rationale?)))
+    };
+    // A question of which one chain is refused has no forms.
+    let form = |(prompts, rationales): (&[Prompt], &[Option<String>])| {
+        let pairs = prompts.iter().zip(rationales.iter().map(Option::as_ref));
+        pairs.map(concluded).collect::<Option<Vec<Dialogue>>>().unwrap_or_default()
+    };
+    let chunks = prompts.chunks(config.samples).zip(rationales.chunks(config.samples));
+    let forms: Vec<Vec<Dialogue>> = chunks.map(form).collect();
     MultipleChoice::of(answers(model, questions, &forms)?)
 }
 

@@ -1,6 +1,7 @@
 //! Intervals of ratings from games drawn again.
 
 use crate::bootstrap::{check_replicates, interval, replicate_seed};
+use crate::game::{AT_MOST, MOST};
 use crate::{Error, Game, Rating, Tally, elo, tallies};
 use language_model::stream;
 use rand::Rng;
@@ -24,7 +25,7 @@ pub struct Bootstrapped {
 /// stream is named by `seed` and its number. The anchor stays at 0 in every sample.
 ///
 /// # Errors
-/// Those of [`elo`], and [`Error::Setting`] if no sample is asked for.
+/// Those of [`elo`], [`Error::Setting`] if no sample is asked for, and [`Error::Number`] for more comparisons than 2^53.
 ///
 /// # References
 /// Efron (1979), "Bootstrap methods: another look at the jackknife", Annals of Statistics 7; Field and Welsh (2007),
@@ -37,6 +38,10 @@ pub fn bootstrap_elo(
     seed: u64,
 ) -> Result<Bootstrapped, Error> {
     check_replicates(replicates)?;
+    let found: f64 = games.iter().map(Game::games).sum();
+    if found > MOST {
+        return Err(Error::Number { name: "comparisons", found, expected: AT_MOST });
+    }
     let met = tallies(games);
     let mut ratings = elo(&met, anchor, prior_ties)?;
     let clusters = clusters(games, &met);
@@ -104,7 +109,7 @@ fn single_games(place: usize, outcome: usize, count: f64) -> impl Iterator<Item 
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "a count is finite and at least 0; more than 2^64 games are as good as that many"
+        reason = "a count is finite, at least 0 and at most 2^53"
     )]
     let whole = count.floor() as u64;
     let rest = count.fract();
@@ -270,5 +275,18 @@ mod tests {
         assert!(bootstrap_elo(&games, "b", 0.0, 0, 1).is_err());
         let sweep = [Game::new("a", "b", Winner::First)];
         assert!(matches!(bootstrap_elo(&sweep, "b", 0.0, 9, 1), Err(Error::Unbounded { .. })));
+    }
+
+    #[test]
+    fn counts_that_cannot_be_told_apart_are_refused() {
+        let game = |wins| Game { wins, losses: 2e15, ..Game::new("a", "b", Winner::First) };
+        let large = bootstrap_elo(&[game(4e15)], "b", 0.0, 20, 1).unwrap();
+        let best = rating(&large.ratings, "a");
+        // Two to one: 400 log10(2), by so many games that nothing is left to chance.
+        for end in [best.low, best.elo, best.high] {
+            assert!((end - 120.411_998).abs() < 1e-3, "{best:?}");
+        }
+        let error = bootstrap_elo(&[game(8e15), game(8e15)], "b", 0.0, 9, 1).unwrap_err();
+        assert!(matches!(error, Error::Number { name: "comparisons", .. }), "{error}");
     }
 }

@@ -96,6 +96,17 @@ pub enum Error {
         /// The prompt.
         prompt: String,
     },
+    /// There are more comparisons than can be counted.
+    #[error(
+        "{path}: all rows together have {found} comparisons, expected {most}",
+        most = crate::game::AT_MOST
+    )]
+    TooManyGames {
+        /// The file.
+        path: PathBuf,
+        /// The number of comparisons.
+        found: f64,
+    },
     /// Which of two replies to a prompt counts cannot be told.
     #[error("{path} has the prompt {prompt:?} twice; give one reply to each prompt")]
     RepeatedPrompt {
@@ -144,6 +155,12 @@ pub enum Error {
         /// [`dialogue::Dialogue::id`] of the dialogue.
         id: String,
     },
+    /// A model refuses everything.
+    #[error(
+        "the model refuses the prompts of every {0}, so that there is nothing to evaluate; ask it one of them and see what it \
+         says"
+    )]
+    AllRefused(&'static str),
     /// A question contradicts itself.
     #[error(
         "question {id} has {options} options and the right one is number {correct}, counted from 0; expected two or \

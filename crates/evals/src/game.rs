@@ -1,7 +1,7 @@
 //! Comparisons of players, as files hold them.
 
 use crate::{Error, Tally};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -20,11 +20,29 @@ pub struct Game {
     /// The other.
     pub second: String,
     /// Comparisons that the first won.
+    #[serde(serialize_with = "count")]
     pub wins: f64,
     /// Comparisons that the second won.
+    #[serde(serialize_with = "count")]
     pub losses: f64,
     /// Comparisons without a winner.
+    #[serde(serialize_with = "count")]
     pub ties: f64,
+}
+
+/// The most comparisons there may be: 2^53, from which on an `f64` holds only every other whole number.
+pub(crate) const MOST: f64 = 9_007_199_254_740_992.0;
+
+/// What is said of more.
+pub(crate) const AT_MOST: &str = "a number of at most 9007199254740992 (2^53)";
+
+/// Writes a whole number as one.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde asks for it")]
+fn count<S: Serializer>(count: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    match count.to_string().parse::<u64>() {
+        Ok(whole) => serializer.serialize_u64(whole),
+        Err(_) => serializer.serialize_f64(*count),
+    }
 }
 
 /// Who won.
@@ -57,6 +75,11 @@ impl Game {
         self
     }
 
+    /// Comparisons that it stands for.
+    pub(crate) fn games(&self) -> f64 {
+        self.wins + self.losses + self.ties
+    }
+
     /// The players in alphabetical order, with the wins of the one, those of the other, and ties.
     pub(crate) fn sorted(&self) -> ([&str; 2], [f64; 3]) {
         if self.first <= self.second {
@@ -70,13 +93,18 @@ impl Game {
 /// Reads games from a JSONL file.
 ///
 /// # Errors
-/// [`Error::Dataset`] names file, line and field of the first row that is none; [`Error::Empty`].
+/// [`Error::Dataset`] names file, line and field of the first row that is none; [`Error::Empty`]; [`Error::TooManyGames`] if
+/// all rows together have more comparisons than 2^53.
 pub fn read_games(path: impl AsRef<Path>) -> Result<Vec<Game>, Error> {
     let path = path.as_ref();
     let games: Vec<Game> = dataset::read_jsonl(path)?;
     if games.is_empty() {
         let accepted = r#"{"first": NAME, "second": NAME, "winner": "first", "second" or "tie"}"#;
         return Err(Error::Empty { path: path.to_owned(), accepted });
+    }
+    let found: f64 = games.iter().map(Game::games).sum();
+    if found > MOST {
+        return Err(Error::TooManyGames { path: path.to_owned(), found });
     }
     Ok(games)
 }
@@ -120,6 +148,8 @@ enum RowError {
     Same(String),
     #[error("`{0}` is {1}, expected a finite number of at least 0")]
     Count(&'static str, f64),
+    #[error("`{0}` is {1}, expected {most}", most = AT_MOST)]
+    TooMany(&'static str, f64),
 }
 
 impl TryFrom<Row> for Game {
@@ -134,6 +164,9 @@ impl TryFrom<Row> for Game {
         for (name, count) in given {
             if let Some(count) = count.filter(|count| !(count.is_finite() && *count >= 0.0)) {
                 return Err(RowError::Count(name, count));
+            }
+            if let Some(count) = count.filter(|count| *count > MOST) {
+                return Err(RowError::TooMany(name, count));
             }
         }
         match (winner, given.iter().any(|(_, count)| count.is_some())) {
@@ -173,6 +206,9 @@ mod tests {
             ties: 1.0,
         };
         assert_eq!(tallies(&games), [expected]);
+        let again = serde_json::to_string(&games[2]).unwrap();
+        let expected = r#"{"first":"a","second":"b","wins":2,"losses":0.5,"ties":0}"#;
+        assert_eq!(again, expected);
         let again = serde_json::to_string(&games[0]).unwrap();
         assert_eq!(serde_json::from_str::<Game>(&again).unwrap(), games[0]);
     }
@@ -184,6 +220,11 @@ mod tests {
             (r#"{"first": "a", "second": "b", "winner": "tie", "wins": 1}"#, "either `winner`"),
             (r#"{"first": "a", "second": "a", "winner": "tie"}"#, "two players"),
             (r#"{"first": "a", "second": "b", "losses": -1}"#, "`losses` is -1"),
+            (
+                r#"{"first": "a", "second": "b", "wins": 9007199254740994}"#,
+                "`wins` is 9007199254740994",
+            ),
+            (r#"{"first": "a", "second": "b", "ties": 1e300}"#, "at most 9007199254740992"),
             (r#"{"first": "a", "second": "b", "winner": "draw"}"#, "draw"),
             (r#"{"first": "a", "winner": "tie"}"#, "`second`"),
         ] {
@@ -192,5 +233,9 @@ mod tests {
         }
         let message = read("").unwrap_err().to_string();
         assert!(message.contains("games.jsonl") && message.contains("no row"), "{message}");
+        let most = r#"{"first": "a", "second": "b", "wins": 9007199254740992}"#;
+        assert!(read(most).is_ok());
+        let message = read(&[most; 3].join("\n")).unwrap_err().to_string();
+        assert!(message.contains("games.jsonl") && message.contains("2^53"), "{message}");
     }
 }

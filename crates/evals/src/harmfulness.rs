@@ -1,10 +1,9 @@
 //! How harmful replies are on an absolute scale.
 
 use crate::by_preference_model::finite_scores;
-use crate::draw::complete;
 use crate::{Error, Mean};
 use dialogue::Dialogue;
-use language_model::{Generate, Prompt, Reward, Sampling, item_seed};
+use language_model::{Completion, Generate, Prompt, Reward, Sampling, item_seed};
 use serde::{Deserialize, Serialize};
 
 /// The protocol of absolute harmfulness.
@@ -53,7 +52,10 @@ pub struct Harmfulness {
     pub sampled: Mean,
     /// At temperature 0.
     pub greedy: Mean,
-    /// The prompts, in their order.
+    /// Prompts that the model refused, which are in no mean.
+    #[serde(default)]
+    pub refused: usize,
+    /// The other prompts, in their order.
     pub prompts: Vec<PromptHarmfulness>,
 }
 
@@ -79,8 +81,8 @@ pub struct PromptHarmfulness {
 /// batch.
 ///
 /// # Errors
-/// [`Error::Setting`], [`Error::Nothing`] without prompts, or those of a model that fails or gives another number of
-/// answers.
+/// [`Error::Setting`], [`Error::Nothing`] without prompts, [`Error::AllRefused`], or those of a model that fails or gives
+/// another number of answers.
 ///
 /// # References
 /// Constitutional AI (arXiv 2212.08073), section 4.5, figure 10: 64 prompts, 256 replies each, and a language model
@@ -97,15 +99,20 @@ pub fn absolute_harmfulness(
     let greedy = sampling.clone().with_temperature(0.0);
     let mut found = Vec::with_capacity(prompts.len());
     for prompt in prompts {
-        let scores = |count, sampling| scores(model, head, prompt, count, sampling, seed);
-        let sampled = scores(config.replies, &sampling)?;
-        let greedy = scores(1, &greedy)?;
+        let finished = |count, sampling| finished(model, prompt, count, sampling, seed);
+        let Some(sampled) = finished(config.replies, &sampling)? else { continue };
+        let Some(greedy) = finished(1, &greedy)? else { continue };
+        let (sampled, greedy) = (finite_scores(head, &sampled)?, finite_scores(head, &greedy)?);
         found.push(PromptHarmfulness {
             id: prompt.id(),
             sampled: sampled.iter().sum::<f64>() / sampled.len() as f64,
             highest: sampled.iter().copied().fold(f64::NEG_INFINITY, f64::max),
             greedy: greedy[0],
         });
+    }
+    let refused = prompts.len() - found.len();
+    if refused > 0 && found.is_empty() {
+        return Err(Error::AllRefused("item"));
     }
     let mean = |of: fn(&PromptHarmfulness) -> f64, purpose| {
         let values: Vec<f64> = found.iter().map(of).collect();
@@ -114,34 +121,41 @@ pub fn absolute_harmfulness(
     Ok(Harmfulness {
         sampled: mean(|prompt| prompt.sampled, "harmfulness, sampled")?,
         greedy: mean(|prompt| prompt.greedy, "harmfulness, greedy")?,
+        refused,
         prompts: found,
     })
 }
 
-/// The scores of `count` replies to a prompt.
-fn scores(
+/// The dialogues that `count` replies to a prompt end; none if the model refuses it.
+fn finished(
     model: &dyn Generate,
-    head: &dyn Reward,
     prompt: &Dialogue,
     count: usize,
     sampling: &Sampling,
     seed: u64,
-) -> Result<Vec<f64>, Error> {
+) -> Result<Option<Vec<Dialogue>>, Error> {
     let id = prompt.id();
     let asked = (0..count).map(|reply| Prompt {
         dialogue: prompt.clone(),
         seed: item_seed(seed, &["evals", "harmfulness", &id, &reply.to_string()]),
     });
-    let replies = complete(model, &asked.collect::<Vec<_>>(), sampling)?;
-    let finished: Vec<Dialogue> =
-        replies.into_iter().map(|reply| prompt.clone().with_assistant(reply)).collect();
-    finite_scores(head, &finished)
+    let asked: Vec<Prompt> = asked.collect();
+    let replies = match model.generate(&asked, sampling) {
+        // All are of this prompt.
+        Err(error) if error.concerns_one_prompt() => return Ok(None),
+        replies => replies?,
+    };
+    if replies.len() != count {
+        return Err(Error::Count { what: "replies", expected: count, found: replies.len() });
+    }
+    let dialogue = |reply: Completion| prompt.clone().with_assistant(reply.text);
+    Ok(Some(replies.into_iter().map(dialogue).collect()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use language_model::{Completion, Error as ModelError, StopReason};
+    use language_model::{Error as ModelError, StopReason};
     use std::collections::HashSet;
 
     /// Replies with the prompt at temperature 0, and otherwise with `0` or `4` by its seed.
@@ -154,6 +168,9 @@ mod tests {
             sampling: &Sampling,
         ) -> Result<Vec<Completion>, ModelError> {
             assert_eq!(sampling.max_tokens, 9);
+            if prompts.iter().any(|prompt| prompt.dialogue.last_request() == Some("bad")) {
+                return Err(ModelError::Refused("a filter".into()));
+            }
             let seeds: HashSet<u64> = prompts.iter().map(|prompt| prompt.seed).collect();
             assert_eq!(seeds.len(), prompts.len());
             let text = |prompt: &Prompt| match (sampling.temperature > 0.0, prompt.seed % 2) {
@@ -190,6 +207,16 @@ mod tests {
         assert!(found.greedy.low >= 1.0 && found.greedy.high <= 3.5);
         let alone = absolute_harmfulness(&Model, &head, &prompts[1..2], &config(400), 1).unwrap();
         assert_eq!(alone.prompts[0], found.prompts[1]);
+    }
+
+    #[test]
+    fn a_refused_prompt_is_counted_and_left_out() {
+        let prompts = ["1", "bad", "3"].map(Dialogue::from_user);
+        let found = absolute_harmfulness(&Model, &head, &prompts, &config(40), 1).unwrap();
+        assert_eq!((found.refused, found.prompts.len(), found.greedy.n), (1, 2, 2));
+        assert!((found.greedy.value - 2.0).abs() < 1e-12);
+        let none = absolute_harmfulness(&Model, &head, &prompts[1..2], &config(40), 1);
+        assert!(matches!(none, Err(Error::AllRefused(_))), "{none:?}");
     }
 
     #[test]

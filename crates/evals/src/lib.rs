@@ -40,6 +40,7 @@ mod question;
 mod rate;
 mod rated;
 mod refusal;
+mod refused;
 mod replies;
 mod safety_prompts;
 mod self_bleu;
@@ -68,15 +69,16 @@ pub use harmfulness::{Harmfulness, HarmfulnessConfig, PromptHarmfulness, absolut
 pub use multiple_choice::{Answer, MultipleChoice, multiple_choice};
 pub use over_refusal::{KindRates, OverRefusal, over_refusal};
 pub use over_runs::MeanOverRuns;
-pub use pairwise::judge_pairwise;
+pub use pairwise::{Judged, judge_pairwise};
 pub use question::{Question, read_questions};
 pub use rate::{Rate, rate};
 pub use rated::{HIGHEST_RATING, Rated, read_rated};
 pub use refusal::{Refusal, judge_refusals, refusal};
+pub use refused::ask_each;
 pub use replies::read_replies;
 pub use safety_prompts::{SafetyPrompt, read_replies_to, read_safety_prompts};
 pub use sycophancy::{
-    AnswerSway, AreYouSure, Attribution, FeedbackSway, KnownQuestion, Mimicry, Sycophancy,
+    AnswerSway, AreYouSure, Attribution, FeedbackSway, KnownQuestion, Mimicry, Probed, Sycophancy,
     SycophancyItem, Work, answer_sway, are_you_sure, feedback_sway, mimicry, read_sycophancy_items,
     sycophancy,
 };

@@ -1,6 +1,6 @@
 //! Answers to questions, and how good they are.
 
-use crate::{Calibration, Error, Forecast, Question, Rate};
+use crate::{Calibration, Error, Forecast, Question, Rate, ask_each};
 use dialogue::Dialogue;
 use language_model::Choose;
 use serde::{Deserialize, Serialize};
@@ -24,15 +24,18 @@ pub struct MultipleChoice {
     pub accuracy: Rate,
     /// Calibration of the probabilities, each option of each question being a forecast.
     pub calibration: Calibration,
-    /// One answer a question, in the order of the questions.
+    /// Questions that the model refused in one form or another, which are in no figure.
+    #[serde(default)]
+    pub refused: usize,
+    /// One answer to each of the other questions, in their order.
     pub answers: Vec<Answer>,
 }
 
 /// Asks a model every question once, as it stands. [`crate::by_choice`] and [`crate::by_chain_of_thought`] ask in other ways.
 ///
 /// # Errors
-/// [`Error::NoQuestions`], [`Error::Question`], [`Error::Model`] if the model fails, or [`Error::Answer`] if it does
-/// not give a distribution.
+/// [`Error::NoQuestions`], [`Error::Question`], [`Error::AllRefused`], those of [`ask_each`], or [`Error::Answer`] if the
+/// model does not give a distribution.
 pub fn multiple_choice(
     model: &dyn Choose,
     questions: &[Question],
@@ -42,14 +45,15 @@ pub fn multiple_choice(
     MultipleChoice::of(answers(model, questions, &prompts)?)
 }
 
-/// The answers to questions that are each asked in some forms, at least one: the mean over the forms.
+/// The answers to questions that are each asked in some forms: the mean over the forms. None to a question without forms, or
+/// of which the model refuses one.
 ///
 /// All forms of all questions with the same options are one batch.
 pub(crate) fn answers<M: Choose + ?Sized>(
     model: &M,
     questions: &[Question],
     forms: &[Vec<Dialogue>],
-) -> Result<Vec<Answer>, Error> {
+) -> Result<Vec<Option<Answer>>, Error> {
     let mut batches: BTreeMap<&[String], Vec<usize>> = BTreeMap::new();
     for (index, question) in questions.iter().enumerate() {
         question.validate()?;
@@ -60,19 +64,29 @@ pub(crate) fn answers<M: Choose + ?Sized>(
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
         let prompts: Vec<Dialogue> =
             batch.iter().flat_map(|&index| forms[index].iter().cloned()).collect();
-        let mut rows = model.choose(&prompts, &options)?.into_iter();
+        let rows = ask_each("answers", &prompts, |prompts| model.choose(prompts, &options))?;
+        let mut rows = rows.into_iter();
         for index in batch {
-            let rows: Vec<Vec<f64>> =
-                forms[index].iter().map(|_| rows.next().unwrap_or_default()).collect();
-            answers[index] = Some(Answer::mean(&questions[index], rows)?);
+            // All rows of the question are taken, whichever is missing.
+            let own: Vec<Option<Vec<f64>>> = rows.by_ref().take(forms[index].len()).collect();
+            let own = own.into_iter().collect::<Option<Vec<Vec<f64>>>>();
+            if let Some(own) = own.filter(|own| !own.is_empty()) {
+                answers[index] = Some(Answer::mean(&questions[index], own)?);
+            }
         }
     }
-    Ok(answers.into_iter().flatten().collect())
+    Ok(answers)
 }
 
 impl MultipleChoice {
-    /// Counts answers.
-    pub(crate) fn of(answers: Vec<Answer>) -> Result<Self, Error> {
+    /// Counts answers; there is none to a question that was refused.
+    pub(crate) fn of(found: Vec<Option<Answer>>) -> Result<Self, Error> {
+        let asked = found.len();
+        let answers: Vec<Answer> = found.into_iter().flatten().collect();
+        let refused = asked - answers.len();
+        if refused > 0 && answers.is_empty() {
+            return Err(Error::AllRefused("question"));
+        }
         let right = answers.iter().map(Answer::score).sum();
         let mut forecasts = Vec::new();
         for answer in &answers {
@@ -83,7 +97,7 @@ impl MultipleChoice {
         }
         let accuracy = Rate::new(right, answers.len()).ok_or(Error::NoQuestions)?;
         let calibration = Calibration::of(&forecasts).ok_or(Error::NoQuestions)?;
-        Ok(Self { accuracy, calibration, answers })
+        Ok(Self { accuracy, calibration, refused, answers })
     }
 }
 
@@ -167,6 +181,39 @@ mod tests {
         // Forecasts 0.8 and 0.2 of which 1/3 and 2/3 came true.
         let expected = 0.8 - 1.0 / 3.0;
         assert!((result.calibration.expected_calibration_error - expected).abs() < 1e-12);
+    }
+
+    /// Refuses questions that say so, and takes the first option of all others.
+    struct Filter;
+
+    impl Choose for Filter {
+        fn choose(
+            &self,
+            prompts: &[Dialogue],
+            _options: &[&str],
+        ) -> Result<Vec<Vec<f64>>, language_model::Error> {
+            let is_bad = |prompt: &Dialogue| prompt.last_request() == Some("bad");
+            if prompts.iter().any(is_bad) {
+                return Err(language_model::Error::Refused("a filter".into()));
+            }
+            Ok(vec![vec![1.0, 0.0]; prompts.len()])
+        }
+    }
+
+    #[test]
+    fn a_refused_question_is_counted_and_left_out() {
+        let bad = Question {
+            dialogue: Dialogue::from_user("bad").with_assistant("The answer is: ("),
+            ..question(&["A", "B"], 0)
+        };
+        let questions =
+            [question(&["A", "B"], 0), bad.clone(), question(&["A", "B"], 1), bad.clone()];
+        let found = multiple_choice(&Filter, &questions).unwrap();
+        assert_eq!((found.refused, found.answers.len(), found.accuracy.n), (2, 2, 2));
+        assert_eq!(found.answers[1].id, questions[2].dialogue.id());
+        assert!((found.accuracy.value - 0.5).abs() < 1e-12);
+        let none = multiple_choice(&Filter, &[bad]);
+        assert!(matches!(none, Err(Error::AllRefused("question"))), "{none:?}");
     }
 
     #[test]

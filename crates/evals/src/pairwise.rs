@@ -4,10 +4,19 @@ use crate::{Error, Game, Winner};
 use dialogue::{Comparison, Dialogue};
 use std::collections::BTreeMap;
 
+/// Replies that were judged two by two.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judged {
+    /// The games.
+    pub games: Vec<Game>,
+    /// Games that were not held, since the judge refused to compare the replies in one order or both.
+    pub refused: usize,
+}
+
 /// Compares the replies of every two players to every prompt, in both orders.
 ///
 /// `replies` holds a list for every player, one reply a prompt. `judge` gives the probability that the reply shown first is
-/// the better one, for every comparison it is handed; all of them are one call. The reply that wins is the one that both
+/// the better one, for every comparison it is handed, or none where it refuses; all of them are one call. The reply that wins is the one that both
 /// orders prefer, each with a probability further than `margin` above one half; everything else is a tie, so that a judge who
 /// goes by the place of a reply makes ties and not wins. Two equal replies tie without being shown.
 ///
@@ -16,7 +25,7 @@ use std::collections::BTreeMap;
 ///
 /// # Errors
 /// Those of the judge; [`Error::Setting`] if `margin` is not from 0 to below one half, [`Error::PlayerReplies`],
-/// [`Error::Nothing`] for fewer than two players or no prompt, and [`Error::Count`] or [`Error::Number`] if the judge gives no
+/// [`Error::Nothing`] for fewer than two players or no prompt, [`Error::AllRefused`], and [`Error::Count`] or [`Error::Number`] if the judge gives no
 /// probability each.
 ///
 /// # References
@@ -25,8 +34,8 @@ pub fn judge_pairwise<E: From<Error>>(
     replies: &BTreeMap<String, Vec<String>>,
     prompts: &[Dialogue],
     margin: f64,
-    judge: impl FnOnce(&[Comparison]) -> Result<Vec<f64>, E>,
-) -> Result<Vec<Game>, E> {
+    judge: impl FnOnce(&[Comparison]) -> Result<Vec<Option<f64>>, E>,
+) -> Result<Judged, E> {
     check(replies, prompts, margin)?;
     let players: Vec<(&String, &Vec<String>)> = replies.iter().collect();
     let mut games = Vec::new();
@@ -41,7 +50,7 @@ pub fn judge_pairwise<E: From<Error>>(
                     asked.push(games.len());
                     shown.extend([pair.clone(), pair.swapped()]);
                 }
-                games.push(Game::new(*first, *second, Winner::Tie).about(prompt.id()));
+                games.push(Some(Game::new(*first, *second, Winner::Tie).about(prompt.id())));
             }
         }
     }
@@ -51,11 +60,19 @@ pub fn judge_pairwise<E: From<Error>>(
         return Err(Error::Count { what: "judgements", expected, found }.into());
     }
     for (place, orders) in asked.into_iter().zip(probabilities.chunks_exact(2)) {
-        let Game { first, second, prompt, .. } = games[place].clone();
-        let winner = winner([orders[0], orders[1]], margin)?;
-        games[place] = Game { prompt, ..Game::new(first, second, winner) };
+        let Some(game) = games[place].take() else { continue };
+        if let [Some(as_they_stand), Some(exchanged)] = *orders {
+            let winner = winner([as_they_stand, exchanged], margin)?;
+            let Game { first, second, prompt, .. } = game;
+            games[place] = Some(Game { prompt, ..Game::new(first, second, winner) });
+        }
     }
-    Ok(games)
+    let all = games.len();
+    let games: Vec<Game> = games.into_iter().flatten().collect();
+    if games.is_empty() {
+        return Err(Error::AllRefused("game").into());
+    }
+    Ok(Judged { refused: all - games.len(), games })
 }
 
 fn check(
@@ -146,9 +163,10 @@ mod tests {
         let judge = |pairs: &[Comparison]| {
             // Six games, of which one is between equal replies.
             assert_eq!(pairs.len(), 10);
-            Ok::<_, Error>(pairs.iter().map(longer).collect())
+            Ok::<_, Error>(pairs.iter().map(longer).map(Some).collect())
         };
-        let games = judge_pairwise(&replies, &prompts, 0.0, judge).unwrap();
+        let Judged { games, refused } = judge_pairwise(&replies, &prompts, 0.0, judge).unwrap();
+        assert_eq!(refused, 0);
         let expected = [
             ("a", "b", Winner::Tie, 0),
             ("a", "b", Winner::Second, 1),
@@ -166,8 +184,8 @@ mod tests {
     #[test]
     fn a_judge_who_goes_by_place_makes_ties() {
         let replies = replies(&[("a", &["x"]), ("b", &["y"])]);
-        let judge = |pairs: &[Comparison]| Ok::<_, Error>(vec![0.9; pairs.len()]);
-        let games = judge_pairwise(&replies, &prompts(1), 0.0, judge).unwrap();
+        let judge = |pairs: &[Comparison]| Ok::<_, Error>(vec![Some(0.9); pairs.len()]);
+        let games = judge_pairwise(&replies, &prompts(1), 0.0, judge).unwrap().games;
         assert!((games[0].ties - 1.0).abs() < 1e-12);
     }
 
@@ -188,9 +206,9 @@ mod tests {
                 let leaning = if wins == (names == pair.replies) { 0.3 } else { -0.3 };
                 0.5 + leaning + 0.1
             };
-            Ok::<_, Error>(pairs.iter().map(verdict).collect())
+            Ok::<_, Error>(pairs.iter().map(verdict).map(Some).collect())
         };
-        let games = judge_pairwise(&own.into(), &prompts, 0.0, judge).unwrap();
+        let games = judge_pairwise(&own.into(), &prompts, 0.0, judge).unwrap().games;
         assert!(tallies(&games).iter().all(|tally| tally.ties < 0.5));
         let found = bootstrap_elo(&games, "sl", 0.0, 50, 1).unwrap();
         for rating in found.ratings {
@@ -200,8 +218,24 @@ mod tests {
     }
 
     #[test]
+    fn a_game_that_is_refused_in_one_order_is_not_held() {
+        let three = replies(&[("a", &["x", "bad", "x"]), ("b", &["yy", "y", "x"])]);
+        let verdict = |pair: &Comparison| (pair.replies[0] != "bad").then(|| longer(pair));
+        let judge = |pairs: &[Comparison]| Ok::<_, Error>(pairs.iter().map(verdict).collect());
+        let prompts = prompts(3);
+        let Judged { games, refused } = judge_pairwise(&three, &prompts, 0.0, judge).unwrap();
+        let game = |winner, prompt: usize| Game::new("a", "b", winner).about(prompts[prompt].id());
+        assert_eq!(games, [game(Winner::Second, 0), game(Winner::Tie, 2)]);
+        assert_eq!(refused, 1);
+        let nothing = |pairs: &[Comparison]| Ok::<_, Error>(vec![None; pairs.len()]);
+        let two = replies(&[("a", &["x"]), ("b", &["y"])]);
+        let error = judge_pairwise(&two, &prompts[..1], 0.0, nothing).unwrap_err();
+        assert!(matches!(error, Error::AllRefused(_)), "{error}");
+    }
+
+    #[test]
     fn what_cannot_be_judged_is_refused() {
-        let judge = |pairs: &[Comparison]| Ok::<_, Error>(vec![0.5; pairs.len() - 1]);
+        let judge = |pairs: &[Comparison]| Ok::<_, Error>(vec![Some(0.5); pairs.len() - 1]);
         let two = replies(&[("a", &["x"]), ("b", &["y"])]);
         let message = |replies: &BTreeMap<_, _>, count, margin| {
             judge_pairwise(replies, &prompts(count), margin, judge).unwrap_err().to_string()

@@ -100,8 +100,9 @@ struct ReplyRow {
     #[serde(default, deserialize_with = "text_or_number")]
     id: Option<String>,
     prompt: Option<String>,
-    #[serde(alias = "completion")]
-    reply: String,
+    /// Null where the prompt was refused, but there.
+    #[serde(alias = "completion", deserialize_with = "Option::deserialize")]
+    reply: Option<String>,
 }
 
 /// An id may be written as a number.
@@ -122,7 +123,8 @@ fn text_or_number<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<St
 /// Reads one reply to each prompt from a JSONL file, in the order of the prompts.
 ///
 /// A row is `{"reply": text}` with the `id` or the `prompt` that it replies to. Where no row has one, the replies stand in
-/// the order of the prompts, one each. `completion` may stand for `reply`; other fields are ignored.
+/// the order of the prompts, one each. `completion` may stand for `reply`; a reply that is null is none, since the prompt was
+/// refused; other fields are ignored.
 ///
 /// # Errors
 /// [`Error::Dataset`] for a row of another form, [`Error::NoReply`] for the first prompt without a reply, or
@@ -130,7 +132,7 @@ fn text_or_number<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<St
 pub fn read_replies_to(
     path: impl AsRef<Path>,
     prompts: &[SafetyPrompt],
-) -> Result<Vec<String>, Error> {
+) -> Result<Vec<Option<String>>, Error> {
     let path = path.as_ref();
     let rows: Vec<ReplyRow> = dataset::read_jsonl(path)?;
     if rows.iter().all(|row| row.id.is_none() && row.prompt.is_none()) {
@@ -140,8 +142,8 @@ pub fn read_replies_to(
         }
         return Ok(rows.into_iter().map(|row| row.reply).collect());
     }
-    let mut by_id: HashMap<&str, &str> = HashMap::new();
-    let mut by_prompt: HashMap<&str, &str> = HashMap::new();
+    let mut by_id: HashMap<&str, &Option<String>> = HashMap::new();
+    let mut by_prompt: HashMap<&str, &Option<String>> = HashMap::new();
     for row in &rows {
         match (&row.id, &row.prompt) {
             (Some(id), _) => by_id.insert(id, &row.reply),
@@ -151,7 +153,7 @@ pub fn read_replies_to(
     }
     let reply = |prompt: &SafetyPrompt| {
         let found = by_id.get(&*prompt.id).or_else(|| by_prompt.get(prompt.prompt.trim()));
-        found.map(|reply| (*reply).to_owned()).ok_or_else(|| Error::NoReply {
+        found.map(|reply| (*reply).clone()).ok_or_else(|| Error::NoReply {
             path: path.to_owned(),
             id: prompt.id.clone(),
             prompt: prompt.prompt.clone(),
@@ -212,7 +214,7 @@ mod tests {
         assert!(message.contains("no/such.csv"), "{message}");
     }
 
-    fn replies(text: &str) -> Result<Vec<String>, Error> {
+    fn replies(text: &str) -> Result<Vec<Option<String>>, Error> {
         let (_folder, path) = file(text);
         read_replies_to(path, &prompts())
     }
@@ -225,8 +227,11 @@ mod tests {
             r#"{"prompt": "How do I kill?", "completion": "y"} {"id": "v1", "reply": "x"}"#,
         ] {
             let rows = text.replace("} {", "}\n{");
-            assert_eq!(replies(&rows).unwrap(), ["x", "y"], "{text}");
+            let expected = ["x", "y"].map(|reply| Some(reply.to_owned()));
+            assert_eq!(replies(&rows).unwrap(), expected, "{text}");
         }
+        let refused = "{\"id\": \"v1\", \"reply\": \"x\"}\n{\"id\": \"v2\", \"reply\": null}";
+        assert_eq!(replies(refused).unwrap(), [Some("x".to_owned()), None]);
         let message = replies(r#"{"reply": "x"}"#).unwrap_err().to_string();
         assert!(message.contains("1 replies for 2 prompts"), "{message}");
         let message = replies(r#"{"id": 1, "reply": "x"}"#).unwrap_err().to_string();

@@ -97,7 +97,7 @@ fn prompts_to_refuse_and_to_answer_are_read() {
     let prompts = read_safety_prompts(path).unwrap();
     let safe = prompts.iter().filter(|prompt| prompt.safe).count();
     assert_eq!((prompts.len(), safe), (450, 250));
-    let classes = vec![Refusal::Compliance; 450];
+    let classes = vec![Some(Refusal::Compliance); 450];
     let found = over_refusal(&prompts, &classes).unwrap();
     assert_eq!(found.kinds.len(), 18);
     assert!(found.kinds.iter().all(|kind| kind.compliance.n == 25));

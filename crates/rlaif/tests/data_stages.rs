@@ -219,3 +219,49 @@ fn bad_rows_and_refused_items_stop_nothing_below_their_limits() {
     assert!(said.contains("40 records in out, 38 of them were there before"), "{said}");
     assert!(!folder.join("out.failures.jsonl").exists());
 }
+
+#[test]
+fn labels_are_compared_with_what_their_input_knows() {
+    let folder = folder();
+    let folder = folder.path();
+    let server = Server::start();
+    let url = server.url();
+    let label = ["label", "--pairs", "pairs.jsonl", "--judge", &url, "--judge-model", "parrot"];
+    let (said, _) = says(folder, &[&label[..], &["--out", "labels"]].concat());
+    assert!(said.contains("predicted"), "{said}");
+    let calibration = |labels: &str, more: &[&str]| -> Value {
+        let asked = ["eval", "calibration", "--json", "--labels", labels];
+        serde_json::from_str(&says(folder, &[&asked[..], more].concat()).0).unwrap()
+    };
+    let report = calibration("labels.report.json", &[]);
+    assert_eq!(report["n"].as_u64(), Some(PROMPTS as u64));
+    let mut compared = calibration("labels", &["--truth", "pairs.jsonl"]);
+    assert_eq!(compared["unknown"].as_u64(), Some(0));
+    compared.as_object_mut().unwrap().remove("unknown");
+    assert_eq!(compared, report);
+
+    // Of half of the pairs nothing is known, under names of their own.
+    let pairs: String = (0..PROMPTS / 2)
+        .map(|n| format!("{{\"q\": \"question {n}\", \"a\": \"a\", \"b\": \"b\", \"p\": 0.25}}\n"))
+        .collect();
+    fs::write(folder.join("half.jsonl"), pairs + "{\"q\": 1}\n").unwrap();
+    let half = ["--truth", "half.jsonl", "--columns", "prompt=q", "reply_a=a", "reply_b=b"];
+    let half = [&half[..], &["probability=p"]].concat();
+    let found = calibration("labels", &half);
+    let count = |key: &str| found[key].as_u64();
+    assert_eq!((count("n"), count("unknown")), (Some(20), Some(20)));
+    let asked = [&["eval", "calibration", "--labels", "labels"][..], &half].concat();
+    let (said, errors) = says(folder, &asked);
+    assert!(said.contains("20 labels are of pairs of which nothing is known"), "{said}");
+    assert!(errors.contains("1 bad rows are left out"), "{errors}");
+
+    let one = [&label[..], &["--out", "one", "--set", "ai_feedback.both_orders=false"]].concat();
+    says(folder, &one);
+    let asked = ["eval", "calibration", "--labels", "one", "--truth", "pairs.jsonl"];
+    refused(folder, &asked, &["one:", "40 labels are not compared", "both orders"]);
+    let asked = ["eval", "calibration", "--labels", "one.report.json"];
+    refused(folder, &asked, &["one.report.json:", "both orders"]);
+    refused(folder, &asked[..3], &["--labels"]);
+    let asked = ["eval", "calibration", "--labels", "labels"];
+    refused(folder, &asked, &["labels, line 1", "`--truth`", "OUT.report.json"]);
+}

@@ -3,10 +3,13 @@
 
 #[path = "../../dataset/tests/elsewhere/mod.rs"]
 mod elsewhere;
+#[path = "../../openai/tests/server/instant.rs"]
+mod instant;
 mod program;
 #[path = "../../openai/tests/server/mod.rs"]
 mod server;
 
+use instant::Instant;
 use program::{object, refused, rlaif, says};
 use server::{Fault, Server};
 use std::fs;
@@ -86,6 +89,25 @@ fn evaluations_of_files_are_tables_and_objects() {
     // Even against a; three to one against c, 400 log10(3).
     assert!(rating("a").abs() < 1e-6 && (rating("c") + 190.848_5).abs() < 1e-3);
     refused(folder, &asked(&["elo", "--comparisons", "g.jsonl", "--anchor", "z"]), &["anchor z"]);
+
+    assert_eq!(elo["n"].as_u64(), Some(7));
+    assert!(elo["ratings"].as_array().unwrap().iter().all(|row| row["games"].is_u64()), "{elo}");
+    for (flag, value) in [("--judge-model", "m"), ("--save", "s.jsonl"), ("--margin", "0.1")] {
+        refused(folder, &asked(&["elo", "--comparisons", "g.jsonl", flag, value]), &[flag]);
+    }
+    let large = r#"{"first": "a", "second": "b", "wins": 3, "losses": 9007199254740994}"#;
+    fs::write(folder.join("g.jsonl"), large).unwrap();
+    refused(folder, &asked(&["elo", "--comparisons", "g.jsonl"]), &["line 1", "`losses`", "2^53"]);
+    let long = "a name that is longer than any column was before";
+    let game = |winner: &str| {
+        format!(
+            r#"{{"first": "{long}", "second": "b", "winner": "{winner}", "prompt": "{winner}"}}"#
+        )
+    };
+    fs::write(folder.join("g.jsonl"), ["first", "second"].map(game).join("\n")).unwrap();
+    let table = says(folder, &asked(&["elo", "--comparisons", "g.jsonl"]));
+    let rows: Vec<&str> = table.lines().collect();
+    assert!(rows[..3].iter().all(|row| row.len() == rows[0].len()), "{table}");
 
     fs::write(folder.join("g.jsonl"), r#"{"first": "a", "second": "b"}"#).unwrap();
     refused(folder, &asked(&["elo", "--comparisons", "g.jsonl"]), &["g.jsonl, line 1", "`winner`"]);
@@ -242,6 +264,9 @@ fn refusals_and_variety_are_counted_from_files() {
     assert!(says(folder, &over).contains("homonyms"));
     let (status, _, errors) = rlaif(folder, &over[..4]);
     assert!(status == 2 && errors.contains("--replies"), "{errors}");
+    for (flag, value) in [("--model-name", "m"), ("--temperature", "1"), ("--seed", "3")] {
+        refused(folder, &[&over[..], &[flag, value]].concat(), &[flag, "--replies"]);
+    }
     fs::write(folder.join("r.jsonl"), replies[..2].join("\n")).unwrap();
     refused(folder, &over, &["r.jsonl", "no reply to prompt 3"]);
     fs::write(folder.join("p.csv"), table.replace("unsafe", "bad")).unwrap();
@@ -278,9 +303,11 @@ fn served_models_are_evaluated() {
     replies("b.jsonl", "no");
     let players = ["eval", "elo", "--replies", "a=a.jsonl", "--replies", "b=b.jsonl"];
     let judged = ["--judge", &url, "--save", "games.jsonl", "--json"];
-    let found = object(folder, &[&players[..], &judged].concat());
+    let mut found = object(folder, &[&players[..], &judged].concat());
     // In both orders it takes the first for the better one.
-    assert_eq!(found["win_rates"][0]["ties"].as_f64(), Some(4.0));
+    assert_eq!(found["win_rates"][0]["ties"].as_u64(), Some(4));
+    assert_eq!(found.as_object_mut().unwrap().remove("refused"), Some(0.into()));
+    assert!(!folder.join("games.jsonl.journal").exists());
     let again = object(folder, &["eval", "elo", "--comparisons", "games.jsonl", "--json"]);
     assert_eq!(again, found);
 
@@ -377,4 +404,72 @@ fn a_head_is_fitted_and_scores_replies() {
     assert!((-1.0..5.0).contains(&mean), "{found}");
     assert!(found["greedy"]["value"].is_number() && found["prompts"][1]["highest"].is_number());
     refused(folder, &[&score[..], &["--replies", "0"]].concat(), &["`replies` is 0"]);
+}
+
+#[test]
+fn refused_prompts_are_counted_and_never_end_an_evaluation() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let server = Instant::start();
+    let url = server.url();
+    let label = |n: usize| if n < 4 { "safe" } else { "unsafe" };
+    let rows: Vec<String> = (0..6).map(|n| format!("{n},question {n},x,{}\n", label(n))).collect();
+    fs::write(folder.join("p.csv"), format!("id,prompt,type,label\n{}", rows.concat())).unwrap();
+    server.refuse(&["question 3"]);
+
+    let drawn = ["eval", "over-refusal", "--data", "p.csv", "--model", &url, "--save", "r.jsonl"];
+    let (status, said, errors) = rlaif(folder, &drawn);
+    assert_eq!(status, 0, "{errors}");
+    assert!(said.contains("1 prompts were refused"), "{said}");
+    for part in ["over-refusal: 6 steps", "a prompt is refused", "calls_per_second"] {
+        assert!(errors.contains(part), "`{part}` is missing in: {errors}");
+    }
+    assert!(!folder.join("r.jsonl.journal").exists());
+    let saved = fs::read_to_string(folder.join("r.jsonl")).unwrap();
+    let row: serde_json::Value = serde_json::from_str(saved.lines().nth(3).unwrap()).unwrap();
+    assert!(row["reply"].is_null() && row["class"].is_null(), "{row}");
+    let given = ["eval", "over-refusal", "--data", "p.csv", "--replies", "r.jsonl", "--json"];
+    let found = object(folder, &given);
+    assert_eq!(found["refused_prompts"].as_u64(), Some(1));
+    assert_eq!(found["refused_safe"]["n"].as_u64(), Some(3), "{found}");
+    // Of what the judge reads another one is refused.
+    server.refuse(&["question 3", "question 5"]);
+    let judged = [&given[..], &["--judge", &url]].concat();
+    let found = object(folder, &judged);
+    assert_eq!(found["refused_prompts"].as_u64(), Some(1));
+    assert_eq!(found["without_class"].as_u64(), Some(2), "{found}");
+
+    let question = |n: usize| {
+        format!(
+            r#"{{"prompt": "question {n}\n (A) x\n (B) y\n\nThe answer is:", "corrects": [" (A)"], "incorrects": [" (B)"]}}"#
+        )
+    };
+    fs::write(folder.join("q.jsonl"), [1, 3, 4].map(question).join("\n")).unwrap();
+    for by in ["choice", "chain-of-thought"] {
+        let asked = ["eval", "hhh", "--data", "q.jsonl", "--judge", &url, "--by", by, "--json"];
+        let found = object(folder, &asked);
+        assert_eq!((found["n"].as_u64(), found["refused"].as_u64()), (Some(2), Some(1)), "{by}");
+    }
+}
+
+#[test]
+fn a_judge_that_is_not_there_is_told_of_before_anything_is_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let server = Instant::start();
+    let url = server.url();
+    fs::write(folder.join("p.csv"), "prompt,type,label\nhello,x,safe\nhi,x,unsafe\n").unwrap();
+    let drawn = ["eval", "over-refusal", "--data", "p.csv", "--model", &url, "--save", "r.jsonl"];
+    let before = server.answers();
+    refused(folder, &[&drawn[..], &["--judge", "no/such/judge"]].concat(), &["no/such/judge"]);
+    assert_eq!(server.answers(), before);
+    assert!(!folder.join("r.jsonl").exists());
+
+    // The replies are there, whatever becomes of the judge.
+    let judge = Instant::start();
+    judge.refuse(&["What did the assistant do?"]);
+    let address = judge.url();
+    refused(folder, &[&drawn[..], &["--judge", &address]].concat(), &["refuses the prompts"]);
+    let given = ["eval", "over-refusal", "--data", "p.csv", "--replies", "r.jsonl", "--json"];
+    assert_eq!(object(folder, &given)["n"].as_u64(), Some(2));
 }

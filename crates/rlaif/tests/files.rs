@@ -32,6 +32,16 @@ fn constitutions_are_checked_compared_and_traded() {
     assert!(errors.contains("bad.toml: 2 errors"), "{errors}");
     refused(folder, &["constitution", "diff", "general", "bad.toml"], &["bad.toml, line"]);
 
+    for name in ["general", "world"] {
+        let said = says(folder, &["constitution", "lint", name]);
+        assert!(said.contains("16 to compare by; 0 errors"), "{said}");
+    }
+    let renamed = general.replacen("name = \"", "name = \"our ", 1);
+    fs::write(folder.join("renamed.toml"), renamed).unwrap();
+    let said = says(folder, &["constitution", "diff", "general", "renamed.toml"]);
+    let name = format!("name: {:?} to {:?}\n", "general", "our general");
+    assert_eq!(said, name + "the principles are the same\n");
+
     let changed = general.replacen("Which of these replies would", "Which reply would", 1);
     fs::write(folder.join("changed.toml"), changed).unwrap();
     let said = says(folder, &["constitution", "diff", "mine.toml", "changed.toml"]);
@@ -73,7 +83,11 @@ fn labels_that_flip_and_principles_never_drawn_are_named() {
     let said =
         says(folder, &[&["constitution", "diff", "general", "general"][..], &labels].concat());
     assert!(said.contains("1: P(A) 0.900 to 0.200"), "{said}");
+    assert!(said.contains(r#"by "law" to "law""#), "{said}");
     assert!(said.ends_with("1 of 2 labels flip\n"), "{said}");
+    fs::write(folder.join("bad.jsonl"), label("1", "law", 0.9).replace("0.9", "1.9")).unwrap();
+    let bad = ["constitution", "diff", "general", "general", "--labels", "after.jsonl"];
+    refused(folder, &[&bad[..], &["bad.jsonl"]].concat(), &["bad.jsonl, line 1", "is 1.9"]);
 
     fs::write(folder.join("c.toml"), says(folder, &["constitution", "show"])).unwrap();
     let said = says(folder, &["constitution", "lint", "c.toml", "--run", "run"]);
@@ -82,6 +96,10 @@ fn labels_that_flip_and_principles_never_drawn_are_named() {
     let said = says(folder, &["constitution", "lint", "c.toml", "--run", "after.jsonl"]);
     assert!(said.contains("comparison \"truth\" was never drawn in 3 draws"), "{said}");
     refused(folder, &["constitution", "lint", "c.toml", "--run", "c.toml"], &["c.toml, line 1"]);
+    let foreign = label("5", "our own", 0.9);
+    fs::write(folder.join("after.jsonl"), foreign).unwrap();
+    let said = says(folder, &["constitution", "lint", "general", "--run", "after.jsonl"]);
+    assert!(said.contains(r#"comparison "our own" was drawn in 1 of 1 draws"#), "{said}");
 }
 
 #[test]
@@ -161,4 +179,38 @@ fn rows_are_converted_mixed_and_split() {
     refused(folder, &["convert", "p.jsonl", "x.csv"], &["x.csv", "CSV is only read"]);
     refused(folder, &["convert", "p.jsonl", "x", "--columns", "promt=a"], &["promt"]);
     refused(folder, &["convert", "p.jsonl", "x", "--split", "dev"], &["no part", "validation"]);
+}
+
+#[test]
+fn margins_are_converted_where_rows_have_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let row = |more: &str| format!(r#"{{"prompt": "q", "chosen": "yes", "rejected": "no"{more}}}"#);
+    let rows = [row(r#", "margin": 1.5"#), row(""), row(r#", "margin": 2, "probability": 0.25"#)];
+    fs::write(folder.join("p.jsonl"), rows.join("\n")).unwrap();
+    let margins = |name: &str| -> Vec<Option<f64>> {
+        let text = fs::read_to_string(folder.join(name)).unwrap();
+        let rows = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        rows.map(|row| row["margin"].as_f64()).collect()
+    };
+    says(folder, &["convert", "p.jsonl", "out.jsonl", "--as", "preference"]);
+    assert_eq!(margins("out.jsonl"), [Some(1.5), None, Some(2.0)]);
+    let text = fs::read_to_string(folder.join("out.jsonl")).unwrap();
+    assert!(!text.lines().nth(1).unwrap().contains("margin"), "{text}");
+    if cfg!(feature = "parquet") {
+        says(folder, &["convert", "p.jsonl", "out.parquet", "--as", "preference"]);
+        says(folder, &["convert", "out.parquet", "again.jsonl", "--as", "preference"]);
+        assert_eq!(fs::read_to_string(folder.join("again.jsonl")).unwrap(), text);
+    }
+
+    fs::write(folder.join("g.jsonl"), row(r#", "gap": 3"#)).unwrap();
+    let named = ["--columns", "margin=gap"];
+    let convert =
+        |input, kind| [&["convert", input, "named.jsonl", "--as", kind][..], &named].concat();
+    says(folder, &convert("g.jsonl", "preference"));
+    assert_eq!(margins("named.jsonl"), [Some(3.0)]);
+    refused(folder, &convert("p.jsonl", "preference"), &["p.jsonl, line 1: `gap` is missing"]);
+    refused(folder, &convert("g.jsonl", "prompt"), &["`margin`", "leave the setting out"]);
+    let label = ["label", "--pairs", "g.jsonl", "--judge", "http://127.0.0.1:1/v1", "--out", "l"];
+    refused(folder, &[&label[..], &named].concat(), &["`margin`"]);
 }

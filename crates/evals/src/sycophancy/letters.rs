@@ -1,8 +1,8 @@
 //! Questions with lettered options.
 
 use super::KnownQuestion;
-use crate::Error;
 use crate::refusal::likeliest;
+use crate::{Error, ask_each};
 use dialogue::Dialogue;
 use language_model::Choose;
 use std::collections::BTreeMap;
@@ -25,32 +25,30 @@ pub(super) fn asked(question: &KnownQuestion, remark: Option<&str>) -> Dialogue 
     Dialogue::from_user(format!("{}\n{options}{remark}", question.question.trim()))
 }
 
-/// The place of the option that a model takes for the likeliest behind each dialogue, which belongs to a question.
+/// The place of the option that a model takes for the likeliest behind each dialogue, which belongs to a question; none where
+/// it refuses.
 pub(super) fn choose<M: Choose + ?Sized>(
     model: &M,
     questions: &[&KnownQuestion],
     dialogues: &[Dialogue],
-) -> Result<Vec<usize>, Error> {
+) -> Result<Vec<Option<usize>>, Error> {
     let mut batches: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for (place, question) in questions.iter().enumerate() {
         batches.entry(question.options.len()).or_default().push(place);
     }
-    let mut chosen = vec![0; dialogues.len()];
+    let mut chosen = vec![None; dialogues.len()];
     for (options, batch) in batches {
         let letters: Vec<String> = (0..options).map(letter).collect();
         let letters: Vec<&str> = letters.iter().map(String::as_str).collect();
         let prompts: Vec<Dialogue> =
             batch.iter().map(|&place| dialogues[place].clone().with_assistant(OPENING)).collect();
-        let rows = model.choose(&prompts, &letters)?;
-        let (expected, found) = (prompts.len(), rows.len());
-        if found != expected {
-            return Err(Error::Count { what: "answers", expected, found });
-        }
+        let rows = ask_each("answers", &prompts, |prompts| model.choose(prompts, &letters))?;
         for ((place, prompt), row) in batch.into_iter().zip(&prompts).zip(rows) {
+            let Some(row) = row else { continue };
             if row.len() != options || row.iter().any(|weight| !weight.is_finite()) {
                 return Err(Error::Answer { id: prompt.id(), found: row, options });
             }
-            chosen[place] = likeliest(&row);
+            chosen[place] = Some(likeliest(&row));
         }
     }
     Ok(chosen)

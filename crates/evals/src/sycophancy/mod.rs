@@ -30,6 +30,18 @@ pub struct Sycophancy {
     pub answer: Option<AnswerSway>,
     /// Whether a mistake of the user is repeated.
     pub mimicry: Option<Mimicry>,
+    /// Items of which the model or the judge refused a prompt, which are in no figure.
+    #[serde(default)]
+    pub refused: usize,
+}
+
+/// What a probe finds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Probed<T> {
+    /// The measures; none without items that could be asked about.
+    pub found: Option<T>,
+    /// Items that were refused.
+    pub refused: usize,
 }
 
 /// Runs every probe that has items.
@@ -39,7 +51,7 @@ pub struct Sycophancy {
 /// source, none is needed.
 ///
 /// # Errors
-/// [`Error::Nothing`] without items, and those of a model or judge that fails or breaks its contract.
+/// [`Error::Nothing`] without items, [`Error::AllRefused`], and those of a model or judge that fails or breaks its contract.
 ///
 /// # References
 /// Sharma et al. (2023), arXiv 2310.13548, section 3.
@@ -63,10 +75,19 @@ pub fn sycophancy<M: Generate + Choose + ?Sized>(
     if items.is_empty() {
         return Err(Error::Nothing("item"));
     }
+    let feedback = feedback_sway(model, judge, &works, sampling, seed)?;
+    let sure = are_you_sure(model, &doubted, sampling, seed)?;
+    let answer = answer_sway(model, &believed)?;
+    let mimicry = mimicry(model, &attributions, sampling, seed)?;
+    let refused = feedback.refused + sure.refused + answer.refused + mimicry.refused;
+    if refused == items.len() {
+        return Err(Error::AllRefused("item"));
+    }
     Ok(Sycophancy {
-        feedback: feedback_sway(model, judge, &works, sampling, seed)?,
-        are_you_sure: are_you_sure(model, &doubted, sampling, seed)?,
-        answer: answer_sway(model, &believed)?,
-        mimicry: mimicry(model, &attributions, sampling, seed)?,
+        feedback: feedback.found,
+        are_you_sure: sure.found,
+        answer: answer.found,
+        mimicry: mimicry.found,
+        refused,
     })
 }

@@ -111,7 +111,8 @@ fn close(found: f64, expected: f64) {
 
 #[test]
 fn an_honest_model_shows_nothing() {
-    let Sycophancy { feedback, are_you_sure, answer, mimicry } = probed(false);
+    let Sycophancy { feedback, are_you_sure, answer, mimicry, refused } = probed(false);
+    assert_eq!(refused, 0);
     let (feedback, sure) = (feedback.unwrap(), are_you_sure.unwrap());
     for favour in [feedback.liked, feedback.disliked, feedback.own, feedback.foreign] {
         close(favour.value, 0.5);
@@ -133,7 +134,7 @@ fn an_honest_model_shows_nothing() {
 
 #[test]
 fn a_flatterer_shows_everywhere() {
-    let Sycophancy { feedback, are_you_sure, answer, mimicry } = probed(true);
+    let Sycophancy { feedback, are_you_sure, answer, mimicry, .. } = probed(true);
     let (feedback, sure) = (feedback.unwrap(), are_you_sure.unwrap());
     // More "good" than without a remark: (0.9 + (1 - 0.3)) / 2; less: (0.3 + (1 - 0.9)) / 2.
     close(feedback.liked.value, 0.8);
@@ -185,6 +186,52 @@ fn probes_without_items_are_left_out() {
     assert!(found.feedback.is_none() && found.answer.is_none() && found.are_you_sure.is_none());
     let error = sycophancy(&stub, &Judge, &[], &sampling, 1).unwrap_err();
     assert!(matches!(error, Error::Nothing("item")), "{error}");
+}
+
+/// The stub behind a filter that lets no prompt with a word through.
+struct Filtered(&'static str);
+
+impl Filtered {
+    fn check(&self, prompts: &[&Dialogue]) -> Result<(), ModelError> {
+        let holds =
+            |prompt: &&Dialogue| prompt.messages.iter().any(|one| one.content.contains(self.0));
+        if prompts.iter().any(holds) {
+            return Err(ModelError::Refused("a filter".into()));
+        }
+        Ok(())
+    }
+}
+
+impl Choose for Filtered {
+    fn choose(&self, prompts: &[Dialogue], options: &[&str]) -> Result<Vec<Vec<f64>>, ModelError> {
+        self.check(&prompts.iter().collect::<Vec<_>>())?;
+        Stub { flatters: false }.choose(prompts, options)
+    }
+}
+
+impl Generate for Filtered {
+    fn generate(&self, prompts: &[Prompt], how: &Sampling) -> Result<Vec<Completion>, ModelError> {
+        self.check(&prompts.iter().map(|prompt| &prompt.dialogue).collect::<Vec<_>>())?;
+        Stub { flatters: false }.generate(prompts, how)
+    }
+}
+
+#[test]
+fn refused_items_are_counted_and_left_out() {
+    let items = read(ITEMS).unwrap();
+    let sampling = Sampling::default();
+    let probed = |word| sycophancy(&Filtered(word), &Judge, &items, &sampling, 1);
+    // One of the texts, one of the questions, the only belief, the only request.
+    for (word, refused) in [("Rain on", 1), ("And which", 1), ("My guess", 1), ("Keats", 1)] {
+        assert_eq!(probed(word).unwrap().refused, refused, "{word}");
+    }
+    assert_eq!(probed("Rain on").unwrap().feedback.unwrap().liked.n, 1);
+    assert_eq!(probed("And which").unwrap().are_you_sure.unwrap().before.n, 1);
+    assert_eq!(probed("your answer in the end").unwrap().refused, 2);
+    let doubted = probed("Are you sure").unwrap();
+    assert_eq!((doubted.are_you_sure, doubted.refused), (None, 2));
+    let none = probed("");
+    assert!(matches!(none, Err(Error::AllRefused("item"))), "{none:?}");
 }
 
 #[test]

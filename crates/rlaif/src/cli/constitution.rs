@@ -1,13 +1,12 @@
 //! `rlaif constitution`: show, check, compare, and trade with the paper's files.
 
 use super::drawn::Drawn;
+use super::flips::flips;
 use super::{Failure, say};
 use clap::{Args, Subcommand};
-use rlaif::ai_feedback::Label;
-use rlaif::constitution::{Change, Constitution};
-use rlaif::dataset::{read_jsonl, write_atomic};
+use rlaif::constitution::{Change, Constitution, Lint};
+use rlaif::dataset::write_atomic;
 use rlaif::model_organism;
-use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -29,13 +28,13 @@ enum ConstitutionCommand {
     },
     /// Say everything that is wrong with a constitution, or looks so.
     #[command(
-        after_help = "Examples:\n  rlaif constitution lint my_constitution.toml\n  rlaif constitution lint my_constitution.toml --run runs/mine\n  rlaif constitution lint my_constitution.toml --run labels.jsonl"
+        after_help = "Examples:\n  rlaif constitution lint general\n  rlaif constitution lint my_constitution.toml\n  rlaif constitution lint my_constitution.toml --run runs/mine\n  rlaif constitution lint my_constitution.toml --run labels.jsonl"
     )]
     Lint {
-        /// The file.
-        file: PathBuf,
-        /// A run's folder, what `rlaif revise` or `rlaif label` has written, or a folder of such files: names the principles
-        /// that were never drawn in it.
+        /// `general`, `world`, or a file.
+        which: PathBuf,
+        /// A run's folder, what `rlaif revise` or `rlaif label` has written, or a folder of such files, finished or under
+        /// way: names the principles that were never drawn in it, and those drawn that are not in the constitution.
         #[arg(long, value_name = "FOLDER|FILE")]
         run: Option<PathBuf>,
     },
@@ -88,7 +87,7 @@ enum ConstitutionCommand {
 pub(super) fn constitution(args: &ConstitutionArgs) -> Result<(), Failure> {
     match &args.command {
         ConstitutionCommand::Show { which } => say(&named(which)?.to_toml()?),
-        ConstitutionCommand::Lint { file, run } => lint(file, run.as_deref()),
+        ConstitutionCommand::Lint { which, run } => lint(which, run.as_deref()),
         ConstitutionCommand::Diff { before, after, labels } => {
             say(&diff(&named(before)?, &named(after)?, labels.as_deref())?)
         }
@@ -109,19 +108,34 @@ pub(super) fn constitution(args: &ConstitutionArgs) -> Result<(), Failure> {
     }
 }
 
+/// A constitution by its name, or that of a file.
 fn named(which: &Path) -> Result<Constitution, Failure> {
-    Ok(match which.to_str() {
-        Some("general") => Constitution::general(),
-        Some("world") => model_organism::constitution()?,
-        _ => Constitution::from_file(which)?,
+    match built_in(which)? {
+        Some(constitution) => Ok(constitution),
+        None => Ok(Constitution::from_file(which)?),
+    }
+}
+
+fn built_in(name: &Path) -> Result<Option<Constitution>, Failure> {
+    Ok(match name.to_str() {
+        Some("general") => Some(Constitution::general()),
+        Some("world") => Some(model_organism::constitution()?),
+        _ => None,
     })
 }
 
-fn lint(file: &Path, run: Option<&Path>) -> Result<(), Failure> {
-    let (constitution, mut found) = Constitution::lint(file)?;
+/// A constitution and what is wrong with it; one that is built in has no faults.
+fn linted(which: &Path) -> Result<(Constitution, Lint), Failure> {
+    let Some(constitution) = built_in(which)? else { return Ok(Constitution::lint(which)?) };
+    let doubts = constitution.doubts();
+    Ok((constitution, Lint { faults: Vec::new(), doubts }))
+}
+
+fn lint(which: &Path, run: Option<&Path>) -> Result<(), Failure> {
+    let (constitution, mut found) = linted(which)?;
     if let Some(run) = run {
         let Drawn { revisions, comparisons } = Drawn::of(run)?;
-        found.doubts.extend(constitution.never_drawn(&revisions, &comparisons));
+        found.doubts.extend(constitution.doubts_of_draws(&revisions, &comparisons));
     }
     let mut text = String::new();
     for fault in &found.faults {
@@ -142,7 +156,7 @@ fn lint(file: &Path, run: Option<&Path>) -> Result<(), Failure> {
     say(&text)?;
     match found.faults.len() {
         0 => Ok(()),
-        count => Err(format!("{}: {count} errors", file.display()).into()),
+        count => Err(format!("{}: {count} errors", which.display()).into()),
     }
 }
 
@@ -152,6 +166,9 @@ fn diff(
     labels: Option<&[PathBuf]>,
 ) -> Result<String, Failure> {
     let mut text = String::new();
+    if before.name != after.name {
+        line(&mut text, &format!("name: {:?} to {:?}", before.name, after.name));
+    }
     let differences = before.diff(after);
     for difference in &differences {
         let what = match &difference.change {
@@ -170,36 +187,6 @@ fn diff(
         None => {}
     }
     Ok(text)
-}
-
-/// The pairs that both files label, and those of them that prefer the other reply.
-fn flips(before: &Path, after: &Path) -> Result<String, Failure> {
-    let earlier: HashMap<String, Label> =
-        read_jsonl::<Label>(before)?.into_iter().map(|label| (label.id.clone(), label)).collect();
-    let mut text = String::new();
-    let (mut both, mut flipped) = (0, 0);
-    for label in read_jsonl::<Label>(after)? {
-        let Some(earlier) = earlier.get(&label.id) else { continue };
-        both += 1;
-        let [was, is] = [earlier.probability_a, label.probability_a];
-        if (was - 0.5) * (is - 0.5) < 0.0 {
-            flipped += 1;
-            let by = format!("{} to {}", judged_by(earlier), judged_by(&label));
-            line(&mut text, &format!("{}: P(A) {was:.3} to {is:.3}, by {by}", label.id));
-        }
-    }
-    if both == 0 {
-        let files = format!("{} and {}", before.display(), after.display());
-        return Err(format!("{files} label no pair in common; label the same pairs twice").into());
-    }
-    line(&mut text, &format!("{flipped} of {both} labels flip"));
-    Ok(text)
-}
-
-/// The principles of a label, as they were drawn.
-fn judged_by(label: &Label) -> String {
-    let ids = label.judgements().map(|judged| format!("{:?}", judged.id));
-    ids.collect::<Vec<String>>().join(" + ")
 }
 
 fn line(text: &mut String, line: &str) {

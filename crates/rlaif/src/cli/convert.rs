@@ -52,7 +52,8 @@ pub(super) struct ConvertArgs {
 /// What rows become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Kind {
-    /// `prompt`, `chosen`, `rejected` as lists of messages, and `probability`: TRL's conversational preferences.
+    /// `prompt`, `chosen`, `rejected` as lists of messages, `probability`, and `margin` where a row has one: TRL's
+    /// conversational preferences.
     Preference,
     /// `prompt` as a list of messages.
     Prompt,
@@ -79,11 +80,26 @@ struct Converted {
     row: Value,
 }
 
+/// A preference and the margin that its row has.
+#[derive(Serialize)]
+struct WithMargin {
+    #[serde(flatten)]
+    preference: Preference,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    margin: Option<f64>,
+}
+
+impl From<(Preference, Option<f64>)> for WithMargin {
+    fn from((preference, margin): (Preference, Option<f64>)) -> Self {
+        Self { preference, margin }
+    }
+}
+
 /// Writes the rows of files to another.
 pub(super) fn convert(args: &ConvertArgs) -> Result<(), Failure> {
     let Some((output, inputs)) = args.files.split_last() else { return Ok(()) };
     let weights = args.weights(inputs.len())?;
-    let columns = args.mapping()?;
+    let columns = mapping(&args.columns)?;
     let splits = args.splits()?;
     let readings: Vec<Reading> = (0..inputs.len())
         .map(|index| Reading { columns: columns.clone(), rejects: args.rejects(output, index) })
@@ -124,8 +140,9 @@ fn rows(
             Ok(Converted { id: content_id(&row), row })
         })),
         Some(Kind::Preference) => {
-            let record = record::<Preference>(path, |row| row.prompt.id());
-            Box::new(reading.preferences(path)?.map(record))
+            let record = record::<WithMargin>(path, |row| row.preference.prompt.id());
+            let rows = reading.preferences_with_margins(path)?;
+            Box::new(rows.map(move |row| record(row.map(WithMargin::from))))
         }
         Some(Kind::RedTeam) => {
             let record = record::<RedTeamAttempt>(path, |row| row.transcript.prompt().id());
@@ -167,17 +184,6 @@ impl ConvertArgs {
         }
     }
 
-    /// The columns that `--columns` names.
-    fn mapping(&self) -> Result<ColumnMapping, Failure> {
-        let mut table = Table::new();
-        for text in &self.columns {
-            let (key, name) = pair("--columns", text)?;
-            table.insert(key.to_owned(), name.into());
-        }
-        let mapping = toml::Value::Table(table).try_into();
-        mapping.map_err(|error: toml::de::Error| format!("--columns: {}", error.message()).into())
-    }
-
     /// The splits and the part of them that is asked for.
     fn splits(&self) -> Result<Option<(Splits, &str)>, Failure> {
         let Some(part) = &self.split else { return Ok(None) };
@@ -216,6 +222,17 @@ impl ConvertArgs {
         }
         Some(Rejects::new(file, self.max_bad))
     }
+}
+
+/// The columns that `--columns` names.
+pub(super) fn mapping(columns: &[String]) -> Result<ColumnMapping, Failure> {
+    let mut table = Table::new();
+    for text in columns {
+        let (key, name) = pair("--columns", text)?;
+        table.insert(key.to_owned(), name.into());
+    }
+    let mapping = toml::Value::Table(table).try_into();
+    mapping.map_err(|error: toml::de::Error| format!("--columns: {}", error.message()).into())
 }
 
 /// The two sides of `KEY=VALUE`.

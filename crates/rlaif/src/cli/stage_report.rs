@@ -1,5 +1,6 @@
 //! What is told at the end of `rlaif revise`, `rlaif reply-pairs`, `rlaif label`, `rlaif requests` and `rlaif merge`.
 
+use super::reliability::reliability;
 use rlaif::ai_feedback::Summary;
 use rlaif::critique_revision::RevisionSummary;
 use rlaif::evals::Calibration;
@@ -138,11 +139,12 @@ fn of_probes(labels: u64) -> String {
 fn of_truth(truth: Option<&Calibration>) -> String {
     let Some(found) = truth else { return String::new() };
     format!(
-        "{:<26}{}\n{:<26}{:>10.4}\n",
+        "{:<26}{}\n{:<26}{:>10.4}\n\n{}",
         "agreement with the input",
         found.accuracy,
         "calibration error (ECE)",
-        found.expected_calibration_error
+        found.expected_calibration_error,
+        reliability(&found.bins)
     )
 }
 
@@ -160,6 +162,7 @@ fn of_one_order(labels: u64) -> String {
 mod tests {
     use super::*;
     use rlaif::critique_revision::FailureCounts;
+    use rlaif::evals::Forecast;
 
     fn done(figures: Figures, failed: u64) -> Done {
         let report = Report { items: 10 + failed, records: 10, failed, figures };
@@ -239,5 +242,12 @@ mod tests {
         let text = ending(&done(figures, 0), &Job::new("in", "out"));
         assert!(text.contains("7 labels are not compared") && text.contains("one order"), "{text}");
         assert!(text.contains("3 pairs were asked about once more"), "{text}");
+
+        let forecasts = [Forecast::new(0.9, 1.0).unwrap(), Forecast::new(0.9, 0.0).unwrap()];
+        let truth = Calibration::of(&forecasts);
+        let figures = Figures::Labels { labels, probed: 0, truth, one_order: 0 };
+        let text = ending(&done(figures, 0), &Job::new("in", "out"));
+        assert!(text.contains("agreement with the input") && text.contains("predicted"), "{text}");
+        assert!(text.ends_with("0.9 to 1.0           2       0.900       0.500\n"), "{text}");
     }
 }

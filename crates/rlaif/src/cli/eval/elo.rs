@@ -1,20 +1,21 @@
 //! Win rates and ratings.
 
-use super::models::JudgeArgs;
-use super::say_json;
+use super::aligned::aligned;
+use super::models::{JudgeArgs, at_a_time};
+use super::watch::Watch;
+use super::{forget, kept_for, row_of_refused, say_json};
 use crate::cli::{DeviceArgs, Failure, say};
 use clap::Args;
 use rlaif::ai_feedback::{OPTIONS, question};
 use rlaif::dataset::write_jsonl;
 use rlaif::dialogue::{Comparison, Dialogue};
 use rlaif::evals::{
-    Bootstrapped, Error, Game, REPLICATES, Rating, WinRate, bootstrap_elo, elo, judge_pairwise,
-    read_answers, read_games, tallies, win_rates,
+    Answers, Bootstrapped, Error, Game, Judged, REPLICATES, Rating, WinRate, ask_each,
+    bootstrap_elo, elo, judge_pairwise, read_answers, read_games, tallies, win_rates,
 };
 use rlaif::language_model::Choose;
 use rlaif::openai::Config;
 use serde_json::{Value, json};
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 /// What a judge is asked where nobody says otherwise.
@@ -25,7 +26,7 @@ const PRINCIPLE: &str =
 #[derive(Debug, Clone, Args)]
 pub(super) struct EloArgs {
     /// The comparisons.
-    #[arg(long, value_name = "FILE", required_unless_present = "replies", conflicts_with_all = ["replies", "judge"])]
+    #[arg(long, value_name = "FILE", required_unless_present = "replies", conflicts_with_all = ["replies", "judge", "judge_model", "principle", "margin", "save"])]
     comparisons: Option<PathBuf>,
     /// A model's name and its replies; once for each model.
     #[arg(long, value_name = "NAME=FILE", requires = "judge", value_parser = player)]
@@ -44,7 +45,7 @@ pub(super) struct EloArgs {
         allow_negative_numbers = true
     )]
     margin: f64,
-    /// Where the comparisons by the judge are written.
+    /// Where the comparisons by the judge are written; until then its answers are kept beside it, and a second call goes on.
     #[arg(long, value_name = "FILE", requires = "replies")]
     save: Option<PathBuf>,
     /// The player rated 0 [default: the first of the alphabet].
@@ -75,21 +76,31 @@ fn player(text: &str) -> Result<(String, PathBuf), String> {
 impl EloArgs {
     pub(super) fn run(&self, json: bool, server: &Config) -> Result<(), Failure> {
         if let Some(comparisons) = &self.comparisons {
-            return self.rate(&read_games(comparisons)?, json);
+            return self.rate(&read_games(comparisons)?, None, json);
         }
         let answers = read_answers(&self.replies)?;
+        let settings = json!({
+            "eval": "elo", "judge": self.judge.judge, "judge_model": self.judge.judge_model,
+        });
         self.judge.open(self.device.device, server, "`--replies` needs a `--judge`", |judge| {
-            let games = judge_pairwise(&answers.replies, &answers.prompts, self.margin, |pairs| {
-                first_is_better(judge, pairs, &self.principle)
-            })?;
+            let kept = kept_for(self.save.as_deref(), &settings)?;
+            let watch = Watch::start("elo", calls(&answers), kept)?;
+            let judge = watch.model("judge", judge, at_a_time(self.judge.judge.as_ref(), server));
+            let Judged { games, refused } =
+                judge_pairwise(&answers.replies, &answers.prompts, self.margin, |pairs| {
+                    first_is_better(&judge, pairs, &self.principle)
+                })?;
+            watch.finish()?;
             if let Some(path) = &self.save {
                 write_jsonl(path, &games)?;
             }
-            self.rate(&games, json)
+            forget(self.save.as_deref());
+            self.rate(&games, Some(refused), json)
         })
     }
 
-    fn rate(&self, games: &[Game], json: bool) -> Result<(), Failure> {
+    /// Tells the ratings; `refused` counts what a judge would not compare, if one was asked.
+    fn rate(&self, games: &[Game], refused: Option<usize>, json: bool) -> Result<(), Failure> {
         let met = tallies(games);
         let players = met.iter().flat_map(|tally| [&tally.first, &tally.second]);
         let anchor = self.anchor.clone().or_else(|| players.min().cloned()).unwrap_or_default();
@@ -99,74 +110,92 @@ impl EloArgs {
         };
         let rates = win_rates(games);
         if json {
-            return say_json(&self.object(&anchor, &found, &rates));
+            let mut object = self.object(&anchor, &found, &rates);
+            if let Some(refused) = refused {
+                object["refused"] = json!(refused);
+            }
+            return say_json(&object);
         }
-        say(&table(&found, &rates))
+        let refused = row_of_refused("comparisons were", refused.unwrap_or_default());
+        say(&(table(&found, &rates) + &refused))
     }
 
     fn object(&self, anchor: &str, found: &Bootstrapped, rates: &[WinRate]) -> Value {
         let rows = found.ratings.iter().map(|rating| {
             let Rating { player, elo, low, high, games } = rating;
-            json!({ "player": player, "elo": elo, "interval": [low, high], "games": games })
+            json!({ "player": player, "elo": elo, "interval": [low, high], "games": whole(*games) })
         });
         let rows: Vec<Value> = rows.collect();
         let met = rates.iter().map(|rate| {
             let WinRate { player, opponent, share, low, high, wins, losses, ties } = rate;
             json!({
                 "player": player, "opponent": opponent, "share": share, "interval": [low, high],
-                "wins": wins, "losses": losses, "ties": ties,
+                "wins": whole(*wins), "losses": whole(*losses), "ties": whole(*ties),
             })
         });
         let met: Vec<Value> = met.collect();
         let n: f64 = rates.iter().map(|rate| rate.wins + rate.losses + rate.ties).sum();
         json!({
-            "eval": "elo", "anchor": anchor, "n": n, "ratings": rows, "win_rates": met,
+            "eval": "elo", "anchor": anchor, "n": whole(n), "ratings": rows, "win_rates": met,
             "bootstrap": self.bootstrap, "tied_samples": found.tied,
         })
     }
 }
 
-/// The judge's probability that the first reply is the better one.
-fn first_is_better<J: Choose + ?Sized>(
-    judge: &J,
+/// Questions that a judge is asked at most: every two players at every prompt, in both orders.
+fn calls(answers: &Answers) -> usize {
+    let players = answers.replies.len();
+    players * players.saturating_sub(1) * answers.prompts.len()
+}
+
+/// The judge's probability that the first reply is the better one; none where it refuses.
+fn first_is_better(
+    judge: &dyn Choose,
     pairs: &[Comparison],
     principle: &str,
-) -> Result<Vec<f64>, Error> {
+) -> Result<Vec<Option<f64>>, Error> {
     let questions: Vec<Dialogue> = pairs.iter().map(|pair| question(pair, principle)).collect();
-    let rows = judge.choose(&questions, &OPTIONS)?;
-    let share = |(question, row): (&Dialogue, Vec<f64>)| match row[..] {
-        [a, b] if a >= 0.0 && b >= 0.0 && a + b > 0.0 => Ok(a / (a + b)),
-        _ => Err(Error::Answer { id: question.id(), found: row, options: OPTIONS.len() }),
+    let rows = ask_each("answers", &questions, |asked| judge.choose(asked, &OPTIONS))?;
+    let share = |(question, row): (&Dialogue, Option<Vec<f64>>)| match row.as_deref() {
+        None => Ok(None),
+        Some([a, b]) if *a >= 0.0 && *b >= 0.0 && a + b > 0.0 => Ok(Some(a / (a + b))),
+        Some(row) => {
+            let (id, found, options) = (question.id(), row.to_vec(), OPTIONS.len());
+            Err(Error::Answer { id, found, options })
+        }
     };
     questions.iter().zip(rows).map(share).collect()
 }
 
+/// A count, as a whole number if it is one.
+fn whole(count: f64) -> Value {
+    count.to_string().parse::<u64>().map_or_else(|_| json!(count), |whole| json!(whole))
+}
+
 fn table(found: &Bootstrapped, rates: &[WinRate]) -> String {
-    let mut text = format!("{:<24}{:>8}{:>20}{:>8}\n", "player", "Elo", "95% interval", "games");
-    for Rating { player, elo, low, high, games } in &found.ratings {
+    let rating = |Rating { player, elo, low, high, games }: &Rating| {
         let interval = format!("{low:.0} to {high:.0}");
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{player:<24}{elo:>8.0}{interval:>20}{games:>8.0}");
-    }
-    let _ = writeln!(
-        text,
-        "\n{:<24}{:<24}{:>8}{:>20}{:>8}{:>8}{:>8}",
-        "player", "against", "won", "95% interval", "wins", "losses", "ties"
-    );
-    for WinRate { player, opponent, share, low, high, wins, losses, ties } in rates {
-        let [share, low, high] = [share, low, high].map(|share| 100.0 * share);
+        [player.clone(), format!("{elo:.0}"), interval, games.to_string()]
+    };
+    let ratings: Vec<[String; 4]> = found.ratings.iter().map(rating).collect();
+    let met = |rate: &WinRate| {
+        let [share, low, high] = [rate.share, rate.low, rate.high].map(|share| 100.0 * share);
         let interval = format!("{low:.1} to {high:.1}");
-        let _ = writeln!(
-            text,
-            "{player:<24}{opponent:<24}{share:>7.1}%{interval:>20}{wins:>8}{losses:>8}{ties:>8}"
-        );
-    }
-    if found.tied > 0 {
-        let _ = writeln!(
-            text,
-            "\nIn {} samples somebody won or lost everything; they were fitted with a tie more between every two.",
-            found.tied
-        );
-    }
-    text
+        let [wins, losses, ties] =
+            [rate.wins, rate.losses, rate.ties].map(|count| count.to_string());
+        let (player, opponent) = (rate.player.clone(), rate.opponent.clone());
+        [player, opponent, format!("{share:.1}%"), interval, wins, losses, ties]
+    };
+    let met: Vec<[String; 7]> = rates.iter().map(met).collect();
+    let tied = match found.tied {
+        0 => String::new(),
+        tied => format!(
+            "\nIn {tied} samples somebody won or lost everything; they were fitted with a tie more between every two.\n"
+        ),
+    };
+    let head = ["player", "against", "won", "95% interval", "wins", "losses", "ties"];
+    aligned(["player", "Elo", "95% interval", "games"], &ratings, 1)
+        + "\n"
+        + &aligned(head, &met, 2)
+        + &tied
 }

@@ -1,7 +1,9 @@
 //! Absolute harmfulness, and the head that scores it.
 
-use super::models::{ModelArgs, with_reward};
-use super::{say_json, with_fields};
+use super::kept::Kept;
+use super::models::{ModelArgs, at_a_time, with_reward};
+use super::watch::Watch;
+use super::{row_of_refused, say_json, with_fields};
 use crate::cli::device::Task;
 use crate::cli::download::fetch;
 use crate::cli::{DeviceArgs, Failure, say};
@@ -46,12 +48,19 @@ impl HarmfulnessArgs {
         let config = HarmfulnessConfig { replies: self.replies, max_tokens: self.max_tokens };
         config.validate()?;
         let device = self.device.device;
+        let calls = prompts.len() * (config.replies + 1);
+        let watch = Watch::start("harmfulness", calls, Kept::Nowhere)?;
+        let mut found = None;
         self.model.open(device, server, "give `--model`, whose replies are scored", |model| {
             with_reward(&self.head, device, |head| {
-                let found = absolute_harmfulness(model, head, &prompts, &config, self.seed)?;
-                self.tell(&found, json)
+                let size = at_a_time(self.model.model.as_ref(), server);
+                let model = watch.model("model", model, size);
+                found = Some(absolute_harmfulness(&model, head, &prompts, &config, self.seed)?);
+                Ok(())
             })
-        })
+        })?;
+        watch.finish()?;
+        found.map_or(Ok(()), |found| self.tell(&found, json))
     }
 
     fn tell(&self, found: &Harmfulness, json: bool) -> Result<(), Failure> {
@@ -63,8 +72,9 @@ impl HarmfulnessArgs {
             });
             return say_json(&with_fields(object, found)?);
         }
+        let refused = row_of_refused("prompts were", found.refused);
         say(&format!(
-            "harmfulness, 0 to 4        prompts\nat temperature 1   {}\nat temperature 0   {}\n",
+            "harmfulness, 0 to 4        prompts\nat temperature 1   {}\nat temperature 0   {}\n{refused}",
             found.sampled, found.greedy
         ))
     }

@@ -1,22 +1,26 @@
 //! `rlaif eval`: one evaluation, as a table or one JSON object.
 
+mod aligned;
 mod calibration;
 mod diversity;
 mod elo;
 mod evasiveness;
 mod harmfulness;
+mod kept;
 mod models;
 mod over_refusal;
 mod questions;
 mod stand_ins;
 mod sycophancy;
+mod watch;
 
 use super::server::ServerArgs;
 use super::{Failure, say};
 use clap::{Args, Subcommand};
+use kept::Kept;
 use serde::Serialize;
 use serde_json::Value;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// `rlaif eval`.
 #[derive(Debug, Clone, Args)]
@@ -62,7 +66,7 @@ enum EvalCommand {
     Elo(elo::EloArgs),
     /// How far probabilities can be taken at their word.
     #[command(
-        after_help = "Example:\n  rlaif eval calibration --labels forecasts.jsonl\n\nA row has `probability`, and `outcome`: 1 if it came true, 0 if not, or a share. `rlaif label` measures labels against what its input knows."
+        after_help = "Examples:\n  rlaif eval calibration --labels forecasts.jsonl\n  rlaif eval calibration --labels labels.jsonl --truth pairs.jsonl\n  rlaif eval calibration --labels labels.jsonl.report.json\n\nA row of forecasts has `probability`, and `outcome`: 1 if it came true, 0 if not, or a share."
     )]
     Calibration(calibration::CalibrationArgs),
     /// How harmful replies are, from 0 to 4, at temperatures 1 and 0.
@@ -106,6 +110,35 @@ pub(super) fn eval(args: EvalArgs) -> Result<(), Failure> {
 
 fn nothing(file: &Path) -> Failure {
     format!("{}: no row to evaluate", file.display()).into()
+}
+
+/// Where answers are kept until the file at `save` is written.
+fn kept_for(save: Option<&Path>, settings: &Value) -> Result<Kept, Failure> {
+    match save {
+        Some(save) => Ok(Kept::in_journal(&journal_of(save), settings)?),
+        None => Ok(Kept::in_memory()),
+    }
+}
+
+/// Removes what [`kept_for`] made, when the file is written. That it may still lie there afterwards is no failure.
+fn forget(save: Option<&Path>) {
+    if let Some(save) = save {
+        let _ = std::fs::remove_file(journal_of(save));
+    }
+}
+
+fn journal_of(save: &Path) -> PathBuf {
+    let mut name = save.as_os_str().to_owned();
+    name.push(".journal");
+    name.into()
+}
+
+/// A row of a table: how many were refused, if any were.
+fn row_of_refused(what: &str, refused: usize) -> String {
+    match refused {
+        0 => String::new(),
+        refused => format!("\n{refused} {what} refused; they are in none of the figures above\n"),
+    }
 }
 
 fn say_json(value: &Value) -> Result<(), Failure> {

@@ -21,7 +21,7 @@ pub(super) struct ModelArgs {
     pub(super) model: Option<JudgeSource>,
     /// Name of the model on its server [default: the only one that it has].
     #[arg(long, value_name = "NAME", requires = "model")]
-    model_name: Option<String>,
+    pub(super) model_name: Option<String>,
 }
 
 /// A model that judges.
@@ -32,7 +32,7 @@ pub(super) struct JudgeArgs {
     pub(super) judge: Option<JudgeSource>,
     /// Name of the judge on its server [default: the only one that it has].
     #[arg(long, value_name = "NAME", requires = "judge")]
-    judge_model: Option<String>,
+    pub(super) judge_model: Option<String>,
 }
 
 /// How a model replies.
@@ -86,6 +86,15 @@ impl JudgeArgs {
     ) -> Result<(), Failure> {
         let Some(source) = &self.judge else { return Err(without.into()) };
         with_model(source, ("judge-model", self.judge_model.as_deref()), device, server, then)
+    }
+}
+
+/// Prompts that a model is asked at a time: enough to keep it busy, few enough to show how far it is.
+pub(super) fn at_a_time(source: Option<&JudgeSource>, server: &Config) -> usize {
+    match source {
+        // While the last answers of one call come, nothing else is under way.
+        Some(JudgeSource::Server(_)) => 2 * server.concurrency,
+        _ => 64,
     }
 }
 

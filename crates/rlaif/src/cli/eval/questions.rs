@@ -1,14 +1,16 @@
 //! Questions with fixed answers: `hhh`, `harm` and `harm-type`.
 
-use super::models::{with_model, with_reward};
-use super::say_json;
+use super::kept::Kept;
+use super::models::{at_a_time, with_model, with_reward};
 use super::stand_ins::{Constant, Oracle};
+use super::watch::Watch;
+use super::{row_of_refused, say_json};
 use crate::cli::{DeviceArgs, Failure, say};
 use clap::{Args, ValueEnum};
 use rlaif::ai_feedback::Judge;
 use rlaif::evals::{
-    Answer, AskConfig, Question, Rate, by_chain_of_thought, by_choice, by_preference_model,
-    read_questions,
+    Answer, AskConfig, MultipleChoice, Question, Rate, by_chain_of_thought, by_choice,
+    by_preference_model, read_questions,
 };
 use rlaif::language_model::{Reward, Sampling};
 use rlaif::openai::Config;
@@ -122,11 +124,19 @@ impl QuestionArgs {
                  or `oracle`"
                     .into(),
             ),
-            (JudgeArg::Oracle, _) => task.answered(&Oracle::new(&task.questions)),
-            (JudgeArg::Constant(letter), _) => task.answered(&Constant(letter.clone())),
+            (JudgeArg::Oracle, _) => task.tell(&task.answered(&Oracle::new(&task.questions))?),
+            (JudgeArg::Constant(letter), _) => {
+                task.tell(&task.answered(&Constant(letter.clone()))?)
+            }
             (JudgeArg::Model(source), _) => {
                 let name = ("judge-model", self.judge_model.as_deref());
-                with_model(source, name, device, server, |model| task.answered(model))
+                with_model(source, name, device, server, |model| {
+                    let watch = Watch::start(task.name, task.calls(), Kept::in_memory())?;
+                    let size = at_a_time(Some(source), server);
+                    let found = task.answered(&watch.model("judge", model, size))?;
+                    watch.finish()?;
+                    task.tell(&found)
+                })
             }
         }
     }
@@ -178,24 +188,35 @@ struct Asked {
 
 impl Asked {
     /// By choice or by chain of thought.
-    fn answered(&self, judge: &dyn Judge) -> Result<(), Failure> {
+    fn answered(&self, judge: &dyn Judge) -> Result<MultipleChoice, Failure> {
         let Self { questions, examples, config, seed, .. } = self;
-        let found = if self.by == By::ChainOfThought {
+        Ok(if self.by == By::ChainOfThought {
             by_chain_of_thought(judge, questions, examples, config, *seed)?
         } else {
             by_choice(judge, questions, examples, config, *seed)?
-        };
+        })
+    }
+
+    /// Prompts that the judge is asked: every sample is a choice, by chain of thought behind a reply.
+    fn calls(&self) -> usize {
+        let each = if self.by == By::ChainOfThought { 2 } else { 1 };
+        each * self.config.samples * self.questions.len()
+    }
+
+    fn tell(&self, found: &MultipleChoice) -> Result<(), Failure> {
         let ece = found.calibration.expected_calibration_error;
         if self.json {
             let right = found.answers.iter().map(Answer::score).sum();
             let mut object = self.object(found.accuracy, right);
             object["expected_calibration_error"] = json!(ece);
-            object["shots"] = json!(config.shots);
-            object["samples"] = json!(config.samples);
+            object["refused"] = json!(found.refused);
+            object["shots"] = json!(self.config.shots);
+            object["samples"] = json!(self.config.samples);
             return say_json(&object);
         }
+        let refused = row_of_refused("questions were", found.refused);
         say(&format!(
-            "accuracy                    {}\ncalibration error (ECE)     {ece:.3}\n",
+            "accuracy                    {}\ncalibration error (ECE)     {ece:.3}\n{refused}",
             found.accuracy
         ))
     }

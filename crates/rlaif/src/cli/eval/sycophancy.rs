@@ -1,7 +1,9 @@
 //! Whether a model says what its user wants to hear.
 
-use super::models::{JudgeArgs, ModelArgs, ReplyArgs};
-use super::{say_json, with_fields};
+use super::kept::Kept;
+use super::models::{JudgeArgs, ModelArgs, ReplyArgs, at_a_time};
+use super::watch::Watch;
+use super::{row_of_refused, say_json, with_fields};
 use crate::cli::{Failure, say};
 use clap::Args;
 use rlaif::evals::{Sycophancy, SycophancyItem, read_sycophancy_items, sycophancy};
@@ -37,20 +39,37 @@ impl SycophancyArgs {
         }
         let (sampling, seed) = (self.reply.sampling()?, self.reply.seed);
         let device = self.reply.device.device;
+        let watch = Watch::start("sycophancy", calls(&items), Kept::in_memory())?;
+        let mut found = None;
         self.model.open(device, server, "give `--model`, which is probed", |model| {
+            let model = watch.model("model", model, at_a_time(self.model.model.as_ref(), server));
             if !feedback {
                 // Nobody is asked to judge.
-                return tell(
-                    &sycophancy(model, model, &items, &sampling, seed)?,
-                    items.len(),
-                    json,
-                );
+                found = Some(sycophancy(&model, &model, &items, &sampling, seed)?);
+                return Ok(());
             }
             self.judge.open(device, server, "give `--judge`", |judge| {
-                tell(&sycophancy(model, judge, &items, &sampling, seed)?, items.len(), json)
+                let size = at_a_time(self.judge.judge.as_ref(), server);
+                let judge = watch.model("judge", judge, size);
+                found = Some(sycophancy(&model, &judge, &items, &sampling, seed)?);
+                Ok(())
             })
-        })
+        })?;
+        watch.finish()?;
+        found.map_or(Ok(()), |found| tell(&found, items.len(), json))
     }
+}
+
+/// Prompts that items come to at most.
+fn calls(items: &[SycophancyItem]) -> usize {
+    let of = |item: &SycophancyItem| match item {
+        // Five pieces of feedback, four of which are compared with the first in both orders.
+        SycophancyItem::Feedback(_) => 5 + 4 * 2,
+        SycophancyItem::AreYouSure(_) => 3,
+        SycophancyItem::Answer(_) => 4,
+        SycophancyItem::Mimicry(_) => 1,
+    };
+    items.iter().map(of).sum()
 }
 
 fn tell(found: &Sycophancy, n: usize, json: bool) -> Result<(), Failure> {
@@ -114,5 +133,5 @@ fn table(found: &Sycophancy) -> String {
         row("mimicry: mistakes repeated", &found.repeated);
         row("mimicry: mistakes corrected", &found.corrected);
     }
-    text
+    text + &row_of_refused("items were", found.refused)
 }
