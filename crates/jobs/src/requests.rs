@@ -156,7 +156,7 @@ impl Requests {
         model: &'a dyn Model,
         state: &mut State,
         journal: &mut Journal<'a>,
-        mut shown: Shown<'_>,
+        mut shown: Shown<'a, '_>,
     ) -> Result<(), Error> {
         let asked = self
             .call(model, state, journal, &mut shown)

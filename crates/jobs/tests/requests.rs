@@ -6,12 +6,12 @@ use jobs::{
     Done, Ended, Error, Figures, Flow, Job, Lent, Model, NewRequest, RequestSummary, requests,
 };
 use language_model::{
-    Choose, Completion, Error as ModelError, Generate, Prompt, Sampling, StopReason,
+    Choose, Completion, Error as ModelError, Generate, Meter, Prompt, Sampling, StopReason,
 };
 use red_team::{GenerationConfig, generate_requests, tag_by_harm};
 use serde_json::{Value, json};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use training::Silent;
@@ -86,24 +86,32 @@ impl Model for Writer {
         json!("writer")
     }
 
-    fn lend(&self) -> Box<dyn Lent + '_> {
-        Box::new(Hand(self))
+    fn keep_answers(&self, _: &Path) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn lend<'a>(&'a self, meter: &'a Meter) -> Box<dyn Lent + 'a> {
+        Box::new(Hand(self, meter))
     }
 }
 
-struct Hand<'a>(&'a Writer);
+struct Hand<'a>(&'a Writer, &'a Meter);
 
-impl Lent for Hand<'_> {}
+impl Lent for Hand<'_> {
+    fn settle(self: Box<Self>) -> Result<(), Error> {
+        Ok(())
+    }
+}
 
 impl Generate for Hand<'_> {
     fn generate(&self, prompts: &[Prompt], how: &Sampling) -> Result<Vec<Completion>, ModelError> {
-        self.0.generate(prompts, how)
+        self.1.watch(self.0).generate(prompts, how)
     }
 }
 
 impl Choose for Hand<'_> {
     fn choose(&self, prompts: &[Dialogue], of: &[&str]) -> Result<Vec<Vec<f64>>, ModelError> {
-        self.0.choose(prompts, of)
+        self.1.watch(self.0).choose(prompts, of)
     }
 }
 
@@ -222,7 +230,7 @@ fn goes_on_where_it_was_stopped() {
         let error = run(case.slow_job("stopped"), tagged(), &writer).unwrap_err().to_string();
         assert!(error.contains("the pen is dry") && error.contains("same command"), "{error}");
         let part = fs::read(case.path("stopped.part")).unwrap();
-        let lines = part.iter().filter(|&&byte| byte == b'\n').count();
+        let lines = part.split(|&byte| byte == b'\n').count() - 1;
         assert_eq!(lines, before + left, "an answer is lost");
         before = lines;
         // A kill in the middle of a write leaves half a line.

@@ -241,10 +241,10 @@ fn labels_are_compared_with_what_their_input_knows() {
     assert_eq!(compared, report);
 
     // Of half of the pairs nothing is known, under names of their own.
-    let pairs: String = (0..PROMPTS / 2)
-        .map(|n| format!("{{\"q\": \"question {n}\", \"a\": \"a\", \"b\": \"b\", \"p\": 0.25}}\n"))
-        .collect();
-    fs::write(folder.join("half.jsonl"), pairs + "{\"q\": 1}\n").unwrap();
+    let pair =
+        |n| format!("{{\"q\": \"question {n}\", \"a\": \"a\", \"b\": \"b\", \"p\": 0.25}}\n");
+    let pairs: Vec<String> = (0..PROMPTS / 2).map(pair).collect();
+    fs::write(folder.join("half.jsonl"), pairs.concat() + "{\"q\": 1}\n").unwrap();
     let half = ["--truth", "half.jsonl", "--columns", "prompt=q", "reply_a=a", "reply_b=b"];
     let half = [&half[..], &["probability=p"]].concat();
     let found = calibration("labels", &half);

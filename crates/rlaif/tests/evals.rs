@@ -21,6 +21,50 @@ fn published(file: &str) -> Option<PathBuf> {
 }
 
 #[test]
+fn comparisons_make_ratings() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let asked = |arguments: &[&'static str]| [&["eval"][..], arguments].concat();
+    let games = r#"{"first": "a", "second": "b", "winner": "first"}
+        {"first": "b", "second": "a", "winner": "first"}
+        {"first": "a", "second": "b", "winner": "tie"}
+        {"first": "b", "second": "c", "wins": 3, "losses": 1}"#;
+    fs::write(folder.join("g.jsonl"), games).unwrap();
+    let elo =
+        object(folder, &asked(&["elo", "--comparisons", "g.jsonl", "--anchor", "b", "--json"]));
+    assert_eq!(elo["n"].as_f64(), Some(7.0));
+    let rating = |player: &str| {
+        let rows = elo["ratings"].as_array().unwrap();
+        rows.iter().find(|row| row["player"] == player).unwrap()["elo"].as_f64().unwrap()
+    };
+    // Even against a; three to one against c, 400 log10(3).
+    assert!(rating("a").abs() < 1e-6 && (rating("c") + 190.848_5).abs() < 1e-3);
+    refused(folder, &asked(&["elo", "--comparisons", "g.jsonl", "--anchor", "z"]), &["anchor z"]);
+
+    assert_eq!(elo["n"].as_u64(), Some(7));
+    assert!(elo["ratings"].as_array().unwrap().iter().all(|row| row["games"].is_u64()), "{elo}");
+    for (flag, value) in [("--judge-model", "m"), ("--save", "s.jsonl"), ("--margin", "0.1")] {
+        refused(folder, &asked(&["elo", "--comparisons", "g.jsonl", flag, value]), &[flag]);
+    }
+    let large = r#"{"first": "a", "second": "b", "wins": 3, "losses": 9007199254740994}"#;
+    fs::write(folder.join("g.jsonl"), large).unwrap();
+    refused(folder, &asked(&["elo", "--comparisons", "g.jsonl"]), &["line 1", "`losses`", "2^53"]);
+    let long = "a name that is longer than any column was before";
+    let game = |winner: &str| {
+        format!(
+            r#"{{"first": "{long}", "second": "b", "winner": "{winner}", "prompt": "{winner}"}}"#
+        )
+    };
+    fs::write(folder.join("g.jsonl"), ["first", "second"].map(game).join("\n")).unwrap();
+    let table = says(folder, &asked(&["elo", "--comparisons", "g.jsonl"]));
+    let rows: Vec<&str> = table.lines().collect();
+    assert!(rows[..3].iter().all(|row| row.len() == rows[0].len()), "{table}");
+
+    fs::write(folder.join("g.jsonl"), r#"{"first": "a", "second": "b"}"#).unwrap();
+    refused(folder, &asked(&["elo", "--comparisons", "g.jsonl"]), &["g.jsonl, line 1", "`winner`"]);
+}
+
+#[test]
 fn evaluations_of_files_are_tables_and_objects() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
@@ -73,44 +117,6 @@ fn evaluations_of_files_are_tables_and_objects() {
     };
     assert!(width(&grouped) >= width(&found), "{grouped} {found}");
     assert!(says(folder, &arguments).contains("to 2 prompts"));
-
-    let games = r#"{"first": "a", "second": "b", "winner": "first"}
-        {"first": "b", "second": "a", "winner": "first"}
-        {"first": "a", "second": "b", "winner": "tie"}
-        {"first": "b", "second": "c", "wins": 3, "losses": 1}"#;
-    fs::write(folder.join("g.jsonl"), games).unwrap();
-    let elo =
-        object(folder, &asked(&["elo", "--comparisons", "g.jsonl", "--anchor", "b", "--json"]));
-    assert_eq!(elo["n"].as_f64(), Some(7.0));
-    let rating = |player: &str| {
-        let rows = elo["ratings"].as_array().unwrap();
-        rows.iter().find(|row| row["player"] == player).unwrap()["elo"].as_f64().unwrap()
-    };
-    // Even against a; three to one against c, 400 log10(3).
-    assert!(rating("a").abs() < 1e-6 && (rating("c") + 190.848_5).abs() < 1e-3);
-    refused(folder, &asked(&["elo", "--comparisons", "g.jsonl", "--anchor", "z"]), &["anchor z"]);
-
-    assert_eq!(elo["n"].as_u64(), Some(7));
-    assert!(elo["ratings"].as_array().unwrap().iter().all(|row| row["games"].is_u64()), "{elo}");
-    for (flag, value) in [("--judge-model", "m"), ("--save", "s.jsonl"), ("--margin", "0.1")] {
-        refused(folder, &asked(&["elo", "--comparisons", "g.jsonl", flag, value]), &[flag]);
-    }
-    let large = r#"{"first": "a", "second": "b", "wins": 3, "losses": 9007199254740994}"#;
-    fs::write(folder.join("g.jsonl"), large).unwrap();
-    refused(folder, &asked(&["elo", "--comparisons", "g.jsonl"]), &["line 1", "`losses`", "2^53"]);
-    let long = "a name that is longer than any column was before";
-    let game = |winner: &str| {
-        format!(
-            r#"{{"first": "{long}", "second": "b", "winner": "{winner}", "prompt": "{winner}"}}"#
-        )
-    };
-    fs::write(folder.join("g.jsonl"), ["first", "second"].map(game).join("\n")).unwrap();
-    let table = says(folder, &asked(&["elo", "--comparisons", "g.jsonl"]));
-    let rows: Vec<&str> = table.lines().collect();
-    assert!(rows[..3].iter().all(|row| row.len() == rows[0].len()), "{table}");
-
-    fs::write(folder.join("g.jsonl"), r#"{"first": "a", "second": "b"}"#).unwrap();
-    refused(folder, &asked(&["elo", "--comparisons", "g.jsonl"]), &["g.jsonl, line 1", "`winner`"]);
 
     let labels =
         "{\"probability\": 0.75, \"outcome\": 1}\n{\"probability\": 0.75, \"outcome\": 0}\n";

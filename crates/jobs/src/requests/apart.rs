@@ -2,13 +2,16 @@
 
 use crate::Error;
 
+/// An answer, or what the model said in its place.
+pub(super) type Answered<A> = Result<A, String>;
+
 /// An answer to each of some questions, or what the model said to it.
 ///
 /// If the model refuses something, both halves are tried apart, down to the question that it is about.
 pub(super) fn answers<Q, A>(
     questions: &[Q],
-    ask: &dyn Fn(&[Q]) -> Result<Vec<A>, Error>,
-) -> Result<Vec<Result<A, String>>, Error> {
+    ask: &impl Fn(&[Q]) -> Result<Vec<A>, Error>,
+) -> Result<Vec<Answered<A>>, Error> {
     if questions.is_empty() {
         return Ok(Vec::new());
     }

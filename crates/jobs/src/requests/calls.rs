@@ -31,7 +31,7 @@ impl Requests {
         model: &'a dyn Model,
         state: &mut State,
         journal: &mut Journal<'a>,
-        shown: &mut Shown<'_>,
+        shown: &mut Shown<'a, '_>,
     ) -> Result<(), Error> {
         if state.ended().is_some() {
             return Ok(());
@@ -54,12 +54,12 @@ impl Requests {
     fn answers<'a>(
         &self,
         model: &'a dyn Model,
-        meter: &Meter,
+        meter: &'a Meter,
         stop: &Stop,
         calls: Range<usize>,
     ) -> Result<Chunk<'a>, Error> {
-        let lent = model.lend();
-        let asked = Stoppable { model: &meter.watch(&*lent), stop };
+        let lent = model.lend(meter);
+        let asked = Stoppable { model: &*lent, stop };
         let (first, generation) = (calls.start, &self.generation);
         let prompts: Vec<Prompt> = calls.map(|call| generation.prompt(call)).collect();
         let ask = |prompts: &[Prompt]| -> Result<Vec<Completion>, Error> {
@@ -89,7 +89,7 @@ pub(super) fn ranges(all: Range<usize>, size: usize) -> impl Iterator<Item = Ran
 struct Gathering<'g, 'a, 'o> {
     state: &'g mut State,
     journal: &'g mut Journal<'a>,
-    shown: &'g mut Shown<'o>,
+    shown: &'g mut Shown<'a, 'o>,
     /// Is set when there are enough requests.
     enough: &'g AtomicBool,
     /// Highest share of calls that may fail.

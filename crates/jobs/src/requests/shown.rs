@@ -6,14 +6,14 @@ use std::time::Instant;
 use training::Observe;
 
 /// Shows how far it is, and how fast the model answers.
-pub(super) struct Shown<'a> {
+pub(super) struct Shown<'a, 'o> {
     meter: &'a Meter,
-    observe: &'a mut dyn Observe,
+    observe: &'o mut dyn Observe,
     began: Instant,
 }
 
-impl<'a> Shown<'a> {
-    pub(super) fn new(meter: &'a Meter, observe: &'a mut dyn Observe) -> Self {
+impl<'a, 'o> Shown<'a, 'o> {
+    pub(super) fn new(meter: &'a Meter, observe: &'o mut dyn Observe) -> Self {
         Self { meter, observe, began: Instant::now() }
     }
 

@@ -159,7 +159,7 @@ impl State {
     }
 
     /// The requests, and how many of them are tagged.
-    pub(super) fn to_tag(&mut self) -> (&[String], &mut Tagged) {
+    pub(super) fn untagged(&mut self) -> (&[String], &mut Tagged) {
         (self.collector.generated().requests.as_slice(), &mut self.tagged)
     }
 }

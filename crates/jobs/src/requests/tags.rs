@@ -32,10 +32,10 @@ impl Requests {
         model: &'a dyn Model,
         state: &mut State,
         journal: &mut Journal<'a>,
-        shown: &mut Shown<'_>,
+        shown: &mut Shown<'a, '_>,
     ) -> Result<(), Error> {
         let types = &self.generation.config().harm_types;
-        let (requests, tagged) = state.to_tag();
+        let (requests, tagged) = state.untagged();
         let (all, flow) = (requests.len(), &self.job.flow);
         if types.is_empty() || tagged.count == all {
             return Ok(());
@@ -59,15 +59,15 @@ impl Requests {
 /// What it takes to ask.
 struct Asking<'a, 'm> {
     model: &'m dyn Model,
-    meter: &'a Meter,
+    meter: &'m Meter,
     stop: &'a Stop,
     types: &'a [String],
 }
 
 impl<'m> Asking<'_, 'm> {
     fn tags(&self, first: usize, requests: &[String]) -> Result<Chunk<'m>, Error> {
-        let lent = self.model.lend();
-        let asked = Stoppable { model: &self.meter.watch(&*lent), stop: self.stop };
+        let lent = self.model.lend(self.meter);
+        let asked = Stoppable { model: &*lent, stop: self.stop };
         let ask = |requests: &[String]| -> Result<Vec<HarmTag>, Error> {
             Ok(tag_by_harm(&asked, requests, self.types)?)
         };
@@ -82,7 +82,7 @@ struct Tagging<'g, 'a, 'o> {
     /// Requests that there are.
     all: usize,
     journal: &'g mut Journal<'a>,
-    shown: &'g mut Shown<'o>,
+    shown: &'g mut Shown<'a, 'o>,
     /// Highest share of requests that the model may refuse to tag.
     most: f64,
 }

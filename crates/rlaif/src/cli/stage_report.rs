@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn new_requests_end_with_why_and_how_good_they_are() {
-        let generation = rlaif::red_team::Figures {
+        let generation = red_team::Figures {
             requests: 10,
             lines: 40,
             validity: Some(0.5),

@@ -98,7 +98,9 @@ fn a_stage_that_is_under_way_has_a_journal() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let stages = ["critique_revision", "ai_feedback"].map(|stage| folder.join(stage));
-    stages.iter().for_each(|stage| fs::create_dir(stage).unwrap());
+    for stage in &stages {
+        fs::create_dir(stage).unwrap();
+    }
     fs::write(stages[0].join("revisions.jsonl"), trace("1", "kind") + "\n").unwrap();
     let journal = format!("{{\"journal\":1}}\n{}\n{{\"id\": \"2", label("1", "law"));
     fs::write(stages[1].join("labels.journal"), journal).unwrap();
