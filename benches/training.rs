@@ -85,6 +85,9 @@ struct Arguments {
     /// Iterations of PPO that are timed.
     #[arg(long, default_value_t = 2)]
     iterations: usize,
+    /// Tokens that go through the model at once, instead of the default of the stage.
+    #[arg(long)]
+    tokens_per_micro_batch: Option<usize>,
     /// One JSON object a workload instead of the table.
     #[arg(long)]
     json: bool,
@@ -117,10 +120,16 @@ impl Arguments {
 
     /// What a process of one workload is given besides it.
     fn for_workload(&self) -> Vec<OsString> {
-        let numbers = [("--steps", self.steps), ("--iterations", self.iterations)];
-        let numbers = numbers.map(|(name, number)| [name.into(), number.to_string().into()]);
+        let numbers = [
+            ("--steps", Some(self.steps)),
+            ("--iterations", Some(self.iterations)),
+            ("--tokens-per-micro-batch", self.tokens_per_micro_batch),
+        ];
+        let numbers = numbers
+            .into_iter()
+            .filter_map(|(name, number)| Some([OsString::from(name), number?.to_string().into()]));
         let model = self.model.iter().map(|model| ["--model".into(), model.into()]);
-        numbers.into_iter().chain(model).flatten().collect()
+        numbers.chain(model).flatten().collect()
     }
 }
 
@@ -197,6 +206,13 @@ fn measure<B: Backend>(name: &str, workload: &str, arguments: &Arguments) -> Out
     Ok(line)
 }
 
+/// The tokens of a micro-batch, if they are given.
+fn set(tokens_per_micro_batch: &mut usize, arguments: &Arguments) {
+    if let Some(tokens) = arguments.tokens_per_micro_batch {
+        *tokens_per_micro_batch = tokens;
+    }
+}
+
 /// The optimiser of all arms.
 fn optimizer(learning_rate: f64) -> OptimizerConfig {
     OptimizerConfig { learning_rate, beta_2: 0.999, ..OptimizerConfig::default() }
@@ -213,11 +229,12 @@ fn sft<B: AutodiffBackend>(
     let decoder = Decoder::<B>::from_folder(arguments.model()?, device)?;
     let parameters = decoder.num_params();
     let mut steps = examples.chunks_exact(ROWS);
-    let config = SftConfig {
+    let mut config = SftConfig {
         optimizer: optimizer(LEARNING_RATE),
         schedule: Schedule::constant(),
         ..SftConfig::default()
     };
+    set(&mut config.tokens_per_micro_batch, arguments);
     let mut clock = Clock::after(WARM_UP_STEPS, "loss");
     let count = steps.len() as u64;
     let next = |_| steps.next().unwrap_or_default().to_vec();
@@ -246,7 +263,7 @@ fn reward_model<B: AutodiffBackend>(
     let preferences: Vec<Preference> = rows.iter().map(preference).collect();
     let base = Transformer::<B>::from_folder(arguments.model()?, device)?;
     let parameters = base.decoder.num_params();
-    let config = PreferenceModelConfig {
+    let mut config = PreferenceModelConfig {
         tokens_per_step,
         // No work beside the steps.
         held_out: 0.0,
@@ -255,6 +272,7 @@ fn reward_model<B: AutodiffBackend>(
         schedule: Schedule::constant(),
         ..PreferenceModelConfig::default()
     };
+    set(&mut config.tokens_per_micro_batch, arguments);
     let mut clock = Clock::after(WARM_UP_STEPS, "loss");
     config.fit(base, &preferences, 1, &mut clock, &mut NoCheckpoints)?;
     clock.tokens(parameters)
@@ -287,7 +305,8 @@ fn ppo<B: AutodiffBackend>(
     let policy = Transformer::<B>::from_folder(folder, device)?;
     let parameters = policy.decoder.num_params();
     let reward = PreferenceModel::<B::InnerBackend>::from_folder(&scorer, device)?;
-    let config = ppo_config(workload, 1 + arguments.iterations)?;
+    let mut config = ppo_config(workload, 1 + arguments.iterations)?;
+    set(&mut config.tokens_per_micro_batch, arguments);
     let inputs = Inputs::new(policy, &reward, &prompts);
     let inputs = match config.value_model {
         ValueModel::Separate => inputs.with_value(value_model(&scorer, device)?),

@@ -7,6 +7,7 @@ use arrow_json::LineDelimitedWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use serde_json::Value;
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 /// Rows that are decoded together.
@@ -15,7 +16,8 @@ const BATCH: usize = 256;
 /// The rows of a file, of which a batch is in memory. A null is a field that is missing.
 pub(crate) struct ParquetRows {
     path: PathBuf,
-    batches: ParquetRecordBatchReader,
+    /// None behind damage.
+    batches: Option<ParquetRecordBatchReader>,
     /// Rows that are decoded and not yet asked for.
     rows: std::vec::IntoIter<Value>,
     /// Rows asked for.
@@ -26,10 +28,13 @@ impl ParquetRows {
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let file =
             File::open(path).map_err(|source| Error::Open { path: path.to_owned(), source })?;
-        let batches = ParquetRecordBatchReaderBuilder::try_new(file)
-            .and_then(|builder| builder.with_batch_size(BATCH).build())
-            .map_err(|error| read_error(path, 1, error.into()))?;
-        Ok(Self { path: path.to_owned(), batches, rows: Vec::new().into_iter(), count: 0 })
+        let open = || {
+            let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
+            Ok(builder.with_batch_size(BATCH).build()?)
+        };
+        let batches = reading(open).map_err(|error| read_error(path, 1, error))?;
+        let (path, batches) = (path.to_owned(), Some(batches));
+        Ok(Self { path, batches, rows: Vec::new().into_iter(), count: 0 })
     }
 }
 
@@ -38,6 +43,11 @@ fn read_error(path: &Path, row: usize, source: Failure) -> Error {
 }
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// What is read. The library takes some kinds of damage, such as an offset below 0, for a mistake of its caller and panics.
+fn reading<T>(read: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err("the file is damaged".into()))
+}
 
 /// The rows of a batch.
 fn values(batch: &RecordBatch) -> Result<Vec<Value>, Failure> {
@@ -57,10 +67,14 @@ impl Iterator for ParquetRows {
                 self.count += 1;
                 return Some(Ok(Found { place: Place::Row(self.count), content: Ok(value) }));
             }
-            let batch = self.batches.next()?;
-            match batch.map_err(Failure::from).and_then(|batch| values(&batch)) {
-                Ok(rows) => self.rows = rows.into_iter(),
-                Err(error) => return Some(Err(read_error(&self.path, self.count + 1, error))),
+            let batches = self.batches.as_mut()?;
+            let read = || batches.next().map(|batch| values(&batch?)).transpose();
+            match reading(read) {
+                Ok(rows) => self.rows = rows?.into_iter(),
+                Err(error) => {
+                    self.batches = None;
+                    return Some(Err(read_error(&self.path, self.count + 1, error)));
+                }
             }
         }
     }
@@ -95,6 +109,12 @@ mod tests {
         let message = read_prompts(&path).unwrap_err().to_string();
         assert!(message.contains("cannot read") && message.contains("rows.parquet"), "{message}");
         assert!(matches!(read_prompts(folder.path().join("x.parquet")), Err(Error::Open { .. })));
+    }
+
+    #[test]
+    fn damage_that_the_library_panics_at_is_an_error() {
+        let panics = || -> Result<(), Failure> { panic!("an offset below 0") };
+        assert_eq!(reading(panics).unwrap_err().to_string(), "the file is damaged");
     }
 
     proptest! {
