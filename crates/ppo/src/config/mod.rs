@@ -105,7 +105,7 @@ impl Default for BestOfN {
 /// |---|---|---|
 /// | `epochs` | 2 | passes over the replies of a round, at least 1 |
 /// | `minibatches` | 2 | optimiser steps a pass, from 1 to the number of replies a round |
-/// | `tokens_per_micro_batch` | 2048 | tokens that go through the model at once; lower saves memory and changes nothing but rounding |
+/// | `tokens_per_micro_batch` | 1024 | tokens that go through the model at once; lower saves memory and changes nothing but rounding |
 /// | `optimizer` | `learning_rate = 0.0002` | of the policy, see [`OptimizerConfig`], whose own defaults hold for what a given table leaves out |
 /// | `value_optimizer` | as `optimizer` | of a separate value model; only with one |
 /// | `schedule` | constant | see [`Schedule`]; runs over all optimiser steps of all rounds |
@@ -214,7 +214,7 @@ impl Default for PpoConfig {
             whiten_advantages: Whitening::default(),
             epochs: 2,
             minibatches: 2,
-            tokens_per_micro_batch: 2048,
+            tokens_per_micro_batch: 1024,
             optimizer: OptimizerConfig::default().with_learning_rate(2e-4),
             value_optimizer: None,
             schedule: Schedule::default(),

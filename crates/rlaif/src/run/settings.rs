@@ -114,6 +114,8 @@ impl Settings {
         settings.ppo = PpoConfig {
             iterations: 60,
             samples_per_prompt: 8,
+            // The model is so small that few large products cost less than many.
+            tokens_per_micro_batch: 2048,
             max_tokens: 64,
             kl_coefficient: 0.3,
             // Whether a reply does harm is decided by its first word, which a smaller value would leave without credit.
