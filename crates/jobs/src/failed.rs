@@ -1,6 +1,7 @@
 //! Items that the model refuses.
 
 use crate::Error;
+use crate::apart::{Answered, answers};
 use crate::stage::Stage;
 use ai_feedback::Judge;
 use serde::{Deserialize, Serialize};
@@ -47,32 +48,16 @@ impl Limit {
     }
 }
 
-/// A record of each item, or what the model said to it.
-///
-/// If the model refuses something, both halves of the items are tried apart, down to the item that it is about: what is
-/// drawn for an item depends on no other, and answers that are kept are not asked for again.
+/// A record of each item, or what the model said to it: what is drawn for an item depends on no other, and answers that are
+/// kept are not asked for again.
 pub(crate) fn outcomes<S: Stage>(
     stage: &S,
     model: &dyn Judge,
     items: &[S::Item],
     seed: u64,
-) -> Result<Vec<Result<S::Record, String>>, Error> {
-    if items.is_empty() {
-        return Ok(Vec::new());
-    }
-    let error = match stage.records(model, items, seed) {
-        Ok(records) if records.len() == items.len() => return Ok(records),
-        Ok(records) => return Err(Error::Count { expected: items.len(), found: records.len() }),
-        Err(error) => error,
-    };
-    let Some(said) = error.refusal() else { return Err(error) };
-    if items.len() == 1 {
-        return Ok(vec![Err(said)]);
-    }
-    let (first, second) = items.split_at(items.len() / 2);
-    let mut found = outcomes(stage, model, first, seed)?;
-    found.extend(outcomes(stage, model, second, seed)?);
-    Ok(found)
+) -> Result<Vec<Answered<S::Record>>, Error> {
+    let found = answers(items, &|items: &[S::Item]| stage.records(model, items, seed))?;
+    Ok(found.into_iter().map(Result::flatten).collect())
 }
 
 #[cfg(test)]

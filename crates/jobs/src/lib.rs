@@ -26,6 +26,7 @@
 
 mod about;
 mod alone;
+mod apart;
 mod before;
 mod chunk;
 mod count;

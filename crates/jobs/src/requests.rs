@@ -1,7 +1,6 @@
 //! New requests, written by a model that continues lists of seeds.
 
 mod answer;
-mod apart;
 mod calls;
 mod failures;
 mod files;

@@ -1,12 +1,12 @@
 //! Asking for lists until there are enough requests.
 
 use super::answer::Answer;
-use super::apart::answers;
 use super::journal::Journal;
 use super::shown::Shown;
 use super::state::State;
 use super::{NAME, Requests};
 use crate::Error;
+use crate::apart::answers;
 use crate::in_order::{Sink, in_order};
 use crate::model::{Lent, Model};
 use crate::stop::{Stop, Stoppable};

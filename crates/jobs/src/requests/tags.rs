@@ -2,12 +2,12 @@
 
 use super::Requests;
 use super::answer::Answer;
-use super::apart::answers;
 use super::calls::ranges;
 use super::journal::Journal;
 use super::shown::Shown;
 use super::state::{State, Tagged};
 use crate::Error;
+use crate::apart::answers;
 use crate::in_order::{Sink, in_order};
 use crate::model::{Lent, Model};
 use crate::stop::{Stop, Stoppable};

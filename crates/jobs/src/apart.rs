@@ -3,12 +3,12 @@
 use crate::Error;
 
 /// An answer, or what the model said in its place.
-pub(super) type Answered<A> = Result<A, String>;
+pub(crate) type Answered<A> = Result<A, String>;
 
 /// An answer to each of some questions, or what the model said to it.
 ///
 /// If the model refuses something, both halves are tried apart, down to the question that it is about.
-pub(super) fn answers<Q, A>(
+pub(crate) fn answers<Q, A>(
     questions: &[Q],
     ask: &impl Fn(&[Q]) -> Result<Vec<A>, Error>,
 ) -> Result<Vec<Answered<A>>, Error> {
