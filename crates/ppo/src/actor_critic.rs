@@ -99,21 +99,26 @@ impl Batch {
     /// The replies at `rows`. The last token of a row predicts nothing and is left out, unless a slot is behind it.
     pub(crate) fn new(rollouts: &[Rollout], rows: &[usize]) -> Self {
         let inputs: Vec<&[u32]> = rows.iter().map(|&row| rollouts[row].input()).collect();
-        let inputs = Packed::new(&inputs);
+        // The state at `t` predicts token `t + 1`; there is a slot for every reply token, and there may be one behind the last.
+        let slots_of = |rollout: &Rollout| {
+            let first = rollout.reply_start - 1;
+            first..first + rollout.slots()
+        };
+        let wanted = |number: usize, token| slots_of(&rollouts[rows[number]]).contains(&token);
+        let inputs = Packed::wanting(&inputs, wanted);
         let (mut targets, mut slots) = (Targets::default(), Vec::new());
         for (number, &row) in rows.iter().enumerate() {
             let rollout = &rollouts[row];
-            // The state at `t` predicts token `t + 1`.
-            let first = rollout.reply_start - 1;
-            let places = |count| (first..first + count).map(|token| inputs.place(number, token));
-            targets.positions.extend(places(rollout.reply_tokens().len()));
+            let own: Vec<usize> =
+                slots_of(rollout).map(|token| inputs.place(number, token)).collect();
+            targets.positions.extend(&own[..rollout.reply_tokens().len()]);
             targets.tokens.extend(rollout.reply_tokens());
-            slots.extend(places(rollout.slots()));
+            slots.extend(own);
         }
         Self { inputs, targets, slots }
     }
 
-    /// Hidden states of the batch: `[1, tokens, model]`.
+    /// Hidden states of all slots of the batch: `[1, states, model]`, in the order in which the tokens are packed.
     pub(crate) fn hidden<B: Backend>(&self, decoder: &Decoder<B>) -> Tensor<B, 3> {
         decoder.hidden_packed(&self.inputs)
     }
@@ -141,7 +146,8 @@ mod tests {
         // Sorted, the first row lies behind the second.
         assert_eq!(batch.inputs.tokens(), [1, 2, 3, 4, 6]);
         // Token 7 after the state of the first row; tokens 4 and 5 after states 2 and 3 of the second one.
-        assert_eq!(batch.targets.positions, [4, 2, 3]);
+        // These alone are wanted.
+        assert_eq!(batch.targets.positions, [2, 0, 1]);
         assert_eq!(batch.targets.tokens, [7, 4, 5]);
         assert_eq!(batch.slots, batch.targets.positions);
 
@@ -149,7 +155,7 @@ mod tests {
         rollouts[2].slots_after = 1;
         let batch = Batch::new(&rollouts, &[2, 0]);
         assert_eq!(batch.inputs.tokens(), [1, 2, 3, 4, 6, 7]);
-        assert_eq!(batch.slots, [4, 5, 2, 3]);
-        assert_eq!(batch.targets.positions, [4, 2, 3]);
+        assert_eq!(batch.slots, [2, 3, 0, 1]);
+        assert_eq!(batch.targets.positions, [2, 0, 1]);
     }
 }

@@ -42,7 +42,7 @@ impl<B: Backend> Heads<B> {
 
     /// The scores of every head, `[heads][rows]`; every row has at least one token.
     pub(crate) fn forward(&self, rows: &[&[u32]]) -> Vec<Tensor<B, 1>> {
-        let packed = Packed::new(rows);
+        let packed = Packed::wanting_last(rows);
         let states = select_positions(self.decoder.hidden_packed(&packed), &packed.last());
         self.heads.iter().map(|head| head.forward(states.clone())).collect()
     }

@@ -36,7 +36,12 @@ impl Example {
 
     /// Places of the tokens that carry a loss.
     pub fn targets(&self) -> impl DoubleEndedIterator<Item = usize> {
-        (1..self.tokens.len()).filter(|&place| self.weights[place] > 0.0)
+        (1..self.tokens.len()).filter(|&place| self.learns(place))
+    }
+
+    /// Whether the token at this place, which is not the first, carries a loss.
+    pub(crate) fn learns(&self, place: usize) -> bool {
+        self.weights[place] > 0.0
     }
 
     /// What the model has to read: everything before the last token that carries a loss.

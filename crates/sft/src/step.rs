@@ -52,7 +52,7 @@ pub fn loss_part<B: Backend>(
     weight_sum: f64,
 ) -> Tensor<B, 1> {
     let inputs: Vec<&[u32]> = rows.iter().map(|row| row.inputs()).collect();
-    let packed = Packed::new(&inputs);
+    let packed = Packed::wanting(&inputs, |row, token| rows[row].learns(token + 1));
     let (targets, weights) = targets(rows, &packed);
     let log_probs = token_log_probs(decoder, decoder.hidden_packed(&packed), &targets);
     let weights = Tensor::from_floats(weights.as_slice(), &decoder.device());

@@ -132,11 +132,11 @@ impl<'a, B: Backend> PackedPass<'a, B> {
 pub(crate) type Past<'a, B> = &'a [&'a KeyValue<B>];
 
 impl<B: Backend> Attention<B> {
-    /// Attention of the tokens of the batch to themselves and to `past`, which all rows share. `keep` is given the keys
-    /// and values of the new tokens.
+    /// Attention of the tokens of the batch to themselves and to `past`, which all rows share, up to the output projection.
+    /// `keep` is given the keys and values of the new tokens.
     ///
     /// # Shapes
-    /// `[rows * time, model]` to the same; every stretch of the past has one row.
+    /// `[rows * time, model]` to `[rows * time, heads * head_dim]`; every stretch of the past has one row.
     pub(crate) fn forward(
         &self,
         x: Tensor<B, 2>,
@@ -151,13 +151,24 @@ impl<B: Backend> Attention<B> {
         let attended = self.causal(operands, past, pass.tokens(), window);
         let attended = attended.unwrap_or_else(|operands| self.of_primitives(operands, pass, past));
         keep(self.stored(key, value, pass));
-        self.output.forward(attended)
+        attended
     }
 
-    /// Attention within packed rows.
+    /// The keys and values of the tokens of the batch alone.
+    pub(crate) fn remember(
+        &self,
+        x: Tensor<B, 2>,
+        turns: &Turns<B>,
+        pass: &Pass<B>,
+    ) -> KeyValue<B> {
+        let (key, value) = self.projections.keys_and_values(x, self);
+        self.stored(self.turned_keys(key, turns), value, pass)
+    }
+
+    /// Attention within packed rows, up to the output projection.
     ///
     /// # Shapes
-    /// `[tokens, model]` to the same.
+    /// `[tokens, model]` to `[tokens, heads * head_dim]`.
     pub(crate) fn forward_packed(
         &self,
         x: Tensor<B, 2>,
@@ -167,10 +178,10 @@ impl<B: Backend> Attention<B> {
         let operands = self.project(x, turns);
         let window = pass.window.filter(|_| self.windowed).map(|window| window.size);
         let attended = self.causal(operands, &[], pass.packed.trees().to_vec(), window);
-        self.output.forward(attended.unwrap_or_else(|operands| {
+        attended.unwrap_or_else(|operands| {
             let attend = |rows, pass: &Pass<B>| self.of_primitives(rows, pass, &[]);
             pass.side_by_side().attend(&operands, attend)
-        }))
+        })
     }
 
     /// Attention of rows of these tokens to themselves and to `past` where it is one operation, or the operands.
@@ -205,10 +216,10 @@ impl<B: Backend> Attention<B> {
         merge(self.attend(query, &own, pass, past), pass)
     }
 
-    /// Attention of one new token a row to that row of `cache`, which takes it up at its place.
+    /// Attention of one new token a row to that row of `cache`, which takes it up at its place, up to the output projection.
     ///
     /// # Shapes
-    /// `[rows, model]` to the same; `longest` is the number of tokens of the longest row, the new one included.
+    /// `[rows, model]` to `[rows, heads * head_dim]`; `longest` is the number of tokens of the longest row, the new one included.
     pub(crate) fn step(
         &self,
         x: Tensor<B, 2>,
@@ -229,7 +240,7 @@ impl<B: Backend> Attention<B> {
                 let weights = masked_softmax(vec![Stretch { scores, start: 0 }], visible, 0);
                 sum(weights.into_iter().map(|weights| weights.matmul(seen.values())), pass, self)
             });
-        (self.output.forward(merge(attended, pass)), cache)
+        (merge(attended, pass), cache)
     }
 
     fn visible<'a>(&self, pass: &'a Pass<B>) -> &'a Visibility<B> {
@@ -243,17 +254,34 @@ impl<B: Backend> Attention<B> {
     fn project(&self, x: Tensor<B, 2>, turns: &Turns<B>) -> [Tensor<B, 2>; 3] {
         let [query, key, value] = self.projections.forward(x, self);
         let query = self.norm_heads(query, self.query_norm.as_ref());
+        #[allow(clippy::cast_possible_truncation, reason = "numbers have 32 bits")]
+        let query = match self.angles(turns) {
+            Some(angles) => rotate(query, angles, self.scale as f32),
+            None => query * self.scale,
+        };
+        [query, self.turned_keys(key, turns), value]
+    }
+
+    fn turned_keys(&self, key: Tensor<B, 2>, turns: &Turns<B>) -> Tensor<B, 2> {
         let key = self.norm_heads(key, self.key_norm.as_ref());
-        let angles = match &turns.local_angles {
+        match self.angles(turns) {
+            Some(angles) => rotate(key, angles, 1.0),
+            None => key,
+        }
+    }
+
+    fn angles<'a>(&self, turns: &'a Turns<B>) -> Option<&'a Angles<B>> {
+        match &turns.local_angles {
             Some(local) if self.windowed => Some(local),
             _ => turns.angles.as_ref(),
-        };
-        #[allow(clippy::cast_possible_truncation, reason = "numbers have 32 bits")]
-        let (query, key) = match angles {
-            Some(angles) => (rotate(query, angles, self.scale as f32), rotate(key, angles, 1.0)),
-            None => (query * self.scale, key),
-        };
-        [query, key, value]
+        }
+    }
+
+    /// Where queries, keys and values lie in a fused projection, and how wide they are.
+    fn parts(&self) -> [(usize, usize); 3] {
+        let queries = self.heads * self.head_dim;
+        let keys = self.key_value_heads * self.head_dim;
+        [(0, queries), (queries, keys), (queries + keys, keys)]
     }
 
     /// Keys and values as caches keep them.
@@ -351,10 +379,20 @@ impl<B: Backend> Projections<B> {
             }
             Self::Fused(all) => {
                 let all = all.forward(x);
-                let queries = of.heads * of.head_dim;
-                let keys = of.key_value_heads * of.head_dim;
-                [(0, queries), (queries, keys), (queries + keys, keys)]
-                    .map(|(start, width)| all.clone().narrow(1, start, width))
+                of.parts().map(|(start, width)| all.clone().narrow(1, start, width))
+            }
+        }
+    }
+
+    /// As [`Projections::forward`], without queries where they have a matrix of their own.
+    fn keys_and_values(&self, x: Tensor<B, 2>, of: &Attention<B>) -> (Tensor<B, 2>, Tensor<B, 2>) {
+        match self {
+            Self::Separate(Separate { key, value, .. }) => {
+                (key.forward(x.clone()), value.forward(x))
+            }
+            Self::Fused(_) => {
+                let [_, key, value] = self.forward(x, of);
+                (key, value)
             }
         }
     }

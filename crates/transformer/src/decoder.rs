@@ -1,6 +1,7 @@
 //! The decoder: embedding, layers, final norm, output projection.
 
 use crate::attention::{Attention, PackedPass, Pass, Turns};
+use crate::batch::indices;
 use crate::config::ModelConfig;
 use crate::feed_forward::FeedForward;
 use crate::kv_cache::{KeyValue, KvCache};
@@ -28,13 +29,17 @@ pub(crate) struct Layer<B: Backend> {
 }
 
 impl<B: Backend> Layer<B> {
-    /// `attend` is the attention block.
+    /// `attend` is the attention block up to its output projection. With `wanted`, only the tokens at these places go on from
+    /// there: no other layer reads the rest.
     fn forward(
         &self,
         x: Tensor<B, 2>,
+        wanted: Option<&[usize]>,
         attend: impl FnOnce(&Attention<B>, Tensor<B, 2>) -> Tensor<B, 2>,
     ) -> Tensor<B, 2> {
         let attended = attend(&self.attention, self.attention_norm.forward(x.clone()));
+        let [x, attended] = at([x, attended], wanted);
+        let attended = self.attention.output.forward(attended);
         let attended = normed(self.attention_output_norm.as_ref(), attended);
         if self.parallel {
             return self.feed(x.clone()) + attended + x;
@@ -47,6 +52,13 @@ impl<B: Backend> Layer<B> {
         let fed = self.feed_forward.forward(self.feed_forward_norm.forward(x));
         normed(self.feed_forward_output_norm.as_ref(), fed)
     }
+}
+
+/// The rows of both at these places, or all of them.
+fn at<B: Backend>(both: [Tensor<B, 2>; 2], places: Option<&[usize]>) -> [Tensor<B, 2>; 2] {
+    let Some(places) = places else { return both };
+    let places = indices(places, &both[0].device());
+    both.map(|x| select_rows(x, places.clone()))
 }
 
 fn normed<B: Backend>(norm: Option<&Norm<B>>, x: Tensor<B, 2>) -> Tensor<B, 2> {
@@ -88,6 +100,28 @@ impl<B: Backend> Prefix<B> {
     }
 }
 
+/// What all layers share in one pass over rows that follow a path of prefixes.
+struct Following<'a, B: Backend> {
+    path: &'a [Prefix<B>],
+    turns: Turns<B>,
+    pass: Pass<B>,
+}
+
+impl<B: Backend> Following<'_, B> {
+    /// Attention in the layer of this index, up to its output projection; `keep` is given the new keys and values.
+    fn attend(
+        &self,
+        index: usize,
+        attention: &Attention<B>,
+        x: Tensor<B, 2>,
+        keep: &mut dyn FnMut(KeyValue<B>),
+    ) -> Tensor<B, 2> {
+        let past: Vec<&KeyValue<B>> =
+            self.path.iter().map(|prefix| &prefix.layers[index]).collect();
+        attention.forward(x, &self.turns, &self.pass, &past, keep)
+    }
+}
+
 impl<B: Backend> Decoder<B> {
     /// The shape of the model.
     pub fn config(&self) -> &ModelConfig {
@@ -111,76 +145,119 @@ impl<B: Backend> Decoder<B> {
     /// the padding cannot change the states before it.
     pub fn hidden(&self, tokens: Tensor<B, 2, Int>) -> Tensor<B, 3> {
         let [rows, time] = tokens.dims();
-        self.extend(tokens, &vec![time; rows], &[], &mut |_, _| {})
+        let hidden = self.extend(tokens, &vec![time; rows], &[], None, &mut |_, _| {});
+        hidden.reshape([rows, time, self.config.hidden_size])
     }
 
     /// As [`Decoder::hidden`], of rows that lie one behind the other, without padding; what they begin with alike is read once.
     ///
     /// Positions start anew at every row and attention stays within it, so that a state depends on nothing but its own
-    /// row. Everything but attention is computed for all tokens together. On the CPU attention is computed row by row, a block
-    /// of queries at a time, and memory for scores grows with the longest row; elsewhere rows of similar length are padded
-    /// for attention alone, and it grows with the sum of the squares of the lengths.
+    /// row. Everything but attention is computed for all tokens together, and the last layer behind its attention for the
+    /// wanted states alone. On the CPU attention is computed row by row, a block of queries at a time, and memory for scores
+    /// grows with the longest row; elsewhere rows of similar length are padded for attention alone, and it grows with the sum of
+    /// the squares of the lengths.
     ///
     /// # Shapes
-    /// To `[1, tokens, model]`, the states of [`Packed::tokens`]; [`Packed::place`] says where those of a row are.
+    /// To `[1, states, model]`, those that [`Packed`] was told to want; [`Packed::place`] says where those of a row are.
     ///
     /// # Panics
-    /// If no row has a token.
+    /// If no state is wanted.
     pub fn hidden_packed(&self, packed: &Packed) -> Tensor<B, 3> {
-        let (count, device) = (packed.tokens().len(), self.device());
-        assert!(count > 0, "a row has a token");
+        let device = self.device();
+        let count = packed.wanted().map_or(packed.tokens().len(), <[usize]>::len);
+        assert!(count > 0, "a state is wanted");
         let tokens = crate::pad_right::<B>(&[packed.tokens()], &device).flatten(0, 1);
         let turns = self.turns(packed.positions(), &device);
         let pass = PackedPass::new(packed, self.config.sliding_window.as_ref(), device);
-        let mut x = self.embed(tokens, packed.positions());
-        for layer in &self.layers {
-            x = layer.forward(x, |attention, x| attention.forward_packed(x, &turns, &pass));
+        let x = self.embed(tokens, packed.positions());
+        let attend = |_, attention: &Attention<B>, x| attention.forward_packed(x, &turns, &pass);
+        let hidden = self.through_layers(x, packed.wanted(), attend);
+        hidden.reshape([1, count, self.config.hidden_size])
+    }
+
+    /// States behind all layers and the final norm, of the tokens at the wanted places or of all.
+    fn through_layers(
+        &self,
+        mut x: Tensor<B, 2>,
+        wanted: Option<&[usize]>,
+        mut attend: impl FnMut(usize, &Attention<B>, Tensor<B, 2>) -> Tensor<B, 2>,
+    ) -> Tensor<B, 2> {
+        for (index, layer) in self.layers.iter().enumerate() {
+            let wanted = wanted.filter(|_| index + 1 == self.layers.len());
+            x = layer.forward(x, wanted, |attention, x| attend(index, attention, x));
         }
-        self.norm.forward(x).reshape([1, count, self.config.hidden_size])
+        self.norm.forward(x)
     }
 
     /// Hidden states of rows that all follow `path`, one stretch of tokens after the other; `keep` is given every
     /// layer's index, keys and values of the new tokens.
     ///
     /// # Shapes
-    /// As for [`Decoder::hidden`]; of row `i` the first `lengths[i]` tokens are real.
+    /// `tokens` as for [`Decoder::hidden`]; of row `i` the first `lengths[i]` are real. To `[wanted, model]`, the states at these
+    /// places, flat as `row * time + t`; without them to `[rows * time, model]`.
     pub(crate) fn extend(
         &self,
         tokens: Tensor<B, 2, Int>,
         lengths: &[usize],
         path: &[Prefix<B>],
+        wanted: Option<&[usize]>,
         keep: &mut dyn FnMut(usize, KeyValue<B>),
-    ) -> Tensor<B, 3> {
+    ) -> Tensor<B, 2> {
+        let (x, following) = self.follow(tokens, lengths, path);
+        self.through_layers(x, wanted, |index, attention, x| {
+            following.attend(index, attention, x, &mut |own| keep(index, own))
+        })
+    }
+
+    /// What the first layer reads of such rows.
+    fn follow<'a>(
+        &self,
+        tokens: Tensor<B, 2, Int>,
+        lengths: &[usize],
+        path: &'a [Prefix<B>],
+    ) -> (Tensor<B, 2>, Following<'a, B>) {
         let [rows, time] = tokens.dims();
         let start: usize = path.iter().map(Prefix::tokens).sum();
         let positions: Vec<usize> = (start..start + time).collect();
         let turns = self.turns(&positions, &tokens.device());
         let window = self.config.sliding_window.as_ref();
         let pass = Pass::new(rows, time, vec![start], window).with_lengths(lengths);
-        let mut x = self.embed(tokens.flatten(0, 1), &positions);
-        for (index, layer) in self.layers.iter().enumerate() {
-            let past: Vec<&KeyValue<B>> = path.iter().map(|prefix| &prefix.layers[index]).collect();
-            x = layer.forward(x, |attention, x| {
-                attention.forward(x, &turns, &pass, &past, &mut |own| keep(index, own))
-            });
-        }
-        self.norm.forward(x).reshape([rows, time, self.config.hidden_size])
+        (self.embed(tokens.flatten(0, 1), &positions), Following { path, turns, pass })
     }
 
     /// Reads one row of tokens behind `path`, to be followed by others.
     ///
     /// # Shapes
-    /// `tokens` `[1, time]`, to the states `[1, time, model]`.
+    /// `tokens` `[1, time]`, to the states of the wanted ones, `[wanted, model]`; at least one.
     pub(crate) fn read(
         &self,
         tokens: Tensor<B, 2, Int>,
         path: &[Prefix<B>],
-    ) -> (Tensor<B, 3>, Prefix<B>) {
+        wanted: &[usize],
+    ) -> (Tensor<B, 2>, Prefix<B>) {
         let mut layers = Vec::with_capacity(self.layers.len());
-        let [rows, time] = tokens.dims();
-        let lengths = vec![time; rows];
-        let hidden = self.extend(tokens, &lengths, path, &mut |_, own| layers.push(own));
-        (hidden, Prefix { layers })
+        let [_, time] = tokens.dims();
+        let mut keep = |_, own| layers.push(own);
+        let states = self.extend(tokens, &[time], path, Some(wanted), &mut keep);
+        (states, Prefix { layers })
+    }
+
+    /// As [`Decoder::read`] where no state is wanted: the last layer makes nothing but keys and values.
+    pub(crate) fn remember(&self, tokens: Tensor<B, 2, Int>, path: &[Prefix<B>]) -> Prefix<B> {
+        let mut layers = Vec::with_capacity(self.layers.len());
+        let [_, time] = tokens.dims();
+        let (mut x, following) = self.follow(tokens, &[time], path);
+        for (index, layer) in self.layers.iter().enumerate() {
+            if index + 1 == self.layers.len() {
+                let x = layer.attention_norm.forward(x);
+                layers.push(layer.attention.remember(x, &following.turns, &following.pass));
+                break;
+            }
+            x = layer.forward(x, None, |attention, x| {
+                following.attend(index, attention, x, &mut |own| layers.push(own))
+            });
+        }
+        Prefix { layers }
     }
 
     /// A cache for `rows` rows of `slots` tokens each.
@@ -191,15 +268,15 @@ impl<B: Backend> Decoder<B> {
     /// Reads rows into unused rows of a cache; those of `path`, which all follow, come with them.
     ///
     /// # Shapes
-    /// `tokens` `[rows, time]`, padded on the right, of which the first `lengths[i]` are real, to the states
-    /// `[rows, time, model]`; states beyond a row's length mean nothing.
+    /// As for [`Decoder::extend`]; states beyond a row's length mean nothing.
     pub(crate) fn admit(
         &self,
         tokens: Tensor<B, 2, Int>,
         lengths: &[usize],
         path: &[Prefix<B>],
+        wanted: Option<&[usize]>,
         cache: &mut KvCache<B>,
-    ) -> Tensor<B, 3> {
+    ) -> Tensor<B, 2> {
         let [_, time] = tokens.dims();
         let first = cache.rows();
         let start: usize = path.iter().map(Prefix::tokens).sum();
@@ -210,7 +287,7 @@ impl<B: Backend> Decoder<B> {
             .enumerate()
             .map(|(row, &count)| Place { row: first + row, slot: start, from: row * time, count })
             .collect();
-        self.extend(tokens, lengths, path, &mut |index, new| {
+        self.extend(tokens, lengths, path, wanted, &mut |index, new| {
             cache.update(index, |mut stored| {
                 let mut slot = 0;
                 for prefix in path {
@@ -243,7 +320,8 @@ impl<B: Backend> Decoder<B> {
         let [rows, time] = tokens.dims();
         assert_eq!(lengths.len(), rows, "one length for every row of tokens");
         assert!(rows <= cache.free_rows() && time <= cache.slots(), "the cache has room");
-        self.admit(tokens, lengths, &[], cache)
+        let hidden = self.admit(tokens, lengths, &[], None, cache);
+        hidden.reshape([rows, time, self.config.hidden_size])
     }
 
     /// The state after the final norm of one more token for every row of a cache, which takes them up.
@@ -263,21 +341,19 @@ impl<B: Backend> Decoder<B> {
         let place = |(row, &slot): (usize, &usize)| Place { row, slot, from: row, count: 1 };
         let places: Vec<Place> = positions.iter().enumerate().map(place).collect();
         let longest = cache.longest() + 1;
-        let mut x = self.embed(tokens, &positions);
-        for (index, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(x, |attention, x| {
-                let mut attended = None;
-                cache.update(index, |stored| {
-                    let (x, stored) =
-                        attention.step(x.clone(), &turns, &pass, stored, &places, longest);
-                    attended = Some(x);
-                    stored
-                });
-                attended.unwrap_or(x)
+        let x = self.embed(tokens, &positions);
+        let hidden = self.through_layers(x, None, |index, attention, x| {
+            let mut attended = None;
+            cache.update(index, |stored| {
+                let (x, stored) =
+                    attention.step(x.clone(), &turns, &pass, stored, &places, longest);
+                attended = Some(x);
+                stored
             });
-        }
+            attended.unwrap_or(x)
+        });
         cache.advance();
-        self.norm.forward(x)
+        hidden
     }
 
     /// Unnormalised log-probabilities of the next token, `[positions, model]` to `[positions, vocabulary]`.
@@ -313,7 +389,7 @@ impl<B: Backend> Decoder<B> {
         let last = self.config.max_position_embeddings - 1;
         // Padding may stand beyond the last place; what is there means nothing.
         let places: Vec<usize> = positions.iter().map(|&position| position.min(last)).collect();
-        let places = crate::batch::indices(&places.repeat(rows), &device);
+        let places = indices(&places.repeat(rows), &device);
         x + select_rows(table.val(), places)
     }
 }

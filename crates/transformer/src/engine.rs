@@ -1,13 +1,14 @@
 //! Batched generation and scoring of tokens. Knows nothing of text or of how a token is drawn.
 
 use crate::Error;
-use crate::batch::{pad_right, select_positions};
+use crate::batch::pad_right;
 use crate::decoder::{Decoder, Prefix};
 use crate::kv_cache::KvCache;
 use crate::prefix_tree::{Step, longest_open, plan};
 use crate::token_log_probs::{Targets, token_log_probs};
 use burn::tensor::{DType, Tensor, TensorData, backend::Backend};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// Most tokens, padding included, that go through the decoder at once when prompts are read.
 const TOKENS_AT_ONCE: usize = 8192;
@@ -172,8 +173,7 @@ impl<B: Backend> Reading<B> {
             match self.steps.next()? {
                 Step::Open { sequence, tokens } => {
                     let tokens = pad_right(&[&prompts[sequence][tokens]], &decoder.device());
-                    let (_, prefix) = decoder.read(tokens, &self.path);
-                    self.path.push(prefix);
+                    self.path.push(decoder.remember(tokens, &self.path));
                 }
                 Step::Close => drop(self.path.pop()),
                 Step::Read { mut sequences, from } => {
@@ -234,11 +234,12 @@ impl<B: Backend> Run<'_, B> {
         let last: Vec<usize> =
             lengths.iter().enumerate().map(|(row, length)| row * longest + length - 1).collect();
         let tokens = pad_right(&tokens, &self.decoder.device());
-        let hidden = self.decoder.admit(tokens, &lengths, &self.reading.path, &mut self.cache);
+        let (path, cache) = (&self.reading.path, &mut self.cache);
+        let states = self.decoder.admit(tokens, &lengths, path, Some(&last), cache);
         let first = self.running.len();
         let rows = prompts.iter().map(|&prompt| Row { prompt, token: None });
         self.running.extend(rows);
-        self.draw(first, select_positions(hidden, &last), next);
+        self.draw(first, states, next);
     }
 
     /// Extends every running row by one token.
@@ -329,8 +330,9 @@ pub fn continuation_log_probs<B: Backend>(
         steps = plan(&sequences, false);
     }
     let sums = continuations.iter().map(|each| vec![0.0; each.len()]).collect();
-    let mut scoring =
-        Scoring { decoder, sequences, asked, sums, path: Vec::new(), states: Vec::new() };
+    let wanted = wanted_in_open(&steps, &asked).into_iter();
+    let (path, open) = (Vec::new(), Vec::new());
+    let mut scoring = Scoring { decoder, sequences, asked, sums, wanted, path, open };
     scoring.all(steps);
     Ok(scoring.sums)
 }
@@ -374,32 +376,61 @@ fn scored_rows(
     continuations.iter().enumerate().filter_map(row).collect()
 }
 
+/// For every stretch that is opened, in their order, the positions in it that predict what is asked, in order.
+fn wanted_in_open(steps: &[Step], asked: &[Vec<Asked>]) -> Vec<Vec<usize>> {
+    let (mut all, mut open): (Vec<Vec<usize>>, Vec<(usize, &Range<usize>)>) = Default::default();
+    for step in steps {
+        match step {
+            Step::Open { tokens, .. } => {
+                open.push((all.len(), tokens));
+                all.push(Vec::new());
+            }
+            Step::Close => drop(open.pop()),
+            Step::Read { sequences, .. } => {
+                for one in sequences.iter().flat_map(|&sequence| &asked[sequence]) {
+                    let holder = open.iter().find(|(_, tokens)| tokens.contains(&one.position));
+                    if let Some(&(index, _)) = holder {
+                        all[index].push(one.position);
+                    }
+                }
+            }
+        }
+    }
+    for positions in &mut all {
+        positions.sort_unstable();
+        positions.dedup();
+    }
+    all
+}
+
+/// States of a stretch that is open, of the positions that are wanted in it.
+#[derive(Clone)]
+struct Open<B: Backend> {
+    positions: Vec<usize>,
+    states: Tensor<B, 2>,
+}
+
 struct Scoring<'a, B: Backend> {
     decoder: &'a Decoder<B>,
     sequences: Vec<Vec<u32>>,
     asked: Vec<Vec<Asked>>,
     sums: Vec<Vec<f64>>,
+    /// The positions that are wanted in the stretches still to be opened.
+    wanted: std::vec::IntoIter<Vec<usize>>,
     /// What is open.
     path: Vec<Prefix<B>>,
-    /// Where each stretch of the path begins, and its states.
-    states: Vec<(usize, Tensor<B, 3>)>,
+    /// The same, of each stretch the states that are wanted, if any.
+    open: Vec<Option<Open<B>>>,
 }
 
 impl<B: Backend> Scoring<'_, B> {
     fn all(&mut self, steps: Vec<Step>) {
         for step in steps {
             match step {
-                Step::Open { sequence, tokens } => {
-                    let start = tokens.start;
-                    let tokens = [&self.sequences[sequence][tokens]];
-                    let tokens = pad_right(&tokens, &self.decoder.device());
-                    let (hidden, prefix) = self.decoder.read(tokens, &self.path);
-                    self.path.push(prefix);
-                    self.states.push((start, hidden));
-                }
+                Step::Open { sequence, tokens } => self.open(sequence, tokens),
                 Step::Close => {
                     self.path.pop();
-                    self.states.pop();
+                    self.open.pop();
                 }
                 Step::Read { mut sequences, from } => {
                     sequences.reverse();
@@ -413,6 +444,21 @@ impl<B: Backend> Scoring<'_, B> {
         }
     }
 
+    fn open(&mut self, sequence: usize, tokens: Range<usize>) {
+        let positions = self.wanted.next().unwrap_or_default();
+        let start = tokens.start;
+        let tokens = pad_right(&[&self.sequences[sequence][tokens]], &self.decoder.device());
+        if positions.is_empty() {
+            self.path.push(self.decoder.remember(tokens, &self.path));
+            self.open.push(None);
+            return;
+        }
+        let places: Vec<usize> = positions.iter().map(|position| position - start).collect();
+        let (states, prefix) = self.decoder.read(tokens, &self.path, &places);
+        self.path.push(prefix);
+        self.open.push(Some(Open { positions, states }));
+    }
+
     /// Reads the rests of sequences and scores what is asked in them, and of them in what is open.
     fn read(&mut self, batch: &[usize], from: usize) {
         let tokens: Vec<&[u32]> =
@@ -420,34 +466,43 @@ impl<B: Backend> Scoring<'_, B> {
         let lengths: Vec<usize> = tokens.iter().map(|row| row.len()).collect();
         let longest = lengths.iter().copied().max().unwrap_or(0);
         let tokens = pad_right(&tokens, &self.decoder.device());
-        let hidden = self.decoder.extend(tokens, &lengths, &self.path, &mut |_, _| {});
         let asked: Vec<(usize, Asked)> = batch
             .iter()
             .enumerate()
             .flat_map(|(row, &sequence)| self.asked[sequence].iter().map(move |&one| (row, one)))
             .collect();
         let own = asked.iter().filter(|(_, one)| one.position >= from);
-        let own = own.map(|&(row, one)| (row * longest + one.position - from, one)).collect();
-        self.score(hidden, own);
-        let mut end = from;
-        for (start, hidden) in self.states.clone().into_iter().rev() {
-            let within = asked.iter().filter(|(_, one)| (start..end).contains(&one.position));
-            let within = within.map(|&(_, one)| (one.position - start, one)).collect();
-            self.score(hidden, within);
-            end = start;
+        let own: Vec<(usize, Asked)> =
+            own.map(|&(row, one)| (row * longest + one.position - from, one)).collect();
+        let mut wanted: Vec<usize> = own.iter().map(|&(place, _)| place).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        // Whose continuations are all asked for in what is open needs no reading.
+        if !wanted.is_empty() {
+            let (path, places) = (&self.path, Some(wanted.as_slice()));
+            let states = self.decoder.extend(tokens, &lengths, path, places, &mut |_, _| {});
+            self.score(states, &wanted, own);
+        }
+        for Open { positions, states } in self.open.clone().into_iter().flatten() {
+            let within =
+                asked.iter().filter(|(_, one)| positions.binary_search(&one.position).is_ok());
+            let within = within.map(|&(_, one)| (one.position, one)).collect();
+            self.score(states, &positions, within);
         }
     }
 
-    /// Adds the log-probabilities of tokens that states at these places predict.
-    fn score(&mut self, hidden: Tensor<B, 3>, asked: Vec<(usize, Asked)>) {
+    /// Adds the log-probabilities of tokens; each comes with the place that predicts it, `states` are those of the `wanted` places,
+    /// which are in order.
+    fn score(&mut self, states: Tensor<B, 2>, wanted: &[usize], asked: Vec<(usize, Asked)>) {
         if asked.is_empty() {
             return;
         }
-        let (positions, asked): (Vec<usize>, Vec<Asked>) = asked.into_iter().unzip();
+        let (places, asked): (Vec<usize>, Vec<Asked>) = asked.into_iter().unzip();
+        let positions = places.iter().map(|place| wanted.partition_point(|other| other < place));
         let tokens = asked.iter().map(|one| one.token).collect();
-        let log_probs =
-            token_log_probs(self.decoder, hidden, &Targets { positions, tokens }).into_data();
-        for (one, log_prob) in asked.into_iter().zip(log_probs.iter::<f64>()) {
+        let targets = Targets { positions: positions.collect(), tokens };
+        let log_probs = token_log_probs(self.decoder, states.unsqueeze_dim(0), &targets);
+        for (one, log_prob) in asked.into_iter().zip(log_probs.into_data().iter::<f64>()) {
             self.sums[one.prompt][one.place] += log_prob;
         }
     }
@@ -473,4 +528,23 @@ fn check<B: Backend>(
         return Err(Error::TooLong { index, tokens: length, context });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_are_wanted_where_they_predict_what_is_asked() {
+        let rows: Vec<Vec<u32>> = [[7, 8], [7, 9], [5, 5]]
+            .map(|own| [vec![1; 40], vec![2; 40], own.to_vec()].concat())
+            .to_vec();
+        let steps = plan(&rows, true);
+        let opened = |step: &&Step| matches!(step, Step::Open { .. });
+        assert_eq!(steps.iter().filter(opened).count(), 1, "{steps:?}");
+        let asked = |position| Asked { position, token: 0, prompt: 0, place: 0 };
+        let asked = [vec![asked(79), asked(80)], vec![asked(79)], vec![asked(30), asked(81)]];
+        assert_eq!(wanted_in_open(&steps, &asked), [vec![30, 79]]);
+        assert_eq!(wanted_in_open(&steps, &[vec![], vec![], vec![]]), [vec![]; 1]);
+    }
 }

@@ -20,6 +20,8 @@ pub struct Packed {
     positions: Vec<usize>,
     trees: Vec<Tree>,
     rows: Vec<Row>,
+    /// The places of the tokens whose states are wanted, in order; nothing if all are.
+    wanted: Option<Vec<usize>>,
 }
 
 /// Where the tokens of a row lie.
@@ -46,8 +48,32 @@ impl Row {
 }
 
 impl Packed {
-    /// Packs rows; they keep their numbers, but not their order.
+    /// Packs rows, of which the states of all tokens are wanted; they keep their numbers, but not their order.
     pub fn new(rows: &[impl AsRef<[u32]>]) -> Self {
+        Self::wanting(rows, |_, _| true)
+    }
+
+    /// Packs rows of which one state each is wanted, that of the last token.
+    pub fn wanting_last(rows: &[impl AsRef<[u32]>]) -> Self {
+        Self::wanting(rows, |row, token| token + 1 == rows[row].as_ref().len())
+    }
+
+    /// Packs rows of which those states are wanted that `wanted` says so of, given the number of a row and of a token in it.
+    pub fn wanting(rows: &[impl AsRef<[u32]>], wanted: impl Fn(usize, usize) -> bool) -> Self {
+        let mut packed = Self::pack(rows);
+        let all = packed.tokens.len();
+        let mut marked = vec![false; all];
+        for (number, row) in packed.rows.iter().enumerate() {
+            for token in (0..row.len()).filter(|&token| wanted(number, token)) {
+                marked[row.place(token)] = true;
+            }
+        }
+        let places: Vec<usize> = (0..all).filter(|&place| marked[place]).collect();
+        packed.wanted = (places.len() < all).then_some(places);
+        packed
+    }
+
+    fn pack(rows: &[impl AsRef<[u32]>]) -> Self {
         let mut order: Vec<usize> = (0..rows.len()).collect();
         order.sort_by_key(|&row| rows[row].as_ref());
         let sorted: Vec<&[u32]> = order.iter().map(|&row| rows[row].as_ref()).collect();
@@ -56,6 +82,7 @@ impl Packed {
             positions: Vec::new(),
             trees: Vec::new(),
             rows: vec![Row::default(); rows.len()],
+            wanted: None,
         };
         for group in groups(&sorted) {
             let shared = common(&sorted[group.clone()]);
@@ -104,24 +131,34 @@ impl Packed {
         &self.rows
     }
 
-    /// Where the state behind token `token` of a row is found.
+    /// The places of the tokens whose states are wanted; nothing if all are.
+    pub(crate) fn wanted(&self) -> Option<&[usize]> {
+        self.wanted.as_deref()
+    }
+
+    /// Where the state behind token `token` of a row is found among those that are wanted.
     ///
     /// # Panics
-    /// If there is no such row, or it is shorter.
+    /// If there is no such row, it is shorter, or the state is not wanted.
     pub fn place(&self, row: usize, token: usize) -> usize {
-        let row = &self.rows[row];
-        assert!(token < row.len(), "token {token} of a row of {}", row.len());
-        row.place(token)
+        let length = self.rows[row].len();
+        assert!(token < length, "token {token} of a row of {length}");
+        let place = self.rows[row].place(token);
+        let Some(wanted) = &self.wanted else { return place };
+        match wanted.binary_search(&place) {
+            Ok(place) => place,
+            Err(_) => panic!("the state of token {token} of row {row} is wanted"),
+        }
     }
 
     /// Where the state behind the last token of every row is found.
     ///
     /// # Panics
-    /// If a row has no token.
+    /// If a row has no token, or such a state is not wanted.
     pub fn last(&self) -> Vec<usize> {
-        let last = self.rows.iter().map(|row| {
+        let last = self.rows.iter().enumerate().map(|(number, row)| {
             assert!(row.len() > 0, "a row has a token");
-            row.place(row.len() - 1)
+            self.place(number, row.len() - 1)
         });
         last.collect()
     }

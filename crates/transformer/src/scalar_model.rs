@@ -37,7 +37,7 @@ impl<B: Backend> ScalarModel<B> {
 
     /// One score a row, `[rows]`; every row has at least one token.
     pub fn forward(&self, rows: &[&[u32]]) -> Tensor<B, 1> {
-        let packed = Packed::new(rows);
+        let packed = Packed::wanting_last(rows);
         self.head.forward(select_positions(self.decoder.hidden_packed(&packed), &packed.last()))
     }
 

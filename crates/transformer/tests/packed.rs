@@ -128,6 +128,53 @@ fn gradients_are_those_of_rows_side_by_side() {
     }
 }
 
+/// Of every row the last state and every third one.
+fn wanted(rows: &[Vec<u32>]) -> Packed {
+    Packed::wanting(rows, |row, token| token % 3 == 1 || token + 1 == rows[row].len())
+}
+
+/// The last state of every row, and the second one where there is one.
+fn some<B: Backend>(decoder: &Decoder<B>, rows: &[Vec<u32>], packed: &Packed) -> Tensor<B, 2> {
+    let longer = rows.iter().enumerate().filter(|(_, tokens)| tokens.len() > 1);
+    let second = longer.map(|(row, _)| packed.place(row, 1));
+    let places: Vec<usize> = second.chain(packed.last()).collect();
+    select_positions(decoder.hidden_packed(packed), &places)
+}
+
+#[test]
+fn states_do_not_depend_on_which_are_wanted() {
+    let rows = rows();
+    for name in MODELS {
+        let decoder = decoder::<Flex>(name);
+        let expected = numbers(some(&decoder, &rows, &Packed::new(&rows)));
+        assert_eq!(numbers(some(&decoder, &rows, &wanted(&rows))), expected, "{name}");
+        let decoder = self::decoder::<Training>(name);
+        assert_close(name, &numbers(some(&decoder, &rows, &wanted(&rows))), &expected);
+        let whole = gradients(&decoder, some(&decoder, &rows, &Packed::new(&rows)));
+        let found = gradients(&decoder, some(&decoder, &rows, &wanted(&rows)));
+        assert_close(name, &found, &whole);
+    }
+}
+
+#[test]
+fn no_more_states_than_are_wanted() {
+    let rows = rows();
+    let decoder = decoder::<Flex>("llama3");
+    let states = |packed: &Packed| decoder.hidden_packed(packed).dims()[1];
+    assert_eq!(states(&Packed::new(&rows)), Packed::new(&rows).tokens().len());
+    // Row 11 is how row 5 begins, all of it.
+    let last = Packed::wanting_last(&rows);
+    assert_eq!(states(&last), rows.len());
+    assert_ne!(last.last()[11], last.last()[5]);
+}
+
+#[test]
+#[should_panic(expected = "the state of token 0 of row 1 is wanted")]
+fn a_state_that_is_not_wanted_has_no_place() {
+    let packed = Packed::wanting(&[[1, 2], [3, 4]], |row, _| row == 0);
+    packed.place(1, 0);
+}
+
 #[test]
 fn a_row_does_not_see_the_others() {
     let rows = rows();
