@@ -1,7 +1,11 @@
+#[path = "../../../../openai/tests/server/instant.rs"]
+mod instant;
+
 use super::*;
 use ai_feedback::{ChainOfThought, FeedbackConfig, Label, label};
 use constitution::Constitution;
 use dialogue::{Comparison, Dialogue};
+use instant::Instant as Server;
 use language_model::{
     Choose, Completion, Error as ModelError, Generate, Prompt, Sampling, StopReason,
 };
@@ -96,4 +100,34 @@ fn rationales_outlive_a_judge_that_is_killed_before_it_chooses() {
     let undisturbed = folder.path().join("undisturbed");
     let meter = Meter::default();
     assert_eq!(reasoned(&local(Parrot::default(), &undisturbed, &meter)).unwrap(), labels);
+}
+
+fn served<'a>(server: &Server, path: &Path, meter: &'a Meter) -> Lending<'a> {
+    let config = Config::default();
+    let client = Client::with_config(&server.url(), "parrot", config.clone()).unwrap();
+    Lending::served(client.keep_answers(path).unwrap(), &config, meter)
+}
+
+fn choose(judge: &Lending<'_>, count: usize) {
+    let question = |number| Dialogue::from_user(format!("(A) or (B), {number}?"));
+    let questions: Vec<Dialogue> = (0..count).map(question).collect();
+    let chosen = judge.ask(|judge| Ok(judge.choose(&questions, &["A", "B"])?));
+    assert_eq!(chosen.unwrap().len(), count);
+}
+
+#[test]
+fn what_a_server_has_said_before_a_kill_counts_no_second_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("judge.journal");
+    let server = Server::start();
+    let (before, after) = (Meter::default(), Meter::default());
+    choose(&served(&server, &path, &before), 3);
+    assert_eq!(before.calls(), 3);
+    let judge = served(&server, &path, &after);
+    choose(&judge, 5);
+    assert_eq!((after.calls(), server.answers()), (2, 5));
+    // Whoever asks once more in the stage, as for the report, gets what is kept; so does the next process.
+    choose(&judge, 5);
+    judge.forget().unwrap();
+    assert_eq!((after.calls(), server.answers(), path.exists()), (2, 5, true));
 }
