@@ -4,7 +4,7 @@ use crate::cli::{Failure, warn};
 use rlaif::ai_feedback::{Label, pair_id};
 use rlaif::dataset::{Reading, jsonl_rows};
 use rlaif::evals::{Calibration, CalibrationTally};
-use rlaif::jobs::{Figures, Report, forecast};
+use rlaif::jobs::{Figures, Recorded, Report, forecast};
 use serde::Serialize;
 use std::collections::HashMap;
 use std::path::Path;
@@ -33,8 +33,8 @@ pub(super) fn compare(labels: &Path, pairs: &Path, reading: &Reading) -> Result<
     let truth = truth(pairs, reading)?;
     let mut tally = CalibrationTally::default();
     let (mut unknown, mut one_order) = (0, 0);
-    for label in jsonl_rows::<Label>(labels)? {
-        let label = label?;
+    for label in jsonl_rows::<Recorded<Label>>(labels)? {
+        let Recorded(label) = label?;
         match truth.get(&label.id) {
             None => unknown += 1,
             Some(truth) => match forecast(&label, *truth)? {
