@@ -146,6 +146,21 @@ pub enum Error {
         /// What the model said to the last.
         last: String,
     },
+    /// Too few requests to show are left, since others are too long.
+    #[error(
+        "{path}: {long} seeds are longer than a request may be (`max_characters`, `max_words`), and {found} are left for {shots} \
+         shots; add seeds, raise these settings or lower `shots`"
+    )]
+    LongSeeds {
+        /// The input.
+        path: PathBuf,
+        /// Rows that were left out.
+        long: u64,
+        /// Seeds that are left.
+        found: usize,
+        /// Examples a call.
+        shots: usize,
+    },
     /// A file of records that lacks one, of a job that is finished.
     #[error(
         "{path} counts as finished, but lacks the record of item {id}, which is in {path}.failures.jsonl neither; remove {path} and \

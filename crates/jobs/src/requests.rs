@@ -91,7 +91,7 @@ impl Work for Requests {
 impl Requests {
     /// Reads the seeds; bad rows go to `rejects`.
     fn read(job: &Job, config: &GenerationConfig, rejects: &Path) -> Result<Self, Error> {
-        let mut seeds = Seeds::read(job, rejects)?;
+        let mut seeds = Seeds::read(job, config, rejects)?;
         let generation = Generation::new(std::mem::take(&mut seeds.texts), config, job.seed)?;
         Ok(Self { job: job.clone(), seeds, generation })
     }
