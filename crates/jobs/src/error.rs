@@ -172,6 +172,17 @@ pub enum Error {
         /// The item.
         id: String,
     },
+    /// The report of a finished job is gone, and so is what it was made of.
+    #[error(
+        "{path}, the report of a finished job, is gone, and it cannot be made of the records in {records} alone; put it back, or \
+         remove {records} and {records}.job to begin anew"
+    )]
+    LacksReport {
+        /// The file of the report.
+        path: PathBuf,
+        /// The file of records.
+        records: PathBuf,
+    },
     /// The report of a finished job cannot be read.
     #[error("{path}, the report of a finished job, is damaged: {reason}")]
     Report {
