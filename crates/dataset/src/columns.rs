@@ -222,7 +222,17 @@ fn look_up<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a Value> 
 fn lacking(name: &str, row: &Map<String, Value>) -> Problem {
     let names: Vec<String> = row.keys().map(|name| format!("`{name}`")).collect();
     let found = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
-    Problem::new(format!("`{name}`"), format!("is missing and the row has {found}"))
+    let advice = if is_of_a_shard(row) { OF_A_SHARD } else { "" };
+    Problem::new(format!("`{name}`"), format!("is missing and the row has {found}{advice}"))
+}
+
+/// What to do with a file whose records carry their places.
+const OF_A_SHARD: &str =
+    ", so that the file is one shard of a job: join all of them with `rlaif merge` first";
+
+/// Whether a row is a record of a job over several machines, beside its place in the whole.
+fn is_of_a_shard(row: &Map<String, Value>) -> bool {
+    row.get("index").is_some_and(Value::is_u64) && row.get("record").is_some_and(Value::is_object)
 }
 
 #[cfg(test)]
@@ -257,6 +267,17 @@ mod tests {
         }
         let message = recognise(&columns, json!({"question": 1})).unwrap_err();
         assert_eq!(message, "`prompt` is missing and the row has `question`");
+    }
+
+    #[test]
+    fn who_gives_a_shard_learns_what_to_do_with_it() {
+        let columns = ColumnMapping::default();
+        let placed = json!({"index": 3, "truth": 1.0, "record": {"id": "a", "prompt": []}});
+        let message = recognise(&columns, placed).unwrap_err();
+        assert!(message.starts_with("`prompt` is missing and the row has `index`"), "{message}");
+        assert!(message.contains("`rlaif merge`"), "{message}");
+        let other = recognise(&columns, json!({"index": 3, "record": 2})).unwrap_err();
+        assert!(!other.contains("merge"), "{other}");
     }
 
     #[test]

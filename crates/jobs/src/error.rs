@@ -146,6 +146,21 @@ pub enum Error {
         /// What the model said to the last.
         last: String,
     },
+    /// Too few requests to show are left, since others are too long.
+    #[error(
+        "{path}: {long} seeds are longer than a request may be (`max_characters`, `max_words`), and {found} are left for {shots} \
+         shots; add seeds, raise these settings or lower `shots`"
+    )]
+    LongSeeds {
+        /// The input.
+        path: PathBuf,
+        /// Rows that were left out.
+        long: u64,
+        /// Seeds that are left.
+        found: usize,
+        /// Examples a call.
+        shots: usize,
+    },
     /// A file of records that lacks one, of a job that is finished.
     #[error(
         "{path} counts as finished, but lacks the record of item {id}, which is in {path}.failures.jsonl neither; remove {path} and \
@@ -156,6 +171,17 @@ pub enum Error {
         path: PathBuf,
         /// The item.
         id: String,
+    },
+    /// The report of a finished job is gone, and so is what it was made of.
+    #[error(
+        "{path}, the report of a finished job, is gone, and it cannot be made of the records in {records} alone; put it back, or \
+         remove {records} and {records}.job to begin anew"
+    )]
+    LacksReport {
+        /// The file of the report.
+        path: PathBuf,
+        /// The file of records.
+        records: PathBuf,
     },
     /// The report of a finished job cannot be read.
     #[error("{path}, the report of a finished job, is damaged: {reason}")]

@@ -1,6 +1,7 @@
 //! Labels of many pairs.
 
 use crate::about::about;
+use crate::forecast::forecast;
 use crate::report::Figures;
 use crate::shard::hash;
 use crate::stage::{Kind, Record, Stage, Tally};
@@ -9,7 +10,7 @@ use ai_feedback::{FeedbackConfig, Judge, Label, pair_id, probe_beside};
 use constitution::Constitution;
 use dataset::Pair;
 use dialogue::Comparison;
-use evals::{CalibrationTally, Forecast};
+use evals::CalibrationTally;
 use serde_json::{Value, json};
 use std::ops::AddAssign;
 
@@ -121,17 +122,10 @@ impl Record for Label {
     }
 
     fn tally(&self, truth: Option<f64>) -> LabelTally {
-        let (label, verdict_holds) = if self.probability_a >= 0.5 {
-            (self.probability_a, truth)
-        } else {
-            (1.0 - self.probability_a, truth.map(|truth| 1.0 - truth))
-        };
         // Numbers out of range do not come through the reading of rows and labels.
-        let forecast = verdict_holds.and_then(|holds| Forecast::new(label, holds).ok());
-        // Where the better reply is always shown first, a judge that always takes the first would be right.
-        let both = self.judgements().all(|judged| judged.orders.len() > 1);
-        let one_order = u64::from(forecast.is_some() && !both);
-        let truth = forecast.filter(|_| both).into_iter().collect();
+        let compared = truth.and_then(|truth| forecast(self, truth).ok());
+        let one_order = u64::from(compared == Some(None));
+        let truth = compared.flatten().into_iter().collect();
         let probed = u64::from(self.principles.iter().any(|judged| judged.probe));
         LabelTally { habits: self.into(), truth, one_order, probed }
     }

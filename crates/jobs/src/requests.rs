@@ -73,9 +73,9 @@ impl Work for Requests {
         let _claimed = claim(&job.out, &self.header(model.about()))?;
         let (meter, part) = (Meter::default(), beside(&job.out, "part"));
         let (report, before) = if job.out.exists() {
+            let report = self.report(&part)?;
             // A process was killed after it had finished.
             remove(&part)?;
-            let report = Report::read(&job.report())?;
             let records = report.records;
             (report, records)
         } else {
@@ -91,7 +91,7 @@ impl Work for Requests {
 impl Requests {
     /// Reads the seeds; bad rows go to `rejects`.
     fn read(job: &Job, config: &GenerationConfig, rejects: &Path) -> Result<Self, Error> {
-        let mut seeds = Seeds::read(job, rejects)?;
+        let mut seeds = Seeds::read(job, config, rejects)?;
         let generation = Generation::new(std::mem::take(&mut seeds.texts), config, job.seed)?;
         Ok(Self { job: job.clone(), seeds, generation })
     }
@@ -120,6 +120,22 @@ impl Requests {
             input: self.seeds.fingerprint.clone(),
             shard: None,
         }
+    }
+
+    /// The report of the finished job. One that is not there is made again if a process that was killed has left the answers,
+    /// which say more than the records.
+    fn report(&self, part: &Path) -> Result<Report, Error> {
+        let path = self.job.report();
+        if path.exists() {
+            return Report::read(&path);
+        }
+        if part.exists() {
+            let state = State::read(&AppendOnly::open(part)?, &self.generation)?;
+            if let Some(ended) = state.ended() {
+                return self.write_report(&state, ended);
+            }
+        }
+        Err(Error::LacksReport { path, records: self.job.out.clone() })
     }
 
     /// Does what is left; gives the report and the number of requests that were there.

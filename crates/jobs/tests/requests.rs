@@ -14,7 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use training::Silent;
+use training::{Observe, Silent};
 
 /// Continues a list by two requests, the second of which comes again and again; what it says is decided by the stream.
 struct Writer {
@@ -241,6 +241,52 @@ fn goes_on_where_it_was_stopped() {
     for end in ["", ".report.json", ".job"] {
         assert_eq!(case.text(&format!("whole{end}")), case.text(&format!("stopped{end}")));
     }
+}
+
+/// Copies a file whenever a stage has ended.
+struct Copying {
+    from: PathBuf,
+    to: PathBuf,
+}
+
+impl Observe for Copying {
+    fn start(&mut self, _: &str, _: u64, _: u64) -> Result<(), training::Error> {
+        Ok(())
+    }
+
+    fn record(&mut self, _: u64, _: &[(&str, f64)]) -> Result<(), training::Error> {
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), training::Error> {
+        fs::copy(&self.from, &self.to).unwrap();
+        Ok(())
+    }
+}
+
+#[test]
+fn a_report_that_was_removed_is_made_again_while_the_answers_are_there() {
+    let case = Case::new();
+    let mut copying = Copying { from: case.path("out.part"), to: case.path("answers") };
+    let job = || Job { failed_share: 0.6, ..case.job("out") };
+    let prepared = requests(job(), config(40)).unwrap();
+    let done = prepared.run(&Writer::refusing(3), &mut copying).unwrap();
+    assert!(done.report.failed > 0);
+    let report = case.text("out.report.json");
+    // As if the process had been killed before it removed them.
+    fs::rename(case.path("answers"), case.path("out.part")).unwrap();
+    fs::remove_file(case.path("out.report.json")).unwrap();
+    let dry = Writer { left: AtomicUsize::new(0), ..Writer::default() };
+    let again = run(job(), config(40), &dry).unwrap();
+    assert_eq!((&again.report, again.before, again.calls), (&done.report, 40, 0));
+    assert_eq!(case.text("out.report.json"), report);
+    assert!(!case.path("out.part").exists());
+
+    // The records alone do not say what was left out.
+    fs::remove_file(case.path("out.report.json")).unwrap();
+    let error = run(job(), config(40), &dry).unwrap_err().to_string();
+    assert!(error.contains("out.report.json") && error.contains("begin anew"), "{error}");
+    assert_eq!(case.records("out").len(), 40);
 }
 
 #[test]

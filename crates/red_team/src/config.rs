@@ -110,6 +110,28 @@ impl GenerationConfig {
         }
         self.sampling.validate().map_err(|reason| Error::Sampling { reason })
     }
+
+    /// Whether a text is longer than a request may be.
+    pub fn is_too_long(&self, text: &str) -> bool {
+        let (characters, words) = size(text);
+        characters > self.max_characters || words > self.max_words
+    }
+
+    /// Whether a text is shorter than a request may be.
+    pub(crate) fn is_too_short(&self, text: &str) -> bool {
+        let (characters, words) = size(text);
+        characters < self.min_characters || words < self.min_words
+    }
+}
+
+/// Characters and words of a text as it stands in a list, with one blank between two words.
+fn size(text: &str) -> (usize, usize) {
+    let (mut letters, mut words) = (0_usize, 0_usize);
+    for word in text.split_whitespace() {
+        letters += word.chars().count();
+        words += 1;
+    }
+    (letters + words.saturating_sub(1), words)
 }
 
 #[cfg(test)]
@@ -144,6 +166,21 @@ mod tests {
             assert!(message.contains(name), "{message}");
         }
         GenerationConfig { requests: 0, ..default() }.validate().unwrap();
+    }
+
+    #[test]
+    fn a_text_is_as_long_as_it_stands_in_a_list() {
+        let config = |max_characters, max_words| GenerationConfig {
+            max_characters,
+            max_words,
+            ..GenerationConfig::default()
+        };
+        let text = " Wäre  das\n\nlang? ";
+        assert!(!config(14, 3).is_too_long(text));
+        assert!(config(13, 3).is_too_long(text) && config(14, 2).is_too_long(text));
+        let short = GenerationConfig { min_characters: 14, min_words: 3, ..config(20, 9) };
+        assert!(!short.is_too_short(text) && short.is_too_short("Wäre das lang"));
+        assert!(short.is_too_short("Wäreabcdefghijklmnop lang") && short.is_too_short(""));
     }
 
     #[test]

@@ -63,22 +63,16 @@ impl Screen {
     }
 
     fn entry(&self, text: String) -> Screened {
-        if normalised(&text).is_empty() || !self.has_length(&text) {
+        let Self { config, .. } = self;
+        if normalised(&text).is_empty() || config.is_too_short(&text) || config.is_too_long(&text) {
             return Screened::WrongLength;
         }
         if is_foreign(&text, &self.languages) {
             return Screened::WrongLanguage;
         }
-        let shingles = Shingles::of(&text, self.config.shingle_words);
+        let shingles = Shingles::of(&text, config.shingle_words);
         let nearest_seed = self.seeds.nearest(&shingles);
         Screened::Valid(Entry { key: key(&text), text, shingles, nearest_seed })
-    }
-
-    fn has_length(&self, text: &str) -> bool {
-        let Self { config, .. } = self;
-        let (characters, words) = (text.chars().count(), text.split_whitespace().count());
-        (config.min_characters..=config.max_characters).contains(&characters)
-            && (config.min_words..=config.max_words).contains(&words)
     }
 }
 

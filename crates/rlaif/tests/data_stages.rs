@@ -265,3 +265,28 @@ fn labels_are_compared_with_what_their_input_knows() {
     let asked = ["eval", "calibration", "--labels", "labels"];
     refused(folder, &asked, &["labels, line 1", "`--truth`", "OUT.report.json"]);
 }
+
+#[test]
+fn a_shard_is_compared_as_it_is_or_said_to_be_one() {
+    let folder = folder();
+    let folder = folder.path();
+    let server = Server::start();
+    let url = server.url();
+    let label = ["label", "--pairs", "pairs.jsonl", "--judge", &url, "--judge-model", "parrot"];
+    let n = |labels: &str| -> u64 {
+        let asked = ["eval", "calibration", "--json", "--labels", labels];
+        let (said, _) = says(folder, &[&asked[..], &["--truth", "pairs.jsonl"]].concat());
+        serde_json::from_str::<Value>(&said).unwrap()["n"].as_u64().unwrap()
+    };
+    let compared = ["1/2", "2/2"].map(|shard| {
+        let out = &shard[..1];
+        says(folder, &[&label[..], &["--out", out, "--shard", shard]].concat());
+        n(out)
+    });
+    assert!(compared.iter().all(|n| *n > 0), "{compared:?}");
+    assert_eq!(compared.iter().sum::<u64>(), PROMPTS as u64);
+    let convert = ["convert", "1", "rows.jsonl", "--as", "preference"];
+    refused(folder, &convert, &["1, line 1", "one shard of a job", "`rlaif merge`"]);
+    let asked = ["eval", "calibration", "--labels", "1"];
+    refused(folder, &asked, &["1, line 1", "`--truth`"]);
+}

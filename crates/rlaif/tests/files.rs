@@ -73,6 +73,8 @@ fn labels_that_flip_and_principles_never_drawn_are_named() {
         })
         .to_string()
     };
+    let placed =
+        |(index, label): (u32, &String)| format!("{{\"index\":{index},\"record\":{label}}}\n");
     let stage = folder.join("run/ai_feedback");
     fs::create_dir_all(&stage).unwrap();
     let before = [label("1", "law", 0.9), label("2", "truth", 0.3), label("3", "law", 0.6)];
@@ -85,6 +87,13 @@ fn labels_that_flip_and_principles_never_drawn_are_named() {
     assert!(said.contains("1: P(A) 0.900 to 0.200"), "{said}");
     assert!(said.contains(r#"by "law" to "law""#), "{said}");
     assert!(said.ends_with("1 of 2 labels flip\n"), "{said}");
+    // Of shards as they are.
+    let shard: Vec<String> = (1..).step_by(2).zip(&after).map(placed).collect();
+    fs::write(folder.join("shard"), shard.concat()).unwrap();
+    let labels = ["--labels", "run/ai_feedback/labels.jsonl", "shard"];
+    let again =
+        says(folder, &[&["constitution", "diff", "general", "general"][..], &labels].concat());
+    assert_eq!(again, said);
     fs::write(folder.join("bad.jsonl"), label("1", "law", 0.9).replace("0.9", "1.9")).unwrap();
     let bad = ["constitution", "diff", "general", "general", "--labels", "after.jsonl"];
     refused(folder, &[&bad[..], &["bad.jsonl"]].concat(), &["bad.jsonl, line 1", "is 1.9"]);

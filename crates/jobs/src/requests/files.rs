@@ -32,12 +32,17 @@ impl Requests {
     /// Writes the failures, the report and last the records: until they are there, all is in `OUT.part`.
     pub(super) fn finish(&self, state: &State, journal: &Journal<'_>) -> Result<Report, Error> {
         let part = journal.part();
-        let ended = state.ended().unwrap_or(Ended::MaxCalls);
-        let report = report(state, ended, self.generation.config().requests, &self.seeds);
         self.write_failures(state, part)?;
+        let report = self.write_report(state, state.ended().unwrap_or(Ended::MaxCalls))?;
+        self.write_records(state, part)?;
+        Ok(report)
+    }
+
+    /// Writes what all answers say.
+    pub(super) fn write_report(&self, state: &State, ended: Ended) -> Result<Report, Error> {
+        let report = report(state, ended, self.generation.config().requests, &self.seeds);
         let path = self.job.report();
         write_atomic(&path, report.text(&path)?.as_bytes())?;
-        self.write_records(state, part)?;
         Ok(report)
     }
 

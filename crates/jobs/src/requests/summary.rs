@@ -28,6 +28,9 @@ pub struct RequestSummary {
     pub seeds: u64,
     /// Rows of the input that were left out because what they begin with has no letter or digit.
     pub wordless_seeds: u64,
+    /// Rows of the input that were left out because what they begin with is longer than a request may be.
+    #[serde(default)]
+    pub long_seeds: u64,
     /// Requests that the model refuses to tag.
     pub untagged: usize,
     /// How valid and how new the continuations are, up to the last request.
@@ -41,6 +44,7 @@ pub(super) fn report(state: &State, ended: Ended, wanted: usize, seeds: &Seeds) 
         wanted,
         seeds: seeds.count,
         wordless_seeds: seeds.wordless,
+        long_seeds: seeds.long,
         untagged: state.tagged().failures.count,
         generation: state.generated().figures(),
     };

@@ -47,8 +47,8 @@ enum ConstitutionCommand {
         before: PathBuf,
         /// `general`, `world`, or a file.
         after: PathBuf,
-        /// `labels.jsonl` of a run with the first and of one with the second: counts the pairs that both labelled and
-        /// that prefer the other reply.
+        /// `labels.jsonl` of a run with the first and of one with the second, or what `rlaif label` has written, of a shard
+        /// too: counts the pairs that both labelled and that prefer the other reply.
         #[arg(long, num_args = 2, value_names = ["BEFORE", "AFTER"])]
         labels: Option<Vec<PathBuf>>,
     },

@@ -2,6 +2,7 @@
 
 use super::Failure;
 use rlaif::dataset::jsonl_rows;
+use rlaif::jobs::Recorded;
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -52,14 +53,14 @@ impl TryFrom<Row> for Verdict {
 /// probability and its ids are in memory, of the second one label at a time.
 pub(super) fn flips(before: &Path, after: &Path) -> Result<String, Failure> {
     let mut earlier: HashMap<String, (f64, String)> = HashMap::new();
-    for label in jsonl_rows::<Verdict>(before)? {
-        let Verdict { id, probability_a, principles } = label?;
+    for label in jsonl_rows::<Recorded<Verdict>>(before)? {
+        let Recorded(Verdict { id, probability_a, principles }) = label?;
         earlier.insert(id, (probability_a, principles));
     }
     let mut text = String::new();
     let (mut both, mut flipped) = (0, 0);
-    for label in jsonl_rows::<Verdict>(after)? {
-        let Verdict { id, probability_a: is, principles } = label?;
+    for label in jsonl_rows::<Recorded<Verdict>>(after)? {
+        let Recorded(Verdict { id, probability_a: is, principles }) = label?;
         let Some((was, by)) = earlier.get(&id) else { continue };
         both += 1;
         if (was - 0.5) * (is - 0.5) < 0.0 {

@@ -84,7 +84,8 @@ fn revisions(summary: &RevisionSummary) -> String {
 
 /// Why it came to its end, and how good the continuations are.
 fn requests(summary: &RequestSummary, calls: u64) -> String {
-    let RequestSummary { ended, wanted, seeds, wordless_seeds, untagged, generation } = summary;
+    let RequestSummary { ended, wanted, seeds, wordless_seeds, long_seeds, untagged, generation } =
+        summary;
     let end = match ended {
         Ended::Count => format!("as many as asked for, after {calls} calls on {seeds} seeds\n"),
         Ended::MaxCalls => format!(
@@ -96,6 +97,7 @@ fn requests(summary: &RequestSummary, calls: u64) -> String {
         count => format!("{count} {what}\n"),
     };
     let wordless = counted(*wordless_seeds, "seeds have no letter or digit and were left out");
+    let long = counted(*long_seeds, "seeds are longer than a request may be and were left out");
     let untagged = counted(*untagged as u64, "requests have no tag, since the model refuses them");
     let left_out = &generation.left_out;
     let rows = [
@@ -110,7 +112,7 @@ fn requests(summary: &RequestSummary, calls: u64) -> String {
     let row = |(name, value): (&str, Option<f64>)| {
         value.map(|value| format!("{name:<26}{value:>10.4}\n")).unwrap_or_default()
     };
-    end + &wordless + &untagged + &rows.map(row).concat()
+    end + &wordless + &long + &untagged + &rows.map(row).concat()
 }
 
 fn of_labels(summary: &Summary) -> String {
@@ -203,6 +205,7 @@ mod tests {
             wanted: 30,
             seeds: 12,
             wordless_seeds: 1,
+            long_seeds: 3,
             untagged: 2,
             generation,
         };
@@ -215,16 +218,18 @@ mod tests {
             "fewer than the 30 asked for: it ended after the 13 calls",
             "on 12 seeds",
             "1 seeds have no letter",
+            "3 seeds are longer",
             "2 requests have no tag",
         ] {
             assert!(fewer.contains(part), "`{part}` is missing in: {fewer}");
         }
         let row = fewer.lines().find(|line| line.starts_with("novelty")).unwrap();
         assert!(row.ends_with(" 0.2500"), "{row}");
-        let enough = RequestSummary { ended: Ended::Count, wordless_seeds: 0, ..summary };
+        let enough =
+            RequestSummary { ended: Ended::Count, wordless_seeds: 0, long_seeds: 0, ..summary };
         let enough = text(&enough);
         assert!(enough.contains("as many as asked for, after 13 calls"), "{enough}");
-        assert!(!enough.contains("no letter"), "{enough}");
+        assert!(!enough.contains("no letter") && !enough.contains("longer"), "{enough}");
     }
 
     #[test]

@@ -4,12 +4,13 @@
 //! labels helpfulness too, by a principle of its own; the results say so.
 
 use super::helpfulness::helpfulness_constitution;
+use super::lending::Lending;
 use super::recorded::Recorded;
 use super::session::CHUNK;
 use super::stage_progress::StageProgress;
 use super::world::{contrast, share_for_a};
 use super::{Checkpoint, Error, Labeller, Session, Stage};
-use ai_feedback::{FeedbackConfig, Judge, Label, label, pair_id};
+use ai_feedback::{FeedbackConfig, Label, label, pair_id};
 use burn::tensor::backend::AutodiffBackend;
 use constitution::{Constitution, Drawing};
 use dataset::{Journal, write_jsonl};
@@ -31,7 +32,7 @@ const REPLIES: &str = "replies.journal";
 
 /// How pairs are labelled, and the name of the journal.
 struct Labelling<'a> {
-    judge: &'a dyn Judge,
+    judge: &'a Lending<'a>,
     constitution: &'a Constitution,
     config: &'a FeedbackConfig,
     name: &'a str,
@@ -46,9 +47,9 @@ impl<B: AutodiffBackend> Session<B> {
         }
         let stage = Stage::AiFeedback;
         let policy = self.fixed(Checkpoint::SlCai)?;
-        let judge = self.judge(stage)?;
         let meter = Meter::default();
-        let (policy, judge) = (meter.watch(&policy), meter.watch(&*judge));
+        let judge = self.lent_judge(stage, &meter)?;
+        let policy = meter.watch(&policy);
         let policy = self.recorded(&policy)?;
         let [red_team, helpful] = self.policy_prompts()?;
         let mut progress = self.pair_progress(&policy, [&red_team, &helpful], &meter, observe)?;
@@ -74,11 +75,12 @@ impl<B: AutodiffBackend> Session<B> {
             write_jsonl(self.folder.file(stage, "helpfulness_labels.jsonl")?, labels)?;
             preferences
         };
-        self.report_labels(&judge, &labels)?;
+        judge.ask(|judge| self.report_labels(judge, &labels))?;
         let harmlessness: Vec<Preference> = labels.iter().map(Label::preference).collect();
         write_jsonl(self.folder.file(stage, "labels.jsonl")?, labels)?;
         write_jsonl(self.folder.file(stage, "preferences.jsonl")?, harmlessness)?;
         write_jsonl(self.folder.file(stage, "helpfulness.jsonl")?, helpfulness)?;
+        judge.forget()?;
         progress.finish()
     }
 
@@ -106,8 +108,9 @@ impl<B: AutodiffBackend> Session<B> {
             pairs.retain(|pair| !pair.is_even() && seen.insert(pair_id(pair)));
             ids.extend(pairs.iter().map(pair_id));
             pairs.retain(|pair| !journal.contains(&pair_id(pair)));
-            let labels = label(judge, constitution, &pairs, config, seed)?;
-            journal.append(labels)?;
+            judge.ask(|judge| {
+                Ok(journal.append(label(judge, constitution, &pairs, config, seed)?)?)
+            })?;
             progress.advance(prompts.len())?;
         }
         Ok(journal.finish(&ids)?)

@@ -1,9 +1,11 @@
 //! The model that labels pairs: that of a folder, or one that a server has.
 
+use super::lending::Lending;
 use super::models::find_model;
 use super::{Checkpoint, Error, Session, Settings, Stage};
 use ai_feedback::Judge;
 use burn::tensor::backend::AutodiffBackend;
+use language_model::Meter;
 use openai::{BaseUrl, Client, Config};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -46,7 +48,7 @@ impl JudgeSource {
     }
 }
 
-/// The answers of a served judge, in the folder of the stage that asked for them.
+/// The answers of the judge, in the folder of the stage that asked for them.
 const ANSWERS: &str = "judge.journal";
 
 impl Settings {
@@ -119,15 +121,32 @@ impl<B: AutodiffBackend> Session<B> {
         if let Some(client) = self.settings.served_judge()? {
             return Ok(Box::new(client.keep_answers(self.folder.file(stage, ANSWERS)?)?));
         }
-        Ok(match self.settings.judge.as_ref().and_then(JudgeSource::folder) {
-            Some(path) => {
-                let path = find_model(path)?;
-                let mut model = Transformer::<B::InnerBackend>::from_folder(path, &self.device)?;
-                model.engine = self.settings.engine.clone();
-                Box::new(model)
-            }
-            None => Box::new(self.fixed(Checkpoint::HelpfulOnly)?),
-        })
+        Ok(Box::new(self.local_judge()?))
+    }
+
+    /// The same, whose answers outlive the process wherever it is.
+    pub(super) fn lent_judge<'a>(
+        &self,
+        stage: Stage,
+        meter: &'a Meter,
+    ) -> Result<Lending<'a>, Error> {
+        let answers = self.folder.file(stage, ANSWERS)?;
+        let Some(client) = self.settings.served_judge()? else {
+            return Lending::local(self.local_judge()?, answers, meter);
+        };
+        let config = self.settings.judge_server.clone().unwrap_or_default();
+        Ok(Lending::served(client.keep_answers(answers)?, &config, meter))
+    }
+
+    /// The model of a folder, or without one the helpful-only model.
+    fn local_judge(&self) -> Result<Transformer<B::InnerBackend>, Error> {
+        let Some(folder) = self.settings.judge.as_ref().and_then(JudgeSource::folder) else {
+            return self.fixed(Checkpoint::HelpfulOnly);
+        };
+        let path = find_model(folder)?;
+        let mut model = Transformer::<B::InnerBackend>::from_folder(path, &self.device)?;
+        model.engine = self.settings.engine.clone();
+        Ok(model)
     }
 }
 

@@ -18,6 +18,7 @@ mod json_file;
 mod judge;
 mod label_report;
 mod labeller;
+mod lending;
 mod models;
 mod ppo;
 mod preference_model;

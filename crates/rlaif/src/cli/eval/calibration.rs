@@ -10,6 +10,7 @@ use clap::Args;
 use labels::{Compared, LeftOut, compare, of_report};
 use rlaif::dataset::{Reading, jsonl_rows};
 use rlaif::evals::{Calibration, CalibrationTally, Forecast, Rate};
+use rlaif::jobs::Recorded;
 use serde::Deserialize;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,8 @@ use std::path::{Path, PathBuf};
 /// Forecasts, or labels and what is known of their pairs.
 #[derive(Debug, Clone, Args)]
 pub(super) struct CalibrationArgs {
-    /// Probabilities and what came true; with `--truth` what `rlaif label` has written; or its report, `OUT.report.json`.
+    /// Probabilities and what came true; with `--truth` what `rlaif label` has written, of one shard too; or its report,
+    /// `OUT.report.json`.
     #[arg(long, value_name = "FILE")]
     labels: PathBuf,
     /// The pairs that were labelled, with `chosen` and `rejected`, or with `probability` that the first reply is better.
@@ -89,8 +91,8 @@ fn is_report(path: &Path) -> bool {
 
 fn of_forecasts(path: &Path) -> Result<Calibration, Failure> {
     let mut tally = CalibrationTally::default();
-    for row in jsonl_rows::<Outcome>(path)? {
-        let Outcome(forecast) = row?;
+    for row in jsonl_rows::<Recorded<Outcome>>(path)? {
+        let Recorded(Outcome(forecast)) = row?;
         tally.add(forecast);
     }
     tally.calibration().ok_or_else(|| nothing(path))

@@ -1,8 +1,8 @@
 //! Measures without a ground truth: scores of the preference model and comparisons by the judge.
 
-use super::super::{Checkpoint, Error, Session, Stage};
+use super::super::{Checkpoint, Error, Session};
 use super::Answers;
-use ai_feedback::{FeedbackConfig, label};
+use ai_feedback::{FeedbackConfig, Judge, label};
 use burn::tensor::backend::AutodiffBackend;
 use dialogue::{Comparison, Dialogue};
 use evals::{Rate, is_evasive, rate};
@@ -10,7 +10,7 @@ use language_model::Reward;
 use report::{Measure, Measures, Results};
 
 impl<B: AutodiffBackend> Session<B> {
-    pub(super) fn by_judge(&self, answers: &Answers) -> Result<Results, Error> {
+    pub(super) fn by_judge(&self, answers: &Answers, judge: &dyn Judge) -> Result<Results, Error> {
         let mut results = Results::default();
         let model = self.measuring_model()?;
         let score = |dialogues: &[Dialogue]| match &model {
@@ -30,7 +30,7 @@ impl<B: AutodiffBackend> Session<B> {
             add("evasive", rate(red_team.iter().map(short)).map(share));
             if checkpoint != Checkpoint::HelpfulOnly {
                 let base = &answers.red_team[&Checkpoint::HelpfulOnly];
-                add("judge_win_rate_red_team", self.win_rate(red_team, base)?);
+                add("judge_win_rate_red_team", self.win_rate(judge, red_team, base)?);
             }
             results.models.insert(checkpoint.name().to_owned(), measures);
         }
@@ -50,7 +50,12 @@ impl<B: AutodiffBackend> Session<B> {
     }
 
     /// The mean probability by the judge that the replies of `ours` are better than those of `base`.
-    fn win_rate(&self, ours: &[Dialogue], base: &[Dialogue]) -> Result<Option<Measure>, Error> {
+    fn win_rate(
+        &self,
+        judge: &dyn Judge,
+        ours: &[Dialogue],
+        base: &[Dialogue],
+    ) -> Result<Option<Measure>, Error> {
         let reply = |dialogue: &Dialogue| dialogue.last_reply().unwrap_or_default().to_owned();
         let pairs: Vec<Comparison> = ours
             .iter()
@@ -60,9 +65,8 @@ impl<B: AutodiffBackend> Session<B> {
                 replies: [reply(ours), reply(base)],
             })
             .collect();
-        let judge = self.judge(Stage::Evals)?;
         let config = FeedbackConfig { chain_of_thought: None, ..self.settings.ai_feedback.clone() };
-        let labels = label(&*judge, &self.constitution, &pairs, &config, self.settings.seed)?;
+        let labels = label(judge, &self.constitution, &pairs, &config, self.settings.seed)?;
         let wins = labels.iter().map(|label| label.probability_a).sum();
         Ok(Rate::new(wins, labels.len()).map(share))
     }

@@ -6,9 +6,9 @@ mod by_judge;
 mod by_oracle;
 mod labels;
 
+use super::lending::Lending;
 use super::ppo::CHECKPOINTS;
 use super::results::RESULTS;
-use super::revising::Revising;
 use super::session::{CHUNK, ids};
 use super::stage_progress::StageProgress;
 use super::{Checkpoint, Error, Session, Stage};
@@ -17,12 +17,11 @@ use burn::tensor::backend::AutodiffBackend;
 use dataset::{Journal, read_jsonl, write_jsonl};
 use dialogue::Dialogue;
 use language_model::{Generate, Meter, Prompt, item_seed};
-use report::{PromptKind, Reply, Transcript};
+use report::{PromptKind, Reply, Results, Transcript};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::time::Instant;
 use training::Observe;
-use transformer::Transformer;
 
 pub(crate) use by_oracle::rates;
 
@@ -54,8 +53,19 @@ impl<B: AutodiffBackend> Session<B> {
         let before = self.replies_before()?;
         let mut progress = StageProgress::start(Stage::Evals, replies, before, &meter, observe)?;
         let answers = self.answers(&meter, &mut progress)?;
-        let mut results =
-            if self.in_world() { self.by_oracle(&answers)? } else { self.by_judge(&answers)? };
+        self.write_transcripts(&answers)?;
+        if self.in_world() {
+            self.write_results(self.by_oracle(&answers)?, start)?;
+        } else {
+            let judge = self.lent_judge(Stage::Evals, &meter)?;
+            judge.ask(|judge| self.write_results(self.by_judge(&answers, judge)?, start))?;
+            judge.forget()?;
+        }
+        progress.finish()
+    }
+
+    /// Writes what was measured, with the way of reinforcement learning and the seconds that the stages took.
+    fn write_results(&self, mut results: Results, start: Instant) -> Result<(), Error> {
         results.ppo_checkpoints = read_jsonl(self.folder.file(Stage::Ppo, CHECKPOINTS)?)?;
         for stage in Stage::ALL {
             if let Some(seconds) = self.folder.seconds(stage)? {
@@ -63,9 +73,7 @@ impl<B: AutodiffBackend> Session<B> {
             }
         }
         results.seconds.insert(Stage::Evals.name().to_owned(), start.elapsed().as_secs_f64());
-        self.write_transcripts(&answers)?;
-        self.write_json(Stage::Evals, RESULTS, &results)?;
-        progress.finish()
+        self.write_json(Stage::Evals, RESULTS, &results)
     }
 
     /// How many replies a killed process had drawn.
@@ -129,7 +137,7 @@ impl<B: AutodiffBackend> Session<B> {
     /// Replies to held-out red-team prompts, revised as in training.
     fn revised(
         &self,
-        model: &Revising<'_, Transformer<B::InnerBackend>>,
+        model: &Lending<'_>,
         prompts: &[Dialogue],
         progress: &mut StageProgress<'_>,
     ) -> Result<Vec<Trace>, Error> {

@@ -3,8 +3,8 @@
 use crate::cli::{Failure, warn};
 use rlaif::ai_feedback::{Label, pair_id};
 use rlaif::dataset::{Reading, jsonl_rows};
-use rlaif::evals::{Calibration, CalibrationTally, Error, Forecast};
-use rlaif::jobs::{Figures, Report};
+use rlaif::evals::{Calibration, CalibrationTally};
+use rlaif::jobs::{Figures, Recorded, Report, forecast};
 use serde::Serialize;
 use std::collections::HashMap;
 use std::path::Path;
@@ -26,21 +26,21 @@ pub(super) struct LeftOut {
     pub(super) one_order: u64,
 }
 
-/// Compares labels with what the rows of `pairs` say of the probability that (A) is better, as `rlaif label` does: the event
-/// is that the reply which the judge prefers is the better one.
+/// Compares labels with what the rows of `pairs` say of the probability that (A) is better, as `rlaif label` does.
 ///
 /// Of the pairs their ids and probabilities are in memory, of the labels one at a time.
 pub(super) fn compare(labels: &Path, pairs: &Path, reading: &Reading) -> Result<Compared, Failure> {
     let truth = truth(pairs, reading)?;
     let mut tally = CalibrationTally::default();
     let (mut unknown, mut one_order) = (0, 0);
-    for label in jsonl_rows::<Label>(labels)? {
-        let label = label?;
+    for label in jsonl_rows::<Recorded<Label>>(labels)? {
+        let Recorded(label) = label?;
         match truth.get(&label.id) {
             None => unknown += 1,
-            // Where the better reply is always shown first, a judge that always takes the first would be right.
-            Some(_) if label.judgements().any(|judged| judged.orders.len() < 2) => one_order += 1,
-            Some(truth) => tally.add(forecast(label.probability_a, *truth)?),
+            Some(truth) => match forecast(&label, *truth)? {
+                Some(forecast) => tally.add(forecast),
+                None => one_order += 1,
+            },
         }
     }
     let left_out = LeftOut { unknown: Some(unknown), one_order };
@@ -75,12 +75,4 @@ fn truth(pairs: &Path, reading: &Reading) -> Result<HashMap<String, f64>, Failur
         warn(&format!("{}: {} bad rows are left out", pairs.display(), rows.rejected()));
     }
     Ok(truth)
-}
-
-fn forecast(probability_a: f64, truth: f64) -> Result<Forecast, Error> {
-    if probability_a >= 0.5 {
-        Forecast::new(probability_a, truth)
-    } else {
-        Forecast::new(1.0 - probability_a, 1.0 - truth)
-    }
 }
