@@ -29,9 +29,10 @@ pub struct Fitted<M> {
 impl PreferenceModelConfig {
     /// Fits a model to preferences: the trunk of a language model and a fresh head, or a preference model further.
     ///
-    /// A share of the prompts, at least one, is held out and measures the model at the end. Both dialogues of a pair go
-    /// through the model in one micro-batch, and the pairs of a step are a random sample. Pairs whose replies are the
-    /// same are left out.
+    /// A share of the prompts, at least one, is held out and measures the model at the end; prompts that are one as they
+    /// came, or as the model sees them once they lack their oldest turns, count as one. Both dialogues of a pair go through
+    /// the model in one micro-batch, and the pairs of a step are a random sample. Pairs whose replies are the same are left
+    /// out.
     ///
     /// Every step records `loss` (nats a pair, before the update, with margin, smoothing and centring), `accuracy` (share of
     /// the pairs with a label other than 0.5 that the scores order as the label does, ties being wrong; absent if there is

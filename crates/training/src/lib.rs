@@ -1,7 +1,7 @@
-//! What every training stage shares, without a tensor: the shape of its loop ([`Steps`]), [`batches`], a learning-rate
-//! [`Schedule`], the settings of the optimiser ([`OptimizerConfig`]), [`finite`] checks, the [`Observe`] seam that metrics
-//! go through ([`Progress`], [`JsonLines`], [`TensorBoard`]) and the [`Checkpoint`] seam that lets a stage survive a crash
-//! ([`Checkpoints`]).
+//! What every training stage shares, without a tensor: the shape of its loop ([`Steps`]), [`batches`], [`groups`] that no
+//! split parts, a learning-rate [`Schedule`], the settings of the optimiser ([`OptimizerConfig`]), [`finite`] checks, the
+//! [`Observe`] seam that metrics go through ([`Progress`], [`JsonLines`], [`TensorBoard`]) and the [`Checkpoint`] seam that
+//! lets a stage survive a crash ([`Checkpoints`]).
 //!
 //! ```
 //! use rand::SeedableRng;
@@ -31,6 +31,7 @@ mod error;
 mod events;
 mod fingerprint;
 mod finite;
+mod groups;
 mod json_lines;
 mod observe;
 mod optimizer;
@@ -49,6 +50,7 @@ pub use checkpoint_config::{CheckpointConfig, Every};
 pub use error::Error;
 pub use fingerprint::Fingerprint;
 pub use finite::finite;
+pub use groups::groups;
 pub use json_lines::JsonLines;
 pub use observe::{Observe, Silent, start_stage};
 pub use optimizer::{OptimizerConfig, ParameterGroup};
