@@ -47,8 +47,9 @@ impl SftConfig {
     /// says; its last reply is never cut, and system messages stay.
     ///
     /// With `held_out`, that share of the prompts measures the model: after every `evaluate_every` steps and the last.
-    /// Dialogues with the same prompt, that is all before the first reply, are on the same side, of whatever source. With
-    /// `patience` the weights of the lowest loss are given back, also if training was not stopped.
+    /// Dialogues with the same prompt, that is all before the first reply, as they came or as the model sees them without
+    /// their oldest turns, are on the same side, of whatever source. With `patience` the weights of the lowest loss are
+    /// given back, also if training was not stopped.
     ///
     /// With `lora` a fresh adapter learns and everything else stays as it is; the result carries the adapter, to be merged
     /// or saved. An adapter that the model came with goes on learning alone.
