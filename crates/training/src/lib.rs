@@ -12,9 +12,10 @@
 //!     optimizer.validate()?;
 //!     let schedule = Schedule::cosine();
 //!     let epoch = batches(lengths, 64, &mut rand_chacha::ChaCha8Rng::seed_from_u64(1));
-//!     let (mut steps, _) = Steps::begin("sft", epoch.len() as u64, String::new, observe, keep)?;
+//!     let all = epoch.len() as u64;
+//!     let (mut steps, _) = Steps::begin("sft", all, String::new, observe, keep)?;
 //!     for (step, rows) in steps.left().zip(&epoch) {
-//!         let rate = optimizer.learning_rate * schedule.rate(step - 1, steps.all());
+//!         let rate = optimizer.learning_rate * schedule.rate(step - 1, all);
 //!         let loss = finite("sft", step, "loss", rows.len() as f64)?;
 //!         steps.record(step, &[("loss", loss), ("learning_rate", rate)])?;
 //!     }

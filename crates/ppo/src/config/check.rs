@@ -2,6 +2,7 @@
 
 use super::{BestOfN, KlPlace, PpoConfig, Preset};
 use crate::{Advantage, Error, KlEstimator, Over};
+use sft::SftConfig;
 
 impl PpoConfig {
     /// Checks every setting.
@@ -59,6 +60,10 @@ impl PpoConfig {
         let expected =
             "none, since the best replies are the only source: set `best_of_n_start.sft.epochs`";
         check("best_of_n_start.sft.weights", "set", sft.weights.is_empty(), expected)?;
+        let expected = "the default, since every prompt leaves room for the longest reply: nothing is longer than the \
+                        context";
+        let is_unset = sft.overlong == SftConfig::default().overlong;
+        check("best_of_n_start.sft.overlong", "set", is_unset, expected)?;
         Ok(sft.validate()?)
     }
 
@@ -180,14 +185,13 @@ mod tests {
     use super::*;
     use crate::KlTarget;
     use crate::config::ValueModel;
-    use sft::SftConfig;
-    use training::OptimizerConfig;
+    use training::{OptimizerConfig, Overlong};
     use transformer::LoraConfig;
 
     #[test]
     fn names_the_setting_out_of_range() {
         type Break = fn(&mut PpoConfig);
-        let cases: [(&str, Break); 42] = [
+        let cases: [(&str, Break); 43] = [
             ("iterations", |c| c.iterations = 0),
             ("prompts_per_iteration", |c| c.prompts_per_iteration = 0),
             ("samples_per_prompt", |c| c.samples_per_prompt = 0),
@@ -211,6 +215,10 @@ mod tests {
             ("best_of_n_start.sft.weights", |c| {
                 let weights = [("helpful".to_owned(), 0.5)].into();
                 let sft = SftConfig { weights, ..SftConfig::default() };
+                c.best_of_n_start = Some(BestOfN { sft, ..BestOfN::default() });
+            }),
+            ("best_of_n_start.sft.overlong", |c| {
+                let sft = SftConfig { overlong: Overlong::OldestTurns, ..SftConfig::default() };
                 c.best_of_n_start = Some(BestOfN { sft, ..BestOfN::default() });
             }),
             ("epochs", |c| c.epochs = 0),
