@@ -18,7 +18,7 @@ use transformer::{Decoder, ModelConfig, ModelFiles, Precision, Tokenizer};
 /// |---|---|---|
 /// | `seed` | 1 | of the corpus, the weights and the tokenizer |
 /// | `steps` | 3600 | optimiser steps |
-/// | `tokens_per_step` | 3072 | tokens of a step, before padding |
+/// | `tokens_per_step` | 3072 | tokens of a step |
 /// | `learning_rate` | 0.002 | highest learning rate |
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -27,7 +27,7 @@ pub struct PretrainConfig {
     pub seed: u64,
     /// Optimiser steps.
     pub steps: u64,
-    /// Tokens of a step, before padding.
+    /// Tokens of a step.
     pub tokens_per_step: usize,
     /// Highest learning rate.
     pub learning_rate: f64,

@@ -13,6 +13,7 @@ use language_model::{Prompt, item_seed};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sft::Example;
+use std::collections::HashSet;
 use training::{Checkpoint, Observe, Owner, State, start_stage};
 use transformer::{Decoder, Transformer};
 
@@ -56,6 +57,38 @@ pub(crate) fn last_before_rounds(config: &PpoConfig, prompts: usize) -> u64 {
     groups.saturating_add(steps).saturating_add(1)
 }
 
+/// Checks, before anything is drawn, that fine-tuning can hold prompts out, if it is asked to.
+pub(crate) fn check_held_out<B: AutodiffBackend>(
+    best: &BestOfN,
+    inputs: &Inputs<'_, B>,
+    seed: u64,
+) -> Result<(), Error> {
+    let share = best.sft.held_out;
+    if share == 0.0 {
+        return Ok(());
+    }
+    // Fine-tuning tells prompts apart by their tokens.
+    let codec = &inputs.policy.codec;
+    let prompts = chosen_prompts(best, inputs.prompts, seed_of_start(seed)).into_iter();
+    let prompts: HashSet<Vec<u32>> =
+        prompts.map(|prompt| codec.encode_prompt(prompt)).collect::<Result<_, _>>()?;
+    if prompts.len() < 2 {
+        return Err(sft::Error::NothingHeldOut { share, prompts: prompts.len() }.into());
+    }
+    Ok(())
+}
+
+/// The seed of all that comes before the first round.
+fn seed_of_start(seed: u64) -> u64 {
+    item_seed(seed, &[STAGE, "best_of_n"])
+}
+
+/// The prompts that are replied to, in a random order.
+fn chosen_prompts<'a>(best: &BestOfN, all: &'a [Dialogue], seed: u64) -> Vec<&'a Dialogue> {
+    let mut cursor = Cursor::new("best_of_n", all.len(), seed, 0);
+    (0..best.prompts.min(all.len())).map(|_| &all[cursor.advance()]).collect()
+}
+
 /// A reply that is learned.
 #[derive(Debug, Serialize, Deserialize)]
 struct Lesson {
@@ -87,7 +120,7 @@ pub(crate) fn learn_the_best<B: AutodiffBackend>(
     observe: &mut dyn Observe,
     states: &mut States<'_>,
 ) -> Result<Decoder<B>, Error> {
-    let seed = item_seed(seed, &[STAGE, "best_of_n"]);
+    let seed = seed_of_start(seed);
     let (mut progress, mut files) = (Progress::default(), Vec::new());
     if let Some(state) = states.found() {
         progress = state.value(PROGRESS)?;
@@ -110,7 +143,7 @@ struct Drawing<'a, B: AutodiffBackend> {
     seed: u64,
 }
 
-impl<'a, B: AutodiffBackend> Drawing<'a, B> {
+impl<B: AutodiffBackend> Drawing<'_, B> {
     /// Draws what is left, as many prompts at once as in a round.
     fn finish(
         &self,
@@ -118,7 +151,7 @@ impl<'a, B: AutodiffBackend> Drawing<'a, B> {
         observe: &mut dyn Observe,
         states: &mut States<'_>,
     ) -> Result<(), Error> {
-        let prompts = self.prompts();
+        let prompts = chosen_prompts(self.best, self.inputs.prompts, self.seed);
         let groups: Vec<&[&Dialogue]> = prompts.chunks(self.config.prompts_per_iteration).collect();
         let (all, done) = (groups.len() as u64, progress.drawn);
         if done >= all {
@@ -144,13 +177,6 @@ impl<'a, B: AutodiffBackend> Drawing<'a, B> {
             }
         }
         Ok(observe.finish()?)
-    }
-
-    /// The prompts that are replied to.
-    fn prompts(&self) -> Vec<&'a Dialogue> {
-        let all = self.inputs.prompts;
-        let mut cursor = Cursor::new("best_of_n", all.len(), self.seed, 0);
-        (0..self.best.prompts.min(all.len())).map(|_| &all[cursor.advance()]).collect()
     }
 
     /// Several replies to each of some prompts, those to the same next to each other.

@@ -2,7 +2,7 @@
 
 use crate::actor_critic::{ActorCritic, Critic};
 use crate::alarm::Alarm;
-use crate::best_of_n::last_before_rounds;
+use crate::best_of_n::{check_held_out, last_before_rounds};
 use crate::cursor::Cursor;
 use crate::estimate::estimate;
 use crate::metrics::sequence_kl;
@@ -64,9 +64,10 @@ impl PpoConfig {
     ///
     /// # Errors
     /// Before anything is drawn: settings out of range or without the input that they need, no prompts, a prompt that leaves
-    /// no room for `max_tokens` and the end of the turn, or a group of an optimiser without a parameter. Later: a score, a
-    /// loss or a gradient that is not finite, a KL above `max_kl_per_sequence` or as far below 0, a round of empty replies, or
-    /// an error of the reward, of `observe` or of `checkpoint`.
+    /// no room for `max_tokens` and the end of the turn, a group of an optimiser without a parameter, or prompts of
+    /// [`PpoConfig::best_of_n_start`] of which none can be held out. Later: a score, a loss or a gradient that is not finite,
+    /// a KL above `max_kl_per_sequence` or as far below 0, a round of empty replies, or an error of the reward, of `observe`
+    /// or of `checkpoint`.
     ///
     /// # References
     /// arXiv 2212.08073, section 4; arXiv 2204.05862, section 4; arXiv 1707.06347.
@@ -99,6 +100,9 @@ impl PpoConfig {
         inputs.check(self)?;
         check_prompts(&inputs.policy.codec, inputs.prompts, self.max_tokens)?;
         self.check_optimizers(&inputs, seed)?;
+        if let Some(best) = &self.best_of_n_start {
+            check_held_out(best, &inputs, seed)?;
+        }
         let fingerprint =
             if checkpoint.keeps() { inputs.fingerprint(self, seed) } else { String::new() };
         let owner = Owner { stage: STAGE.to_owned(), fingerprint: fingerprint.clone() };

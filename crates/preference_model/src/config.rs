@@ -3,6 +3,7 @@
 use crate::labels::smoothed;
 use crate::{Combine, Error, Labels};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::collections::BTreeMap;
 use training::{OptimizerConfig, Overlong, Schedule, WarmUp};
 use transformer::LoraConfig;
@@ -13,9 +14,9 @@ use transformer::LoraConfig;
 /// |---|---|---|
 /// | `epochs` | 1 | times that every pair is seen; more overfit quickly |
 /// | `tokens_per_step` | 2048 | tokens of an optimiser step, those of both dialogues of every pair |
-/// | `tokens_per_micro_batch` | 2048 | tokens that go through the model at once; lower saves memory and changes nothing else |
+/// | `tokens_per_micro_batch` | 2048 | tokens that go through the model at once; lower saves memory and changes nothing but rounding |
 /// | `held_out` | 0.1 | share of the prompts, in \[0, 1), at least one unless it is 0, that are not trained on and measure the model at the end |
-/// | `held_out_every` | 0 | steps between two looks at the held-out pairs; at 0 only at the end |
+/// | `held_out_every` | 0 | steps between two looks at the held-out pairs; at 0 only at the end; only with `held_out` above 0 |
 /// | `reference_dialogues` | 256 | dialogues whose scores get mean 0 and standard deviation 1, at least 2 |
 /// | `overlong` | `"drop"` | `"drop"`, `"error"` or `"oldest_turns"`: what becomes of a pair longer than the context, see [`Overlong`] |
 /// | `labels` | `"soft"` | `"soft"`, `"hard"` or `{ clamped = [LOW, HIGH] }`, see [`Labels`] |
@@ -78,7 +79,7 @@ pub struct PreferenceModelConfig {
 /// |---|---|---|
 /// | `members` | 1 | models, each with a seed of its own, which decides its fresh heads and the order of its pairs |
 /// | `heads` | 1 | heads on the trunk of each model; they cost nothing and differ less than members do |
-/// | `combine` | `"mean"` | see [`Combine`] |
+/// | `combine` | `"mean"` | see [`Combine`]; of several scores alone |
 ///
 /// # References
 /// Heads that share a trunk agree more with each other than models that share nothing but their pretraining, and help
@@ -97,6 +98,16 @@ pub struct EnsembleConfig {
 impl Default for EnsembleConfig {
     fn default() -> Self {
         Self { members: 1, heads: 1, combine: Combine::Mean }
+    }
+}
+
+impl EnsembleConfig {
+    fn validate(&self) -> Result<(), Error> {
+        self.combine.validate()?;
+        let is_used = self.members > 1 || self.heads > 1 || self.combine == Combine::Mean;
+        let expected =
+            "\"mean\" where there is but one score; raise `ensemble.members` or `ensemble.heads`";
+        Ok(check("ensemble.combine", json!(self.combine), is_used, expected)?)
     }
 }
 
@@ -148,10 +159,14 @@ impl PreferenceModelConfig {
         not_negative("margin", self.margin)?;
         not_negative("centring", self.centring)?;
         self.weights.values().try_for_each(|&weight| not_negative("weights", weight))?;
-        let measured = !self.robustness || self.held_out > 0.0;
-        check("robustness", self.robustness, measured, "false, or `held_out` above 0")?;
+        let measured = self.held_out > 0.0;
+        let expected = "false, or `held_out` above 0";
+        check("robustness", self.robustness, !self.robustness || measured, expected)?;
+        let expected = "0 where nothing is held out; set `held_out`, such as 0.1";
+        let looks = self.held_out_every > 0;
+        check("held_out_every", self.held_out_every, !looks || measured, expected)?;
         self.labels.validate()?;
-        self.ensemble.combine.validate()?;
+        self.ensemble.validate()?;
         self.optimizer.validate()?;
         self.schedule.validate()?;
         Ok(())
@@ -206,7 +221,7 @@ mod tests {
     fn names_the_setting_out_of_range() {
         type Config = PreferenceModelConfig;
         type Change = fn(&mut Config);
-        let cases: [(&str, Change); 21] = [
+        let cases: [(&str, Change); 23] = [
             ("epochs", |config| config.epochs = 0),
             ("tokens_per_step", |config| config.tokens_per_step = 0),
             ("tokens_per_micro_batch", |config| config.tokens_per_micro_batch = 0),
@@ -217,6 +232,11 @@ mod tests {
             ("ensemble.heads", |config| config.ensemble.heads = 0),
             ("ensemble.combine.mean_minus_std", |config| {
                 config.ensemble.combine = Combine::MeanMinusStd(-1.0);
+            }),
+            ("ensemble.combine", |config| config.ensemble.combine = Combine::Minimum),
+            ("held_out_every", |config| {
+                config.held_out_every = 10;
+                config.held_out = 0.0;
             }),
             ("label_smoothing", |config| config.label_smoothing = 0.5),
             ("label_smoothing", |config| config.label_smoothing = -0.1),

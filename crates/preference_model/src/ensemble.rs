@@ -76,11 +76,6 @@ impl<B: Backend> Ensemble<B> {
         &self.members
     }
 
-    /// How their rewards become one.
-    pub fn combine(&self) -> Combine {
-        self.combine
-    }
-
     /// How the combined score becomes the reward.
     pub fn normalisation(&self) -> Normalisation {
         self.normalisation
@@ -368,7 +363,7 @@ mod tests {
             let saved = ensemble(trunks(), combine);
             saved.save(&path).unwrap();
             let loaded = Ensemble::<Flex>::from_folder(&path, &FlexDevice).unwrap();
-            assert_eq!((loaded.combine(), &loaded.heads), (combine, &saved.heads));
+            assert_eq!((loaded.combine, &loaded.heads), (combine, &saved.heads));
             assert_eq!(loaded.normalisation(), saved.normalisation());
             assert_eq!(bits(&loaded), bits(&saved));
         }
@@ -391,7 +386,7 @@ mod tests {
         let saved = ensemble(trunks().split_off(1), Combine::Minimum);
         saved.save(&path).unwrap();
         let loaded = Ensemble::<Flex>::from_folder(&path, &FlexDevice).unwrap();
-        assert_eq!((loaded.combine(), loaded.members().len()), (Combine::Minimum, 2));
+        assert_eq!((loaded.combine, loaded.members().len()), (Combine::Minimum, 2));
         assert_eq!(bits(&loaded), bits(&saved));
 
         let config: serde_json::Value =

@@ -29,17 +29,18 @@ pub struct Fitted<M> {
 impl PreferenceModelConfig {
     /// Fits a model to preferences: the trunk of a language model and a fresh head, or a preference model further.
     ///
-    /// A share of the prompts, at least one, is held out and measures the model at the end. Both dialogues of a pair go
-    /// through the model in one micro-batch, and the pairs of a step are a random sample. Pairs whose replies are the
-    /// same are left out.
+    /// A share of the prompts, at least one, is held out and measures the model at the end; prompts that are one as they
+    /// came, or as the model sees them once they lack their oldest turns, count as one. Both dialogues of a pair go through
+    /// the model in one micro-batch, and the pairs of a step are a random sample. Pairs whose replies are the same are left
+    /// out.
     ///
     /// Every step records `loss` (nats a pair, before the update, with margin, smoothing and centring), `accuracy` (share of
     /// the pairs with a label other than 0.5 that the scores order as the label does, ties being wrong; absent if there is
     /// none), `margin`, `chosen_score` and `rejected_score` (means), `learning_rate`, `gradient_norm` (before clipping),
-    /// `pairs`, `tokens`, `overlong`,
-    /// `shortened` and `identical` (pairs left out, without their oldest turns, and left out). The last step adds `score_mean` and `score_std`, and if pairs are held out `held_out_pairs`,
-    /// `held_out_accuracy`, `held_out_log_loss`, `held_out_label_entropy`, `held_out_calibration_error`,
-    /// `held_out_margin` and `held_out_length_correlation`, which `held_out_every` adds now and then before; see [`Report`].
+    /// `pairs`, `tokens`, `overlong` (pairs left out), `shortened` (pairs without their oldest turns) and `identical` (pairs
+    /// left out). The last step adds `score_mean` and `score_std`, and if pairs are held out `held_out_pairs`,
+    /// `held_out_accuracy`, `held_out_log_loss`, `held_out_label_entropy`, `held_out_calibration_error`, `held_out_margin` and
+    /// `held_out_length_correlation`, which `held_out_every` adds now and then before; see [`Report`].
     ///
     /// If several models are fitted, one after the other, `part` counts them from 1, the last step of each adds the above
     /// for itself, and that of the last adds `ensemble_accuracy`, `ensemble_log_loss` and `ensemble_disagreement`, or

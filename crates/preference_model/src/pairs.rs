@@ -7,7 +7,8 @@ use dialogue::{Dialogue, Preference};
 use language_model::item_seed;
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
-use training::{Fingerprint, Overlong};
+use std::ops::Range;
+use training::{Fingerprint, Overlong, groups};
 use transformer::{Codec, ModelConfig, TokenizedDialogue};
 
 /// Two dialogues with the same prompt, as places among the rows of [`Pairs`].
@@ -21,7 +22,8 @@ pub(crate) struct Pair {
     pub(crate) margin: Option<f64>,
     /// The set it comes from, as a place in [`Pairs::names`].
     pub(crate) source: usize,
-    /// [`Dialogue::id`] of the prompt, as far as the model sees it, so that no dialogue is on two sides.
+    /// [`Dialogue::id`] of its prompt, or of the least of those that must be on one side with it: prompts that are one as
+    /// they came, or as the model sees them once they lack their oldest turns.
     prompt: String,
 }
 
@@ -29,8 +31,8 @@ pub(crate) struct Pair {
 #[derive(Debug)]
 struct Row {
     tokens: Vec<u32>,
-    /// Tokens of the last reply.
-    reply: usize,
+    /// Where the last reply stands.
+    reply: Range<usize>,
 }
 
 /// Preferences whose dialogues are tokenised, every distinct one once.
@@ -91,6 +93,7 @@ impl Pairs {
                 found.admit(&mut reader, preference, Place { source: place, index, margin })?;
             }
         }
+        found.group();
         Ok(found)
     }
 
@@ -101,7 +104,13 @@ impl Pairs {
 
     /// The tokens of the last reply of a dialogue, the token that ends it included.
     pub(crate) fn reply_tokens(&self, row: usize) -> usize {
-        self.rows[row].reply
+        self.rows[row].reply.len()
+    }
+
+    /// The tokens before the last reply of a dialogue.
+    fn prompt(&self, row: usize) -> &[u32] {
+        let Row { tokens, reply } = &self.rows[row];
+        &tokens[..reply.start]
     }
 
     /// The tokens of the longer dialogue.
@@ -133,9 +142,18 @@ impl Pairs {
         Error::NoPreferences { overlong: self.overlong, identical: self.identical }
     }
 
-    /// Pairs to train on and pairs held out. The share counts prompts, so that no prompt is on both sides; at least one
-    /// is on each, unless nothing is held out. Which are held out depends on the seed and on what the prompts say, not
-    /// on their order.
+    /// Gives prompts that must be on one side one name.
+    fn group(&mut self) {
+        let prompts = self.kept.iter().map(|pair| (pair.prompt.clone(), self.prompt(pair.chosen)));
+        let groups = groups(prompts);
+        for (pair, group) in self.kept.iter_mut().zip(groups) {
+            pair.prompt = group;
+        }
+    }
+
+    /// Pairs to train on and pairs held out. The share counts prompts, so that no prompt is on both sides, neither as it came
+    /// nor as the model sees it; at least one is on each, unless nothing is held out. Which are held out depends on the seed
+    /// and on what the prompts say, not on their order.
     pub(crate) fn split(&self, share: f64, seed: u64) -> Result<Split<'_>, Error> {
         let all: Vec<&Pair> = self.kept.iter().collect();
         let mut prompts = shuffled_prompts(&all, "held_out", seed);
@@ -166,7 +184,7 @@ impl Pairs {
                         return Ok(());
                     };
                     self.shortened += 1;
-                    pair = self.pair(reader, &shorter, place)?;
+                    pair = Pair { prompt: pair.prompt, ..self.pair(reader, &shorter, place)? };
                 }
                 Overlong::Drop => {
                     self.overlong += 1;
@@ -248,10 +266,12 @@ fn shuffled_prompts<'a>(pairs: &[&'a Pair], purpose: &str, seed: u64) -> Vec<&'a
     prompts
 }
 
-/// How many tokens the last turn of the assistant has.
-fn last_reply(dialogue: &TokenizedDialogue) -> usize {
-    let from_the_end = dialogue.assistant.iter().rev().skip_while(|&&said| !said);
-    from_the_end.take_while(|&&said| said).count()
+/// Where the last turn of the assistant stands; at the end and empty if there is none.
+fn last_reply(dialogue: &TokenizedDialogue) -> Range<usize> {
+    let assistant = &dialogue.assistant;
+    let end = assistant.iter().rposition(|&said| said).map_or(assistant.len(), |last| last + 1);
+    let start = assistant[..end].iter().rposition(|&said| !said).map_or(0, |last| last + 1);
+    start..end
 }
 
 /// Says why a decoder cannot read the tokens of dialogue `index`, whatever their number.
@@ -298,14 +318,14 @@ mod tests {
             tokens: vec![0; assistant.len()],
             assistant: assistant.iter().map(|&said| said == 1).collect(),
         };
-        for (assistant, count) in [
-            (&[0, 1, 1, 0, 1, 1, 1][..], 3),
-            (&[0, 1, 1, 0, 0], 2),
-            (&[1], 1),
-            (&[0, 0], 0),
-            (&[], 0),
+        for (assistant, expected) in [
+            (&[0, 1, 1, 0, 1, 1, 1][..], 4..7),
+            (&[0, 1, 1, 0, 0], 1..3),
+            (&[1], 0..1),
+            (&[0, 0], 2..2),
+            (&[], 0..0),
         ] {
-            assert_eq!(last_reply(&dialogue(assistant)), count, "{assistant:?}");
+            assert_eq!(last_reply(&dialogue(assistant)), expected, "{assistant:?}");
         }
     }
 
@@ -387,6 +407,43 @@ mod tests {
         let reversed = pairs(&preferences, Overlong::Drop).unwrap();
         assert_eq!(prompts(&reversed.split(0.3, 1).unwrap().1), prompts(&held_out));
         assert_ne!(prompts(&found.split(0.3, 2).unwrap().1), prompts(&held_out));
+    }
+
+    /// Of each opening a pair that fits, one that loses its opening since a reply is long, and one that begins where the
+    /// second is cut.
+    fn cut() -> Vec<Preference> {
+        let long = ["b"; 8].join(" ");
+        let of = |opening: &str, question: &str| {
+            let asked = Dialogue::from_user(opening).with_assistant("b").with_user(question);
+            let whole = Preference { prompt: asked, ..preference("", "a", "b", 0.9) };
+            let cut = Preference { chosen: long.clone(), ..whole.clone() };
+            [whole, cut, preference(question, "a", "b", 0.9)]
+        };
+        let openings = ["a", "b", "c", "d", "q", "r"];
+        let questions = ["a good", "b good", "c good", "d good", "q good", "r good"];
+        openings.into_iter().zip(questions).flat_map(|(o, q)| of(o, q)).collect()
+    }
+
+    #[test]
+    fn a_prompt_that_is_cut_stays_on_the_side_of_the_whole_and_of_what_it_looks_like() {
+        let mut preferences = cut();
+        let found = pairs(&preferences, Overlong::OldestTurns).unwrap();
+        assert_eq!((found.kept.len(), found.shortened), (18, 6));
+        assert_eq!(prompts(&found.kept.iter().collect::<Vec<_>>()).len(), 6);
+        for alike in found.kept.chunks(3) {
+            assert!(alike.iter().all(|pair| pair.prompt == alike[0].prompt), "{alike:?}");
+            assert_eq!(found.prompt(alike[1].chosen), found.prompt(alike[2].chosen));
+        }
+        let (training, held_out) = found.split(0.34, 1).unwrap();
+        assert_eq!((training.len(), held_out.len()), (12, 6));
+
+        preferences.reverse();
+        let reversed = pairs(&preferences, Overlong::OldestTurns).unwrap();
+        assert_eq!(prompts(&reversed.split(0.34, 1).unwrap().1), prompts(&held_out));
+        // Where nothing is cut, prompts go by their own names.
+        let whole = pairs(&many(), Overlong::OldestTurns).unwrap();
+        let own: HashSet<String> = many().iter().map(|one| one.prompt.id()).collect();
+        assert_eq!(prompts(&whole.kept.iter().collect::<Vec<_>>()), own);
     }
 
     #[test]

@@ -114,6 +114,10 @@ impl SftConfig {
     /// Checks every setting, and that none is for lists of examples alone.
     pub(crate) fn validate_for_stream(&self) -> Result<(), Error> {
         self.validate()?;
+        if let Some(most) = self.max_steps {
+            let expected = "none, since a stream is told its steps";
+            return wrong("max_steps", most.to_string(), expected);
+        }
         if self.held_out > 0.0 {
             let expected = "0, since nothing can be held out of a stream";
             return wrong("held_out", self.held_out.to_string(), expected);

@@ -47,8 +47,9 @@ impl SftConfig {
     /// says; its last reply is never cut, and system messages stay.
     ///
     /// With `held_out`, that share of the prompts measures the model: after every `evaluate_every` steps and the last.
-    /// Dialogues with the same prompt, that is all before the first reply, are on the same side, of whatever source. With
-    /// `patience` the weights of the lowest loss are given back, also if training was not stopped.
+    /// Dialogues with the same prompt, that is all before the first reply, as they came or as the model sees them without
+    /// their oldest turns, are on the same side, of whatever source. With `patience` the weights of the lowest loss are
+    /// given back, also if training was not stopped.
     ///
     /// With `lora` a fresh adapter learns and everything else stays as it is; the result carries the adapter, to be merged
     /// or saved. An adapter that the model came with goes on learning alone.
@@ -124,7 +125,8 @@ impl SftConfig {
     /// a step, counted from 0, so that no more than one step is held in memory.
     ///
     /// `steps` takes the place of `epochs`, `max_steps` and `tokens_per_step`; nothing can be held out of a stream. The
-    /// records are those of [`SftConfig::fit_examples`], but for `shortened`; `overlong` counts those dropped so far.
+    /// records are those of [`SftConfig::fit_examples`], but for `shortened`; `overlong` counts those dropped so far. Where
+    /// they are set all the same, `max_steps`, `held_out` and `weights` are refused.
     ///
     /// If states are kept, `examples` must depend on the step alone. A fitting that goes on asks for the examples of the last
     /// step before the interruption again, to find out whether the stream is the same.
@@ -522,8 +524,9 @@ mod tests {
     }
 
     #[test]
-    fn nothing_can_be_held_out_of_a_stream() {
+    fn a_stream_takes_no_settings_of_lists() {
         for (config, name) in [
+            (SftConfig { max_steps: Some(5), ..config(1) }, "max_steps"),
             (SftConfig { held_out: 0.5, ..config(1) }, "held_out"),
             (SftConfig { weights: [("a".to_owned(), 1.0)].into(), ..config(1) }, "weights"),
         ] {

@@ -6,7 +6,7 @@ use crate::{Error, Example, Source};
 use dialogue::{Dialogue, Role};
 use language_model::item_seed;
 use std::borrow::Cow;
-use training::{Fingerprint, Overlong};
+use training::{Fingerprint, Overlong, groups};
 use transformer::{Codec, ModelConfig};
 
 /// An example and where it comes from.
@@ -15,7 +15,8 @@ pub(crate) struct Lesson<'a> {
     pub(crate) example: Cow<'a, Example>,
     /// The place of its source.
     pub(crate) source: usize,
-    /// Where its prompt stands in the random order by which prompts are held out; equal prompts stand at the same place.
+    /// Where its prompt stands in the random order by which prompts are held out; prompts that must be on one side stand at
+    /// the same place.
     rank: u64,
 }
 
@@ -46,8 +47,8 @@ impl<'a> Lessons<'a> {
         for (source, part) in sources.iter().enumerate() {
             for dialogue in part.items {
                 let example = Example::from_dialogue(codec, dialogue)?;
-                // Of the dialogue as it came: without its oldest turns it would begin with another prompt than a
-                // shorter dialogue that has a reply in common with it.
+                // Of the dialogue as it came: without its oldest turns it begins with another prompt than a shorter
+                // dialogue that has a reply in common with it.
                 let rank = rank(seed, dialogue);
                 match example.check(index, model) {
                     Ok(()) => found.keep(Cow::Owned(example), source, rank),
@@ -68,6 +69,7 @@ impl<'a> Lessons<'a> {
                 index += 1;
             }
         }
+        found.group();
         Ok(found)
     }
 
@@ -96,12 +98,22 @@ impl<'a> Lessons<'a> {
         Ok(found)
     }
 
+    /// Puts what looks alike to the model, since it lacks its oldest turns, at one place.
+    fn group(&mut self) {
+        let prompts = self.kept.iter().map(|lesson| (lesson.rank, prompt_of(&lesson.example)));
+        let ranks = groups(prompts);
+        for (lesson, rank) in self.kept.iter_mut().zip(ranks) {
+            lesson.rank = rank;
+        }
+    }
+
     fn keep(&mut self, example: Cow<'a, Example>, source: usize, rank: u64) {
         self.kept.push(Lesson { example, source, rank });
     }
 
-    /// The share counts prompts, so that none is on both sides; at least one is on each, unless nothing is held out. Which
-    /// are held out depends on the seed and on what the prompts say, not on their order.
+    /// The share counts prompts, so that none is on both sides, neither as it came nor as the model sees it; at least one is
+    /// on each, unless nothing is held out. Which are held out depends on the seed and on what the prompts say, not on their
+    /// order.
     pub(crate) fn split(&self, share: f64) -> Result<Split, Error> {
         if share == 0.0 {
             return Ok(((0..self.kept.len()).collect(), Vec::new()));
@@ -133,16 +145,18 @@ fn rank(seed: u64, dialogue: &Dialogue) -> u64 {
 }
 
 /// The place of an example's prompt in that order.
-///
-/// The prompt is what stands before the first token that carries a loss. If that is a single token, which would be the one
-/// that begins every text, the whole example counts as its prompt.
 fn rank_of(seed: u64, example: &Example) -> u64 {
-    let prompt = match example.targets().next() {
+    let bytes: Vec<u8> = prompt_of(example).iter().flat_map(|token| token.to_le_bytes()).collect();
+    rank_by(seed, &Fingerprint::default().with_bytes("prompt", &bytes).finish())
+}
+
+/// What stands before the first token that carries a loss. If that is a single token, which would be the one that begins every
+/// text, the whole example counts as its prompt.
+fn prompt_of(example: &Example) -> &[u32] {
+    match example.targets().next() {
         Some(first) if first > 1 => &example.tokens[..first],
         _ => &example.tokens,
-    };
-    let bytes: Vec<u8> = prompt.iter().flat_map(|token| token.to_le_bytes()).collect();
-    rank_by(seed, &Fingerprint::default().with_bytes("prompt", &bytes).finish())
+    }
 }
 
 fn rank_by(seed: u64, prompt: &str) -> u64 {
@@ -188,23 +202,31 @@ mod tests {
     }
 
     #[test]
-    fn a_shortened_dialogue_stays_on_the_side_of_its_shorter_siblings() {
-        // Of each prompt one dialogue that fits and one that goes on from it and loses that prompt.
+    fn a_shortened_dialogue_stays_on_the_side_of_its_shorter_siblings_and_of_what_it_looks_like() {
+        // Of each prompt one dialogue that fits and one that goes on from it and loses that prompt; two of the latter at a
+        // time are alike without it.
         let mut dialogues = Vec::new();
-        for opening in ["a", "b", "c", "a b", "b c", "c a", "b a", "c b"] {
-            let short = Dialogue::from_user(opening).with_assistant("b").with_user("a");
-            let short = short.with_assistant("c");
-            let long = short.clone().with_user("a").with_assistant("a b c");
-            dialogues.extend([short, long]);
+        for (openings, question) in [
+            (["a", "b"], "a a"),
+            (["c", "a b"], "b b"),
+            (["b c", "c a"], "c c"),
+            (["b a", "c b"], "a c"),
+        ] {
+            for opening in openings {
+                let short = Dialogue::from_user(opening).with_assistant("b").with_user(question);
+                let short = short.with_assistant("c");
+                let long = short.clone().with_user("a").with_assistant("a b c");
+                dialogues.extend([short, long]);
+            }
         }
         let lessons = of_dialogues(&dialogues, Overlong::OldestTurns).unwrap();
         assert_eq!((lessons.kept.len(), lessons.shortened), (16, 8));
+        assert_eq!(lessons.kept[1].example, lessons.kept[3].example);
         let (training, held_out) = lessons.split(0.5).unwrap();
         for side in [training, held_out] {
             assert_eq!(side.len(), 8);
-            let siblings =
-                side.chunks(2).all(|pair| pair[0].is_multiple_of(2) && pair[1] == pair[0] + 1);
-            assert!(siblings, "{side:?}");
+            let together = |four: &[usize]| four[0].is_multiple_of(4) && four[3] == four[0] + 3;
+            assert!(side.chunks(4).all(together), "{side:?}");
         }
     }
 

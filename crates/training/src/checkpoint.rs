@@ -92,21 +92,3 @@ impl Checkpoint for NoCheckpoints {
         Ok(())
     }
 }
-
-impl<C: Checkpoint + ?Sized> Checkpoint for &mut C {
-    fn keeps(&self) -> bool {
-        (**self).keeps()
-    }
-
-    fn load(&mut self, owner: &Owner, observe: &mut dyn Observe) -> Result<Option<State>, Error> {
-        (**self).load(owner, observe)
-    }
-
-    fn is_due(&mut self, step: u64) -> bool {
-        (**self).is_due(step)
-    }
-
-    fn save(&mut self, owner: &Owner, state: State) -> Result<(), Error> {
-        (**self).save(owner, state)
-    }
-}

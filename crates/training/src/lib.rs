@@ -1,7 +1,7 @@
-//! What every training stage shares, without a tensor: the shape of its loop ([`Steps`]), [`batches`], a learning-rate
-//! [`Schedule`], the settings of the optimiser ([`OptimizerConfig`]), [`finite`] checks, the [`Observe`] seam that metrics
-//! go through ([`Progress`], [`JsonLines`], [`TensorBoard`]) and the [`Checkpoint`] seam that lets a stage survive a crash
-//! ([`Checkpoints`]).
+//! What every training stage shares, without a tensor: the shape of its loop ([`Steps`]), [`batches`], [`groups`] that no
+//! split parts, a learning-rate [`Schedule`], the settings of the optimiser ([`OptimizerConfig`]), [`finite`] checks, the
+//! [`Observe`] seam that metrics go through ([`Progress`], [`JsonLines`], [`TensorBoard`]) and the [`Checkpoint`] seam that
+//! lets a stage survive a crash ([`Checkpoints`]).
 //!
 //! ```
 //! use rand::SeedableRng;
@@ -12,9 +12,10 @@
 //!     optimizer.validate()?;
 //!     let schedule = Schedule::cosine();
 //!     let epoch = batches(lengths, 64, &mut rand_chacha::ChaCha8Rng::seed_from_u64(1));
-//!     let (mut steps, _) = Steps::begin("sft", epoch.len() as u64, String::new, observe, keep)?;
+//!     let all = epoch.len() as u64;
+//!     let (mut steps, _) = Steps::begin("sft", all, String::new, observe, keep)?;
 //!     for (step, rows) in steps.left().zip(&epoch) {
-//!         let rate = optimizer.learning_rate * schedule.rate(step - 1, steps.all());
+//!         let rate = optimizer.learning_rate * schedule.rate(step - 1, all);
 //!         let loss = finite("sft", step, "loss", rows.len() as f64)?;
 //!         steps.record(step, &[("loss", loss), ("learning_rate", rate)])?;
 //!     }
@@ -31,6 +32,7 @@ mod error;
 mod events;
 mod fingerprint;
 mod finite;
+mod groups;
 mod json_lines;
 mod observe;
 mod optimizer;
@@ -49,6 +51,7 @@ pub use checkpoint_config::{CheckpointConfig, Every};
 pub use error::Error;
 pub use fingerprint::Fingerprint;
 pub use finite::finite;
+pub use groups::groups;
 pub use json_lines::JsonLines;
 pub use observe::{Observe, Silent, start_stage};
 pub use optimizer::{OptimizerConfig, ParameterGroup};

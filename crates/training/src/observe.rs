@@ -17,8 +17,8 @@ pub trait Observe {
 
     /// Step `step`, counted from 1, is done; `metrics` are its names and values.
     ///
-    /// Advances a progress bar to `step`. Names are lower-case words joined by underscores, the same at every
-    /// step; `step` itself is not one of them.
+    /// Advances a progress bar to `step`. Names are lower-case words joined by underscores, the same at every step but for
+    /// what is measured now and then; `step` itself is not one of them.
     ///
     /// # Errors
     /// If the record cannot be written.

@@ -61,11 +61,6 @@ impl<'a> Steps<'a> {
         Ok((Self { owner, all: steps, done, observe, checkpoint }, saved))
     }
 
-    /// All steps of the stage.
-    pub fn all(&self) -> u64 {
-        self.all
-    }
-
     /// The steps that are left, counted from 1.
     pub fn left(&self) -> Range<u64> {
         self.done.saturating_add(1)..self.all.saturating_add(1)

@@ -2,6 +2,7 @@
 
 use super::{BestOfN, KlPlace, PpoConfig, Preset};
 use crate::{Advantage, Error, KlEstimator, Over};
+use sft::SftConfig;
 
 impl PpoConfig {
     /// Checks every setting.
@@ -48,6 +49,10 @@ impl PpoConfig {
         let expected = "a whole number of at least 2";
         check("best_of_n_start.samples", samples, *samples >= 2, expected)?;
         check("best_of_n_start.prompts", prompts, *prompts >= 1, "a whole number of at least 1")?;
+        let expected = "0, since of a single prompt none can be held out: set it to 0, or `best_of_n_start.prompts` to at \
+                        least 2";
+        let can_be_held_out = *prompts >= 2 || sft.held_out == 0.0;
+        check("best_of_n_start.sft.held_out", sft.held_out, can_be_held_out, expected)?;
         // A state keeps whole weights of the reference, and `lora` drops the adapter that it finds.
         let expected = "none, since the adapter would be lost: leave it out to fine-tune all weights; or fine-tune with an \
                         adapter beforehand, merge it and begin with the result";
@@ -55,6 +60,10 @@ impl PpoConfig {
         let expected =
             "none, since the best replies are the only source: set `best_of_n_start.sft.epochs`";
         check("best_of_n_start.sft.weights", "set", sft.weights.is_empty(), expected)?;
+        let expected = "the default, since every prompt leaves room for the longest reply: nothing is longer than the \
+                        context";
+        let is_unset = sft.overlong == SftConfig::default().overlong;
+        check("best_of_n_start.sft.overlong", "set", is_unset, expected)?;
         Ok(sft.validate()?)
     }
 
@@ -176,14 +185,13 @@ mod tests {
     use super::*;
     use crate::KlTarget;
     use crate::config::ValueModel;
-    use sft::SftConfig;
-    use training::OptimizerConfig;
+    use training::{OptimizerConfig, Overlong};
     use transformer::LoraConfig;
 
     #[test]
     fn names_the_setting_out_of_range() {
         type Break = fn(&mut PpoConfig);
-        let cases: [(&str, Break); 41] = [
+        let cases: [(&str, Break); 43] = [
             ("iterations", |c| c.iterations = 0),
             ("prompts_per_iteration", |c| c.prompts_per_iteration = 0),
             ("samples_per_prompt", |c| c.samples_per_prompt = 0),
@@ -196,6 +204,10 @@ mod tests {
             ("best_of_n_start.samples", |c| {
                 c.best_of_n_start = Some(BestOfN { samples: 1, ..BestOfN::default() });
             }),
+            ("best_of_n_start.sft.held_out", |c| {
+                let sft = SftConfig { held_out: 0.5, ..SftConfig::default() };
+                c.best_of_n_start = Some(BestOfN { prompts: 1, sft, ..BestOfN::default() });
+            }),
             ("best_of_n_start.sft.lora", |c| {
                 let sft = SftConfig { lora: Some(LoraConfig::default()), ..SftConfig::default() };
                 c.best_of_n_start = Some(BestOfN { sft, ..BestOfN::default() });
@@ -203,6 +215,10 @@ mod tests {
             ("best_of_n_start.sft.weights", |c| {
                 let weights = [("helpful".to_owned(), 0.5)].into();
                 let sft = SftConfig { weights, ..SftConfig::default() };
+                c.best_of_n_start = Some(BestOfN { sft, ..BestOfN::default() });
+            }),
+            ("best_of_n_start.sft.overlong", |c| {
+                let sft = SftConfig { overlong: Overlong::OldestTurns, ..SftConfig::default() };
                 c.best_of_n_start = Some(BestOfN { sft, ..BestOfN::default() });
             }),
             ("epochs", |c| c.epochs = 0),

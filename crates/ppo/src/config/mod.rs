@@ -42,7 +42,7 @@ pub enum KlPlace {
 /// |---|---|---|
 /// | `samples` | 4 | replies a prompt, of which the one with the highest score, less [`PpoConfig::missing_end_penalty`] if it was cut, is learned; at least 2 |
 /// | `prompts` | 256 | prompts, the first of the shuffled order; at least 1 |
-/// | `sft` | see there | how they are learned, [`SftConfig`]; without `lora` and `weights` |
+/// | `sft` | see there | how they are learned, [`SftConfig`]; without `lora`, `weights` and `overlong`, which are refused |
 ///
 /// What comes out is the policy that the rounds begin with, and their reference.
 ///
@@ -237,7 +237,7 @@ impl Default for PpoConfig {
 
 impl PpoConfig {
     /// Replies a round.
-    pub fn replies_per_iteration(&self) -> usize {
+    pub(crate) fn replies_per_iteration(&self) -> usize {
         self.prompts_per_iteration.saturating_mul(self.samples_per_prompt)
     }
 

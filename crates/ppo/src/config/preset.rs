@@ -36,10 +36,10 @@ impl PpoConfig {
     /// | gamma, lambda | 1, 0.95 | 1, 1 | 1, 1 | 1, 1 |
     /// | whitening of advantages | round, unbiased | round, biased | round, unbiased | none |
     /// | epochs x optimiser steps | 4 x 1 | 1 x 8 | 1 x 4 | 4 x 1 |
-    /// | clip, dual clip | 0.2 | 0.2 | 0.2, 3 | 0.2 |
+    /// | clip, dual clip | 0.2, none | 0.2, none | 0.2, 3 | 0.2, none |
     /// | value model | separate | separate | separate | separate |
     /// | value clip, coefficient | 0.2, 0.1 | 0.5, 1 | 0.5, 1 | off, 1 |
-    /// | learning rates | 3e-6 both, falling to 0 | 1e-6, 9e-6 | 1e-6, 1e-5 | ours |
+    /// | learning rates | 3e-6 both, falling to 0 | 1e-6, 9e-6, warm-up of 3%, cosine to a tenth | 1e-6, 1e-5 | ours |
     /// | clipping of gradients | none | norm 1 | norm 1 | ours |
     ///
     /// What a paper does not say is left at our default: of `paper` that is lambda (1, since it gives the score to every

@@ -155,8 +155,8 @@ fn wide(row: &[f32]) -> Array1<f64> {
     row.iter().copied().map(f64::from).collect()
 }
 
-/// Checks that a loss is the weighted sum of what its tokens cost, however they are cut, ordered or padded, and that its
-/// gradient is the slope of their costs.
+/// Checks that a loss is the weighted sum of what its tokens cost, however they are cut or ordered and whatever of weight 0 is
+/// among them, and that its gradient is the slope of their costs.
 ///
 /// `loss` is given the columns of [`Token`], `costs` the first of them.
 fn check(
@@ -175,9 +175,9 @@ fn check(
     };
     let (left, right) = tokens.split_at(tokens.len() / 2);
     let reversed: Vec<Token> = tokens.iter().rev().copied().collect();
-    let mut padded = tokens.to_vec();
-    padded.extend([(-0.5, -2.5, 1.5, 0.0), (-2.5, -0.5, -1.5, 0.0)]);
-    for found in [of(tokens), of(left) + of(right), of(&reversed), of(&padded)] {
+    let mut more = tokens.to_vec();
+    more.extend([(-0.5, -2.5, 1.5, 0.0), (-2.5, -0.5, -1.5, 0.0)]);
+    for found in [of(tokens), of(left) + of(right), of(&reversed), of(&more)] {
         prop_assert!((f64::from(found) - expected).abs() < tolerance, "{found} is not {expected}");
     }
 

@@ -626,6 +626,28 @@ fn refuses_bad_input_before_it_draws() {
     let best = own.best_of_n_start.as_mut().unwrap();
     best.sft = sft::SftConfig { epochs: 0, ..sft::SftConfig::default() };
     assert!(run(&own, &prompts(5)).starts_with("`best_of_n_start.sft`: `epochs` is 0"));
+
+    // Of one prompt none can be held out, be it there once or several times.
+    let best = own.best_of_n_start.as_mut().unwrap();
+    best.sft = sft::SftConfig { held_out: 0.5, ..sft::SftConfig::default() };
+    for prompts in [prompts(1), [prompts(1), prompts(1)].concat()] {
+        let message = run(&own, &prompts);
+        let expected = "`best_of_n_start.sft`: `held_out` is 0.5, but of 1 prompt(s) none";
+        assert!(message.starts_with(expected), "{message}");
+    }
+}
+
+#[test]
+fn a_start_holds_one_prompt_of_two_out() {
+    let mut config = with_a_start();
+    config.best_of_n_start.as_mut().unwrap().sft.held_out = 0.5;
+    let mut records = Records { fail_at: Some(("ppo", 1)), ..Records::default() };
+    let prompts = prompts(2);
+    let inputs = Inputs::<B>::new(policy(1), &vowels, &prompts);
+    config.run(inputs, 3, &mut records, &mut NoCheckpoints).unwrap_err();
+    // One step on the other, and the rounds begin.
+    let [_, tuning, ppo] = &records.started[..] else { panic!("{:?}", records.started) };
+    assert_eq!((tuning.1, ppo.0.as_str()), (1, "ppo"));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use dialogue::longest_fitting;
 use evals::Rated;
 use language_model::item_seed;
 use std::collections::HashSet;
-use training::{Fingerprint, Overlong};
+use training::{Fingerprint, Overlong, groups};
 use transformer::{Codec, ModelConfig};
 
 /// A dialogue as the model reads it, and its rating.
@@ -15,7 +15,8 @@ use transformer::{Codec, ModelConfig};
 pub(super) struct Item {
     pub(super) tokens: Vec<u32>,
     pub(super) rating: f64,
-    /// [`dialogue::Dialogue::id`], so that ratings of one dialogue are on one side.
+    /// [`dialogue::Dialogue::id`], or the least of those that look alike to the model, so that ratings of one dialogue are
+    /// on one side.
     id: String,
 }
 
@@ -68,7 +69,16 @@ impl Items {
             check_tokens(model, index, &tokens)?;
             found.kept.push(Item { tokens, rating: *rating, id: dialogue.id() });
         }
+        found.group();
         Ok(found)
+    }
+
+    /// Gives dialogues that look alike to the model, since they lack their oldest turns, one name.
+    fn group(&mut self) {
+        let groups = groups(self.kept.iter().map(|item| (item.id.clone(), &item.tokens)));
+        for (item, group) in self.kept.iter_mut().zip(groups) {
+            item.id = group;
+        }
     }
 
     /// Dialogues to train on and dialogues held out, at least one of each, unless nothing is held out; which is which

@@ -21,7 +21,7 @@ use transformer::LoraConfig;
 /// |---|---|---|
 /// | `epochs` | 1 | times that every dialogue is seen |
 /// | `tokens_per_step` | 2048 | tokens of an optimiser step |
-/// | `tokens_per_micro_batch` | 2048 | tokens that go through the model at once; lower saves memory and changes nothing else |
+/// | `tokens_per_micro_batch` | 2048 | tokens that go through the model at once; lower saves memory and changes nothing but rounding |
 /// | `held_out` | 0.1 | share of the dialogues, in \[0, 1), at least one unless it is 0, that are not trained on and measure the model at the end |
 /// | `overlong` | `"drop"` | what becomes of a dialogue longer than the context, see [`Overlong`] |
 /// | `lora` | none | fits an adapter and the head, and adds the adapter to the weights at the end, see [`LoraConfig`] |

@@ -127,6 +127,18 @@ fn the_split_does_not_depend_on_the_order() {
 }
 
 #[test]
+fn dialogues_that_look_alike_to_the_model_are_on_one_side() {
+    // What tells them apart does not fit.
+    let rated = ["a b c d a b", "d c b a b c"].map(|opening| {
+        let earlier = Dialogue::from_user(opening).with_assistant("c d a b c");
+        Rated { dialogue: earlier.with_user("q").with_assistant("a"), rating: 2.0 }
+    });
+    let config = RatingConfig { overlong: Overlong::OldestTurns, ..config(1) };
+    let error = fit(&config, &rated, &mut Silent, &mut NoCheckpoints).unwrap_err();
+    assert!(error.to_string().contains("of 1 dialogue none can be held out"), "{error}");
+}
+
+#[test]
 fn refuses_what_it_cannot_learn_from() {
     let refused = |config: &RatingConfig, rated: &[Rated]| {
         fit(config, rated, &mut Silent, &mut NoCheckpoints).unwrap_err().to_string()
