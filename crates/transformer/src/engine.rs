@@ -545,6 +545,6 @@ mod tests {
         let asked = |position| Asked { position, token: 0, prompt: 0, place: 0 };
         let asked = [vec![asked(79), asked(80)], vec![asked(79)], vec![asked(30), asked(81)]];
         assert_eq!(wanted_in_open(&steps, &asked), [vec![30, 79]]);
-        assert_eq!(wanted_in_open(&steps, &[vec![], vec![], vec![]]), [vec![]; 1]);
+        assert_eq!(wanted_in_open(&steps, &[vec![], vec![], vec![]]), [Vec::<usize>::new()]);
     }
 }
