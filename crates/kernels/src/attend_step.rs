@@ -10,11 +10,14 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Numbers of keys that are worth a second thread.
+/// Tokens seen times numbers of a query, of all rows together, that are worth waking threads for: about a tenth of a
+/// millisecond on one core, several times what waking takes. A single reply of a hundred tokens stays below it unless the
+/// model is wider than 2,600.
 const WORTH_A_THREAD: usize = 1 << 18;
 
 /// `softmax(query K^T) V` of every row over the tokens that it sees, each row as far as it goes: rows of unequal length
-/// cost no more than their tokens. Gives the query back if the backend is not flex, for which primitives serve.
+/// cost no more than their tokens. Every head of a row is computed by itself, in one order, so its result depends neither on
+/// the number of threads nor on other rows. Gives the query back if the backend is not flex, for which primitives serve.
 ///
 /// # Shapes
 /// `query` `[rows, key_value_heads, 1, group, head_dim]` to the same; `keys` and `values`
@@ -61,65 +64,67 @@ fn attend(
     values: &FlexTensor,
     out: &mut [f32],
 ) {
-    let width = sizes.key_value_heads * sizes.group * sizes.head_dim;
+    let Sizes { slots, key_value_heads, group, head_dim } = sizes;
     let (query, keys, values): (&[f32], &[f32], &[f32]) =
         (query.storage(), keys.storage(), values.storage());
-    let work = |(row, out): (usize, &mut [f32])| {
-        let query = &query[row * width..][..width];
-        let stored = sizes.slots * sizes.key_value_heads * sizes.head_dim;
-        let of_row = |all: &'_ [f32]| row * stored..(row * stored + stored).min(all.len());
-        let (keys, values) = (&keys[of_row(keys)], &values[of_row(values)]);
-        pulp::Arch::new().dispatch(Row {
-            sizes,
-            seen: seen[row].clone(),
-            query,
-            keys,
-            values,
+    let heads = key_value_heads * group;
+    let stored = slots * key_value_heads * head_dim;
+    let work = |weights: &mut Vec<f32>, (place, out): (usize, &mut [f32])| {
+        let (row, head) = (place / heads, place % heads);
+        let seen = seen[row].clone();
+        weights.resize(seen.len(), 0.0);
+        let first = row * stored + head / group * head_dim;
+        pulp::Arch::new().dispatch(Head {
+            query: &query[place * head_dim..][..head_dim],
+            keys: &keys[first..],
+            values: &values[first..],
+            stride: key_value_heads * head_dim,
+            seen,
+            weights,
             out,
         });
     };
     let total: usize = seen.iter().map(Range::len).sum();
-    if total * width < WORTH_A_THREAD {
-        out.chunks_exact_mut(width).enumerate().for_each(work);
+    if total * heads * head_dim < WORTH_A_THREAD {
+        let mut weights = Vec::new();
+        out.chunks_exact_mut(head_dim).enumerate().for_each(|head| work(&mut weights, head));
     } else {
-        out.par_chunks_exact_mut(width).enumerate().for_each(work);
+        // Query heads, not those of keys: a model may have one of these for all.
+        out.par_chunks_exact_mut(head_dim).enumerate().for_each_init(Vec::new, work);
     }
 }
 
-/// One row: its queries, its keys and values, and what it attends to.
-struct Row<'a> {
-    sizes: Sizes,
-    seen: Range<usize>,
+/// One query of a row, the keys and values of its head, and what it attends to.
+struct Head<'a> {
     query: &'a [f32],
+    /// From those of the first slot on; those of the next are `stride` further.
     keys: &'a [f32],
     values: &'a [f32],
+    stride: usize,
+    seen: Range<usize>,
+    /// Room for one weight of every token seen.
+    weights: &'a mut [f32],
     out: &'a mut [f32],
 }
 
-impl WithSimd for Row<'_> {
+impl WithSimd for Head<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { sizes, seen, query, keys, values, out } = self;
-        let Sizes { key_value_heads, group, head_dim, .. } = sizes;
-        let mut weights = vec![0.0_f32; seen.len()];
-        for (head, (query, out)) in
-            query.chunks_exact(head_dim).zip(out.chunks_exact_mut(head_dim)).enumerate()
-        {
-            let stored = |slot: usize| (slot * key_value_heads + head / group) * head_dim;
-            for (weight, slot) in weights.iter_mut().zip(seen.clone()) {
-                *weight = product(simd, query, &keys[stored(slot)..][..head_dim]);
-            }
-            let largest = maximum(&weights);
-            for weight in &mut weights {
-                *weight = exp(*weight - largest);
-            }
-            let scale = 1.0 / sum(&weights);
-            out.fill(0.0);
-            for (weight, slot) in weights.iter().zip(seen.clone()) {
-                add_scaled(simd, out, *weight * scale, &values[stored(slot)..][..head_dim]);
-            }
+        let Self { query, keys, values, stride, seen, weights, out } = self;
+        let head_dim = query.len();
+        for (weight, slot) in weights.iter_mut().zip(seen.clone()) {
+            *weight = product(simd, query, &keys[slot * stride..][..head_dim]);
+        }
+        let largest = maximum(weights);
+        for weight in weights.iter_mut() {
+            *weight = exp(*weight - largest);
+        }
+        let scale = 1.0 / sum(weights);
+        out.fill(0.0);
+        for (weight, slot) in weights.iter().zip(seen) {
+            add_scaled(simd, out, *weight * scale, &values[slot * stride..][..head_dim]);
         }
     }
 }
@@ -167,6 +172,31 @@ mod tests {
         let x = Tensor::<Autodiff<Flex>, 5>::ones([1, 1, 1, 1, 2], &FlexDevice);
         let visible = Visibility::new(vec![0], 1, None);
         assert!(attend_step(x.clone(), &x, &x, &visible).is_err());
+    }
+
+    /// The numbers that some rows of different lengths are given by so many threads.
+    fn attended(rows: Range<usize>, threads: usize) -> Vec<u32> {
+        let lengths = [9_usize, 2300, 70];
+        let stored = [3, 2301, 1, 1, 20];
+        let (keys, values) = (numbers(stored, 0.11), numbers(stored, 0.73));
+        let query = numbers([3, 1, 1, 6, 20], 0.37);
+        let [query, keys, values] =
+            [query, keys, values].map(|x| x.narrow(0, rows.start, rows.len()));
+        let first = lengths[rows].iter().map(|length| length - 1).collect();
+        let visible = Visibility::new(first, 1, None);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let found = pool.install(|| attend_step(query, &keys, &values, &visible).unwrap());
+        found.into_data().iter::<f32>().map(f32::to_bits).collect()
+    }
+
+    #[test]
+    fn neither_threads_nor_other_rows_change_a_bit() {
+        // The row in the middle is worth threads by itself, those beside it are not.
+        let apart: Vec<u32> = (0..3).flat_map(|row| attended(row..row + 1, 1)).collect();
+        for threads in [1, 2, 5] {
+            assert_eq!(attended(0..3, threads), apart);
+        }
+        assert_eq!(attended(1..2, 5), attended(1..2, 1));
     }
 
     proptest! {

@@ -17,6 +17,15 @@ use std::sync::Arc;
 /// Queries of a head whose scores exist at the same time.
 const BLOCK: usize = 64;
 
+/// Scores for every token of a tree that are worth a piece of its queries, which has gradients of keys and values of its own:
+/// beside so many scores it is little work to clear these and to add them up. A row of 1,024 tokens stays in one piece unless
+/// its heads are grouped.
+const WORTH_A_PIECE: usize = 512;
+
+/// Heads of keys and values times pieces of a tree that keep the cores of most machines busy; every further piece would only
+/// take memory.
+const ENOUGH_PIECES: usize = 16;
+
 /// How the heads of a token lie next to each other: every head of keys and values serves a group of query heads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heads {
@@ -146,6 +155,16 @@ impl Block {
         self.row + self.slots.start
     }
 
+    /// The place behind the last query, which is also behind the last token seen, among all tokens.
+    fn end(&self) -> usize {
+        self.row + self.queries.end
+    }
+
+    /// Scores of a head, at most: a window may hide the stem.
+    fn scores(&self) -> usize {
+        self.queries.len() * (self.stem.len() + self.slots.len())
+    }
+
     /// The first token that query `query` of the block sees, counted from the first of the past.
     #[inline(always)]
     fn first_seen(&self, query: usize, window: Option<usize>) -> usize {
@@ -239,6 +258,28 @@ impl Attention {
                 Block { stem: stem.clone(), row: row.start, queries, slots, before: before + from }
             })
         })
+    }
+
+    /// The blocks of a tree, next to each other in pieces with about as much to do: one if the tree is short or has many heads
+    /// of keys and values. Nothing but the tree and the heads decides where it is cut, so neither threads nor other rows change
+    /// a sum over pieces.
+    fn pieces_of(&self, tree: &Tree) -> Vec<Vec<Block>> {
+        let Heads { key_value_heads, group, .. } = self.heads;
+        let blocks: Vec<Block> = self.blocks_of(tree).collect();
+        let scores: usize = blocks.iter().map(Block::scores).sum();
+        let worth = (WORTH_A_PIECE * tree.span().len()).max(1);
+        let most = ENOUGH_PIECES.div_ceil(key_value_heads.max(1));
+        let count = (scores * group / worth).clamp(1, most);
+        let share = scores.div_ceil(count);
+        let mut pieces = vec![Vec::new(); count];
+        let mut before = 0;
+        for block in blocks {
+            let scores = block.scores();
+            pieces[before / share].push(block);
+            before += scores;
+        }
+        pieces.retain(|piece| !piece.is_empty());
+        pieces
     }
 
     fn sides<'a>(&self, [query, key, value]: &'a [FlexTensor; 3]) -> [Side<'a>; 3] {
@@ -399,12 +440,41 @@ struct Kept {
     out: FlexTensor,
 }
 
-/// Gradients of one head of keys and values and of its queries, tokens of one tree: `[group, tokens, head_dim]`,
-/// `[tokens, head_dim]` and the same.
+/// Gradients of one head of keys and values and of its queries, in one tree.
+#[derive(Default)]
 struct OfHead {
+    /// Places of some queries among all tokens, and their gradients, `[group, queries, head_dim]`.
+    query: Vec<(Range<usize>, Vec<f32>)>,
+    /// Of the tokens of the tree up to the last that is seen, `[tokens, head_dim]`.
+    key: Vec<f32>,
+    value: Vec<f32>,
+}
+
+/// What the queries of a piece give to [`OfHead`]; keys and values up to the last query.
+struct OfPiece {
+    queries: Range<usize>,
     query: Vec<f32>,
     key: Vec<f32>,
     value: Vec<f32>,
+}
+
+impl OfHead {
+    fn add(&mut self, OfPiece { queries, query, key, value }: OfPiece) {
+        add(&mut self.key, key);
+        add(&mut self.value, value);
+        self.query.push((queries, query));
+    }
+}
+
+/// Adds numbers to the first of a sum, which may be empty still.
+fn add(sum: &mut Vec<f32>, numbers: Vec<f32>) {
+    if sum.is_empty() {
+        *sum = numbers;
+        return;
+    }
+    for (sum, number) in sum.iter_mut().zip(&numbers) {
+        *sum += number;
+    }
 }
 
 impl Rule<3> for Kept {
@@ -417,28 +487,36 @@ impl Rule<3> for Kept {
             .map(|count| count * heads.head_dim);
         let mut found = widths.map(|width| vec![0.0_f32; tokens * width]);
         let [query, key, value] = &mut found;
-        let mut pieces = [(query, widths[0]), (key, widths[1]), (value, widths[2])]
+        let mut rest = [(query, widths[0]), (key, widths[1]), (value, widths[2])]
             .map(|(numbers, width)| Pieces::new(numbers, width));
         let jobs: Vec<_> = self
             .attention
             .rows
             .iter()
-            .map(|tree| (tree, tree.span()))
-            .filter(|(_, span)| !span.is_empty())
-            .map(|(tree, span)| {
-                (tree, pieces.each_mut().map(|pieces| pieces.next(span.start, span.len())))
+            .map(|tree| (tree.span(), self.attention.pieces_of(tree)))
+            .filter(|(_, pieces)| !pieces.is_empty())
+            .map(|(span, pieces)| {
+                let of_tree = rest.each_mut().map(|rest| rest.next(span.start, span.len()));
+                (span.start, pieces, of_tree)
             })
             .collect();
-        jobs.into_par_iter().for_each(|(tree, [query, key, value])| {
+        jobs.into_par_iter().for_each(|(start, pieces, [query, key, value])| {
             let of_heads: Vec<OfHead> = (0..heads.key_value_heads)
                 .into_par_iter()
-                .map(|head| self.of_head(&gradient, head, tree))
+                .map(|head| self.of_head(&gradient, head, start, &pieces))
                 .collect();
-            let (head_dim, length) = (heads.head_dim, tree.span().len());
+            let head_dim = heads.head_dim;
             for (head, found) in of_heads.iter().enumerate() {
-                together(&found.query, length, head_dim, query, head * heads.group * head_dim);
-                together(&found.key, length, head_dim, key, head * head_dim);
-                together(&found.value, length, head_dim, value, head * head_dim);
+                for (queries, found) in &found.query {
+                    let out = &mut query[(queries.start - start) * widths[0]..];
+                    let out = &mut out[..queries.len() * widths[0]];
+                    together(found, queries.len(), head_dim, out, head * heads.group * head_dim);
+                }
+                for (found, out) in [(&found.key, &mut *key), (&found.value, &mut *value)] {
+                    let tokens = found.len() / head_dim;
+                    let out = &mut out[..tokens * widths[1]];
+                    together(found, tokens, head_dim, out, head * head_dim);
+                }
             }
         });
         let [query, key, value] = found;
@@ -448,21 +526,45 @@ impl Rule<3> for Kept {
 }
 
 impl Kept {
-    /// Of the head `own` of keys and values.
-    fn of_head(&self, gradient: &FlexTensor, own: usize, tree: &Tree) -> OfHead {
+    /// Of the head `own` of keys and values, in the tree that begins at token `start`.
+    fn of_head(
+        &self,
+        gradient: &FlexTensor,
+        own: usize,
+        start: usize,
+        pieces: &[Vec<Block>],
+    ) -> OfHead {
+        let of_pieces: Vec<OfPiece> =
+            pieces.par_iter().map(|blocks| self.of_piece(gradient, own, start, blocks)).collect();
+        let mut found = OfHead::default();
+        // The last comes first, since it sees the most tokens.
+        of_pieces.into_iter().rev().for_each(|piece| found.add(piece));
+        found
+    }
+
+    fn of_piece(
+        &self,
+        gradient: &FlexTensor,
+        own: usize,
+        start: usize,
+        blocks: &[Block],
+    ) -> OfPiece {
         let Heads { group, head_dim, .. } = self.attention.heads;
         let sides = self.attention.sides(&self.operands);
         let [query, ..] = sides;
         let [gradient, out] = [gradient, &self.out].map(|x| Side::new(x, query.heads, head_dim));
-        let span = tree.span();
-        let mut found = OfHead {
+        let first = blocks.first().map_or(start, Block::first_query);
+        let span = first..blocks.last().map_or(start, Block::end);
+        let tokens = span.end - start;
+        let mut found = OfPiece {
             query: vec![0.0; group * span.len() * head_dim],
-            key: vec![0.0; span.len() * head_dim],
-            value: vec![0.0; span.len() * head_dim],
+            key: vec![0.0; tokens * head_dim],
+            value: vec![0.0; tokens * head_dim],
+            queries: span.clone(),
         };
         let mut scores = Scores::default();
-        for block in self.attention.blocks_of(tree) {
-            let (seen, origin) = self.attention.seen(sides, &[], &block);
+        for block in blocks {
+            let (seen, origin) = self.attention.seen(sides, &[], block);
             let (queries, first) = (block.queries.len(), block.first_query());
             for member in 0..group {
                 let head = own * group + member;
@@ -472,14 +574,14 @@ impl Kept {
                 for (stretch, column) in columns(&seen) {
                     scores.multiply(queried, of_result, stretch, own, column);
                 }
-                scores.of_scores(&block, self.attention.window, origin, [gradient, out], head);
+                scores.of_scores(block, self.attention.window, origin, [gradient, out], head);
                 let of_query = (member * span.len() + first - span.start) * head_dim;
                 let of_query = &mut found.query[of_query..];
                 for (stretch, column) in columns(&seen) {
                     let [weights, of_scores] = scores.of(stretch, column);
                     let keys = stretch.keys.head(own, stretch.first, stretch.tokens);
                     multiply_into(of_scores, keys, of_query, head_dim, column > 0);
-                    let place = (stretch.first - span.start) * head_dim;
+                    let place = (stretch.first - start) * head_dim;
                     let of_key = &mut found.key[place..];
                     multiply_into(of_scores.transposed(), queried, of_key, head_dim, true);
                     let of_value = &mut found.value[place..];
@@ -716,6 +818,36 @@ mod tests {
         let past = [operands[1].clone(), operands[2].clone()];
         let back = causal_attention(operands.clone(), &[past], heads, rows, None);
         assert_eq!(back.unwrap_err().map(numbers), operands.map(numbers));
+    }
+
+    #[test]
+    fn only_long_rows_of_few_heads_are_cut_into_pieces() {
+        let pieces = |key_value_heads, group, tokens: usize| {
+            let heads = Heads { key_value_heads, group, head_dim: 3 };
+            let rows = Vec::<Tree>::new().into();
+            let attention = Attention { heads, rows, window: None, behind: 0 };
+            attention.pieces_of(&Tree::from(5..5 + tokens)).len()
+        };
+        assert_eq!(pieces(1, 1, 0), 0);
+        assert_eq!([pieces(4, 1, 128), pieces(1, 1, 1024), pieces(16, 8, 4096)], [1; 3]);
+        assert_eq!([pieces(1, 1, 4096), pieces(8, 1, 4096), pieces(1, 8, 600)], [4, 2, 5]);
+    }
+
+    #[test]
+    fn a_row_in_pieces_learns_the_same_on_any_number_of_threads() {
+        let heads = Heads { key_value_heads: 1, group: 8, head_dim: 3 };
+        let case = Case { heads, lengths: vec![2, 600], window: None, size: 2.0 };
+        agrees(&case).unwrap();
+        agrees(&Case { window: Some(70), ..case.clone() }).unwrap();
+        branching(&case, 300, &[200, 0, 100]).unwrap();
+        let learned = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| learned_numbers::<Fused>(&case, |operands| fused(operands, &case)))
+        };
+        let alone = learned(1);
+        for threads in [2, 5] {
+            assert_eq!(learned(threads), alone);
+        }
     }
 
     /// Rows behind a past are as the ends of rows that begin with it.

@@ -1,6 +1,6 @@
 //! Attention weights of primitives: a softmax over the tokens that a query may look at.
 
-use burn::tensor::{Tensor, TensorData, activation, backend::Backend};
+use burn::tensor::{DType, Int, Tensor, TensorData, activation, backend::Backend};
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
@@ -17,8 +17,8 @@ pub struct Stretch<B: Backend> {
 #[derive(Debug)]
 pub struct Visibility<B: Backend> {
     queries: Queries,
-    /// Additive masks that primitives have needed so far: those of one pass serve all its layers.
-    masks: Mutex<Vec<(MaskOf, Tensor<B, 3>)>>,
+    /// What primitives have needed so far.
+    on_device: Mutex<Option<OnDevice<B>>>,
 }
 
 #[derive(Debug)]
@@ -45,13 +45,88 @@ impl Queries {
     }
 }
 
-/// What decides a mask: the first slot's position, the number of slots, the first query and their number.
-type MaskOf = (usize, usize, usize, usize);
+/// Some queries of every row and a stretch of tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Block {
+    /// The place of the first query among those of its row.
+    from: usize,
+    queries: usize,
+    /// The position of the token in the first slot.
+    start: usize,
+    slots: usize,
+}
+
+/// Positions that all blocks of a pass share, and the mask of one block: together, masks would grow with the square of the
+/// time.
+#[derive(Debug)]
+struct OnDevice<B: Backend> {
+    /// The first position that every query sees, `[rows or 1, time, 1]`; nothing if all see from 0 on.
+    begins: Option<Tensor<B, 3, Int>>,
+    /// The position behind the last one that every query sees, `[rows or 1, time, 1]`.
+    ends: Tensor<B, 3, Int>,
+    /// All positions from 0 on, `[1, 1, positions]`.
+    positions: Tensor<B, 3, Int>,
+    /// The last mask: layers that share a block, as those of a step do, share its mask.
+    mask: Option<(Block, Tensor<B, 3>)>,
+}
+
+impl<B: Backend> OnDevice<B> {
+    /// With at least so many positions.
+    fn new(queries: &Queries, positions: usize, device: &B::Device) -> Self {
+        let (rows, time) = (queries.first.len(), queries.time);
+        let places = (0..rows).flat_map(|row| (0..time).map(move |query| (row, query)));
+        let seen: Vec<Range<usize>> =
+            places.map(|(row, query)| queries.visible(row, query, 0, usize::MAX)).collect();
+        let positions = seen.iter().map(|seen| seen.end).max().unwrap_or(0).max(positions);
+        let bounds = |of: fn(&Range<usize>) -> usize| -> Tensor<B, 3, Int> {
+            to_device(seen.iter().map(of), [rows, time, 1], device)
+        };
+        Self {
+            begins: seen.iter().any(|seen| seen.start > 0).then(|| bounds(|seen| seen.start)),
+            ends: bounds(|seen| seen.end),
+            positions: to_device(0..positions, [1, 1, positions], device),
+            mask: None,
+        }
+    }
+
+    /// Minus infinity where a query does not see a slot, 0 elsewhere, `[rows or 1, queries, slots]`.
+    fn mask(&mut self, block: Block, device: &B::Device) -> Tensor<B, 3> {
+        if let Some((made, mask)) = &self.mask
+            && *made == block
+        {
+            return mask.clone();
+        }
+        // So that there are never two.
+        self.mask = None;
+        let of_block =
+            |bounds: &Tensor<B, 3, Int>| bounds.clone().narrow(1, block.from, block.queries);
+        let slots = self.positions.clone().narrow(2, block.start, block.slots);
+        let behind = slots.clone().greater_equal(of_block(&self.ends));
+        let hidden = match &self.begins {
+            Some(begins) => behind.bool_or(slots.lower(of_block(begins))),
+            None => behind,
+        };
+        let zeros = Tensor::<B, 3>::zeros(hidden.dims(), (device, DType::F32));
+        let mask = zeros.mask_fill(hidden, f32::NEG_INFINITY);
+        self.mask = Some((block, mask.clone()));
+        mask
+    }
+}
+
+#[allow(clippy::cast_possible_wrap, reason = "positions of tokens in memory are far smaller")]
+fn to_device<B: Backend>(
+    positions: impl Iterator<Item = usize>,
+    shape: [usize; 3],
+    device: &B::Device,
+) -> Tensor<B, 3, Int> {
+    let positions: Vec<i64> = positions.map(|position| position as i64).collect();
+    Tensor::from_data(TensorData::new(positions, shape), device)
+}
 
 impl<B: Backend> Visibility<B> {
     /// `time` queries a row from the position `first` on, one for every row or one for all rows.
     pub fn new(first: Vec<usize>, time: usize, window: Option<usize>) -> Self {
-        Self { queries: Queries { first, time, window }, masks: Mutex::default() }
+        Self { queries: Queries { first, time, window }, on_device: Mutex::default() }
     }
 
     /// How many tokens a query sees at most, itself among them.
@@ -73,8 +148,9 @@ impl<B: Backend> Visibility<B> {
         let Stretch { scores, start } = stretch;
         let [rows, heads, group, queries, slots] = scores.dims();
         let one_position = self.queries.time == 1;
-        let queries = if one_position { 1 } else { queries };
-        let Some(mask) = self.additive(start, slots, from, queries, &scores.device()) else {
+        let (from, queries) = if one_position { (0, 1) } else { (from, queries) };
+        let block = Block { from, queries, start, slots };
+        let Some(mask) = self.additive(block, &scores.device()) else {
             return scores;
         };
         let mask = mask.cast(scores.dtype());
@@ -89,33 +165,20 @@ impl<B: Backend> Visibility<B> {
     }
 
     /// `[rows or 1, queries, slots]`; nothing if everything is visible.
-    fn additive(
-        &self,
-        start: usize,
-        slots: usize,
-        from: usize,
-        queries: usize,
-        device: &B::Device,
-    ) -> Option<Tensor<B, 3>> {
-        let seen = &self.queries;
-        let rows = seen.first.len();
-        let places = (0..rows).flat_map(|row| (0..queries).map(move |query| (row, from + query)));
-        if places.clone().all(|(row, query)| seen.visible(row, query, start, slots) == (0..slots)) {
+    fn additive(&self, block: Block, device: &B::Device) -> Option<Tensor<B, 3>> {
+        let Block { from, queries, start, slots } = block;
+        let rows = 0..self.queries.first.len();
+        let mut places = rows.flat_map(|row| (from..from + queries).map(move |query| (row, query)));
+        let sees_all = |(row, query)| self.queries.visible(row, query, start, slots) == (0..slots);
+        if places.all(sees_all) {
             return None;
         }
-        let key = (start, slots, from, queries);
-        // A list that another thread left half written could only lack a mask.
-        let mut masks = self.masks.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, mask)) = masks.iter().find(|(made, _)| *made == key) {
-            return Some(mask.clone());
-        }
-        let mut mask = vec![f32::NEG_INFINITY; rows * queries * slots];
-        for (line, (row, query)) in mask.chunks_exact_mut(slots).zip(places) {
-            line[seen.visible(row, query, start, slots)].fill(0.0);
-        }
-        let mask = Tensor::from_data(TensorData::new(mask, [rows, queries, slots]), device);
-        masks.push((key, mask.clone()));
-        Some(mask)
+        let end = start + slots;
+        // What another thread left half done could only lack a mask.
+        let mut held = self.on_device.lock().unwrap_or_else(PoisonError::into_inner);
+        let enough = held.take().filter(|held| held.positions.dims()[2] >= end);
+        let held = held.insert(enough.unwrap_or_else(|| OnDevice::new(&self.queries, end, device)));
+        Some(held.mask(block, device))
     }
 }
 
@@ -154,6 +217,7 @@ pub fn masked_softmax<B: Backend>(
 mod tests {
     use super::*;
     use burn_flex::{Flex, FlexDevice};
+    use proptest::prelude::*;
 
     #[test]
     fn a_query_sees_the_past_and_itself() {
@@ -188,5 +252,44 @@ mod tests {
         let scores = Tensor::from_data([[[[[0.0, f32::NAN]]]]], &FlexDevice);
         let found = masked_softmax(vec![Stretch { scores, start: 0 }], &visible, 0);
         assert!(found[0].clone().into_data().to_vec::<f32>().unwrap()[1].is_nan());
+    }
+
+    #[test]
+    fn the_mask_of_one_block_is_kept() {
+        let visible = Visibility::<Flex>::new(vec![0], 6, None);
+        for from in [0, 2, 4] {
+            let scores = Tensor::zeros([1, 1, 1, 2, from + 2], &FlexDevice);
+            visible.mask(Stretch { scores, start: 0 }, from);
+        }
+        let held = visible.on_device.lock().unwrap();
+        let (block, mask) = held.as_ref().unwrap().mask.as_ref().unwrap();
+        assert_eq!((block.from, mask.dims()), (4, [1, 2, 6]));
+    }
+
+    proptest! {
+        #[test]
+        fn a_mask_hides_what_a_query_does_not_see(
+            first in prop::collection::vec(0_usize..20, 1..4),
+            time in 1_usize..8,
+            window in prop::option::of(1_usize..12),
+            blocks in prop::collection::vec((0_usize..8, 0_usize..25, 1_usize..25), 1..4),
+        ) {
+            let rows = first.len();
+            let visible = Visibility::<Flex>::new(first, time, window);
+            for (from, start, slots) in blocks {
+                let from = from % time;
+                let scores = Tensor::zeros([rows, 1, 1, time - from, slots], &FlexDevice);
+                let found = visible.mask(Stretch { scores, start }, from);
+                let found = found.into_data().to_vec::<f32>().unwrap();
+                let places = (0..rows).flat_map(|row| (from..time).map(move |query| (row, query)));
+                for (line, (row, query)) in found.chunks_exact(slots).zip(places) {
+                    let seen = visible.queries.visible(row, query, start, slots);
+                    for (slot, found) in line.iter().enumerate() {
+                        let expected = if seen.contains(&slot) { 0.0 } else { f32::NEG_INFINITY };
+                        prop_assert_eq!(found.to_bits(), f32::to_bits(expected));
+                    }
+                }
+            }
+        }
     }
 }

@@ -116,28 +116,45 @@ fn of_block<B: Backend>(
     targets: &[Target],
     entropy: bool,
 ) -> Tensor<B, 2> {
-    let [positions, _] = states.dims();
-    let logits = project_transposed(states.clone(), weight.clone());
-    let wide = widened(logits.clone());
-    let log_total = log_sum_exp(wide.clone());
-    let places: Vec<usize> = targets.iter().map(|target| target.position).collect();
-    let in_order = places.iter().copied().eq(0..positions);
-    let places = indices(&places, &states.device());
-    let of_targets = |x: Tensor<B, 2>| if in_order { x } else { x.select(0, places.clone()) };
-    let tokens: Vec<usize> = targets.iter().map(|target| target.token).collect();
-    let tokens = indices(&tokens, &states.device());
-    let log_prob = match logits.dtype() {
-        // A product with the rows of those tokens alone: gathering from the logits would cost another gradient of the
-        // size of all logits.
-        DType::F32 => row_sums(of_targets(states) * weight.select(0, tokens)),
-        // Logits of 16 bits are rounded, and so is their sum, so there they are gathered: a probability must not come
-        // out above 1.
-        _ => of_targets(wide.clone()).gather(1, tokens.unsqueeze_dim(1)),
-    } - of_targets(log_total.clone());
+    let logits = widened(project_transposed(states, weight));
+    let log_total = log_sum_exp(logits.clone());
+    let positions: Vec<usize> = targets.iter().map(|target| target.position).collect();
+    // Out of the logits that are added up, whatever their type: a product with the rows of those tokens alone would spare a
+    // gradient of the size of all logits, but may be rounded otherwise, in 16 bits or where a card multiplies numbers of 32 bits
+    // with fewer, and a probability must not come out above 1.
+    let log_prob = of_tokens(logits.clone(), targets) - rows_at(log_total.clone(), &positions);
     if !entropy {
         return log_prob;
     }
-    Tensor::cat(vec![log_prob, of_targets(entropy_of(wide, log_total))], 1)
+    Tensor::cat(vec![log_prob, rows_at(entropy_of(logits, log_total), &positions)], 1)
+}
+
+/// The logit of every target, `[targets, 1]`. As many columns are gathered as the most tokens asked for at one position, so that
+/// no row of logits is repeated.
+fn of_tokens<B: Backend>(logits: Tensor<B, 2>, targets: &[Target]) -> Tensor<B, 2> {
+    let [positions, _] = logits.dims();
+    let mut tokens = vec![Vec::new(); positions];
+    let column = |&Target { position, token }: &Target| {
+        tokens[position].push(token);
+        tokens[position].len() - 1
+    };
+    let columns: Vec<usize> = targets.iter().map(column).collect();
+    let most = tokens.iter().map(Vec::len).max().unwrap_or(0).max(1);
+    tokens.iter_mut().for_each(|tokens| tokens.resize(most, 0));
+    let tokens = indices::<B>(&tokens.concat(), &logits.device()).reshape([positions, most]);
+    let gathered = logits.gather(1, tokens).reshape([positions * most, 1]);
+    let place = |(target, column): (&Target, usize)| target.position * most + column;
+    let places: Vec<usize> = targets.iter().zip(columns).map(place).collect();
+    rows_at(gathered, &places)
+}
+
+/// The rows at some places; all of them as they are if that is what is asked for.
+fn rows_at<B: Backend>(x: Tensor<B, 2>, places: &[usize]) -> Tensor<B, 2> {
+    if places.iter().copied().eq(0..x.dims()[0]) {
+        return x;
+    }
+    let places = indices(places, &x.device());
+    x.select(0, places)
 }
 
 /// Half-precision numbers as 32 bits, since sums over a vocabulary need them.
@@ -166,6 +183,11 @@ mod tests {
     use super::*;
     use burn::tensor::{TensorData, Tolerance, activation::log_softmax};
     use burn_flex::{Flex, FlexDevice};
+
+    fn wave(shape: [usize; 2], salt: f32) -> Tensor<Flex, 2> {
+        let data = (0..shape[0] * shape[1]).map(|i| (i as f32 * salt).sin()).collect();
+        Tensor::from_data(TensorData::new::<f32, _>(data, shape), &FlexDevice)
+    }
 
     fn assert_close(found: Tensor<Flex, 2>, expected: &[f32]) {
         let expected = TensorData::new(expected.to_vec(), [expected.len(), 1]);
@@ -205,11 +227,19 @@ mod tests {
     }
 
     #[test]
+    fn no_token_is_more_than_certain() {
+        // Logits far above 0 for the first token, and as far below 0 for the second.
+        let positive = |shape, salt| wave(shape, salt).abs() + 0.5;
+        let certain = positive([1, 67], 0.3);
+        let weight = Tensor::cat(vec![certain.clone(), -certain], 0);
+        let targets: Vec<Target> = (0..200).map(|position| Target { position, token: 0 }).collect();
+        let found = of_block(positive([200, 67], 0.7), weight, &targets, false);
+        assert_close(found.clone(), &[0.0; 200]);
+        assert!(found.into_data().iter::<f32>().all(|log_prob| log_prob <= 0.0));
+    }
+
+    #[test]
     fn block_by_block_as_at_once() {
-        let wave = |shape: [usize; 2], salt: f32| {
-            let data = (0..shape[0] * shape[1]).map(|i| (i as f32 * salt).sin()).collect();
-            Tensor::<Flex, 2>::from_data(TensorData::new(data, shape), &FlexDevice)
-        };
         let (states, weight) = (wave([7, 3], 0.7), wave([11, 3], 0.3));
         let target = |i: usize| Target { position: i * 4 % 7, token: i * 5 % 11 };
         let targets: Vec<Target> = (0..9).map(target).collect();
