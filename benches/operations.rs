@@ -8,7 +8,7 @@
 //!
 //! Shapes are those of a Llama of 7 million weights on 16 rows of 128 tokens. What counts is the median of at least five
 //! runs and half a second, after one run that does not. Before that, both arms must give the same numbers. Ceilings are a
-//! product of large matrices by burn's backend `flex`, and additions of arrays far larger than the caches.
+//! product of large matrices by `kernels::project`, and additions of arrays far larger than the caches.
 //! `benches/peers/run.py --operations` puts `PyTorch` beside them.
 #![allow(clippy::print_stdout, reason = "a program for the terminal")]
 

@@ -57,7 +57,7 @@ const WORKLOADS: [&str; 12] = [
     "train/1x2048",
     "train/4x2048",
     "choose/shared",
-    "choose/alone",
+    "choose/each",
 ];
 
 #[derive(Parser)]
@@ -182,7 +182,7 @@ fn serve<B: Backend>(
     }
     let share_prefixes = match workload {
         "choose/shared" => true,
-        "choose/alone" => false,
+        "choose/each" => false,
         other => return Err(format!("no workload {other:?}, only {}", WORKLOADS.join(", ")).into()),
     };
     let engine = Engine { share_prefixes, ..Engine::default() };

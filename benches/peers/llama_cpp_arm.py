@@ -13,22 +13,24 @@ from pathlib import Path
 import llama_cpp as llama
 import numpy as np
 
+import arms
 import workloads
 
 # The most tokens that one call takes; no workload hands over more.
 BATCH = 2048
-SUPPORTED = [workload for workload in workloads.WORKLOADS if not workload.startswith("train/")]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--model", required=True, type=Path)
-    parser.add_argument("--only", required=True, choices=SUPPORTED)
+    parser.add_argument("--only", required=True, choices=arms.workloads_of(arms.LLAMA_CPP))
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     kind, _, size = arguments.only.partition("/")
     make = {"prefill": prefill, "decode": decode, "choose": choose}[kind]
-    workloads.report(arguments.only, make(arguments.model / "model.gguf", size, arguments.threads))
+    base_bytes = workloads.resident_bytes()
+    run = make(arguments.model / "model.gguf", size, arguments.threads)
+    workloads.report(arguments.only, run, base_bytes)
 
 
 def prefill(file, size, threads):
@@ -72,14 +74,14 @@ def choose(file, size, threads):
             context.copy(0, row)
         return options(context.read([(row, len(prefix), own) for row, own in enumerate(suffixes)]))
 
-    def alone():
+    def each():
         rows = []
         for own in suffixes:
             context.clear()
             rows.append(options(context.read([(0, 0, prefix + own)])))
         return np.concatenate(rows)
 
-    return dict(alone=alone, shared=shared)[size]
+    return dict(each=each, shared=shared)[size]
 
 
 def options(logits):

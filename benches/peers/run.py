@@ -1,17 +1,19 @@
-"""Runs the same work with this project and its peers in turn; prints ratios.
+"""Runs the same work with this project and its peers in turn; prints ratios and goals.
 
     python benches/peers/run.py --rounds 5
+    python benches/peers/run.py --only train/16x128 --sizes 2M 7M 20M --rounds 5
     python benches/peers/run.py --training --rounds 5
     python benches/peers/run.py --operations --rounds 5
 
 Builds the benches once, makes the models where they are missing, and then runs every workload of
 every arm, one process each, round by round, so that what else the machine does falls on all arms
-alike; of operations, which take milliseconds, each arm runs all in one process. Figures are medians over the rounds. README.md tells what to install.
+alike; of operations, which take milliseconds, each arm runs all in one process. Figures are medians
+over the rounds. README.md tells what to install.
 """
 
 import argparse
+import functools
 import importlib.metadata
-import importlib.util
 import json
 import math
 import os
@@ -22,49 +24,38 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import goals
 import operations
-from workloads import ROWS, SHAPES, TRAINING_WORKLOADS, WORKLOADS, unit_and_amount
+from arms import (
+    ARMS,
+    LLAMA_CPP,
+    OPERATION_ARMS,
+    OURS,
+    PRIMITIVES,
+    SERVING_ARMS,
+    TRAINING_ARMS,
+    arms_of,
+    missing_modules,
+    stand_in,
+)
+from workloads import ROWS, SHAPES, TRAINING_WORKLOADS, WORKLOADS, name_of, unit_and_amount
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-OURS, TRANSFORMERS, LLAMA_CPP, TRL = "rlaif", "transformers", "llama_cpp", "trl"
-PRIMITIVES, TORCH = "primitives", "torch"
-SERVING_ARMS, TRAINING_ARMS = [OURS, TRANSFORMERS, LLAMA_CPP], [OURS, TRL]
-OPERATION_ARMS = [OURS, PRIMITIVES, TORCH]
-ARMS = [*SERVING_ARMS, TRL, PRIMITIVES, TORCH]
 PACKAGES = ["torch", "transformers", "llama-cpp-python", "trl", "peft"]
-
-# What an arm cannot do, and what stands for it in ratios.
-UNSUPPORTED = {
-    **{(LLAMA_CPP, workload): None for workload in WORKLOADS if workload.startswith("train/")},
-    (TRL, "ppo/shared"): "ppo",
-}
-
-# What to reach: a name, the arm and workload above the line, those below it, and the least ratio.
-GOALS = [
-    ("decode at batch 1", (OURS, "decode/1"), (TRANSFORMERS, "decode/1"), 3.0),
-    ("decode at batch 16", (OURS, "decode/16"), (TRANSFORMERS, "decode/16"), 1.3),
-    ("prefill of 1,024 tokens", (OURS, "prefill/1024"), (TRANSFORMERS, "prefill/1024"), 0.4),
-    ("choose, prefix shared or not", (OURS, "choose/shared"), (OURS, "choose/alone"), 8.0),
-    ("choose, theirs one batch", (OURS, "choose/shared"), (TRANSFORMERS, "choose/alone"), 3.0),
-]
 
 
 @dataclass(frozen=True)
 class Job:
-    """A workload on a model, and the command of each arm for it."""
+    """A workload on the model of a size, and the command of each arm for it."""
 
     workload: str
-    size: str | None
+    size: str
     commands: dict
 
     @property
     def name(self):
         return name_of(self.workload, self.size)
-
-
-def name_of(workload, size):
-    return f"{workload} {size}" if size else workload
 
 
 def main():
@@ -80,12 +71,12 @@ def compare_workloads(arguments):
     print_machine(arguments)
     measured = measure([*serving, *training], arguments)
     if serving:
-        figures = medians(measured, "per_second")
-        print_table(serving_rows(figures, arguments))
-        print_memory(medians(measured, "peak_bytes"))
-        print_goals(figures)
+        print_table(serving_rows(measured, serving, arguments), names=3)
+    if steps := [job for job in serving if job.workload.startswith("train/")]:
+        print_table(memory_rows(measured, steps, arguments), names=2)
     if training:
-        print_table(training_rows(measured, training, arguments))
+        print_table(training_rows(measured, training, arguments), names=3)
+    print_goals(measured)
 
 
 def write_output(measured, arguments):
@@ -100,7 +91,8 @@ def parse_arguments():
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--training", action="store_true", help="the training workloads instead")
     instead.add_argument("--operations", action="store_true", help="single operations instead")
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
+    installed = "instead of all that are installed"
+    parser.add_argument("--arms", nargs="+", choices=ARMS, help=installed)
     parser.add_argument("--only", nargs="+", default=[], help="names; of operations, beginnings")
     parser.add_argument("--threads", type=int, default=2, help="threads of every arm")
     parser.add_argument(
@@ -109,9 +101,8 @@ def parse_arguments():
         default=target_folder() / "peers",
         help="models are made here where missing",
     )
-    parser.add_argument("--size", choices=SHAPES, default="7M", help="of the model that serves")
-    sizes = "of the models of the training workloads"
-    parser.add_argument("--sizes", nargs="+", choices=SHAPES, default=list(SHAPES), help=sizes)
+    sizes = "of the models [default: 7M; of the training workloads, all]"
+    parser.add_argument("--sizes", nargs="+", choices=SHAPES, help=sizes)
     parser.add_argument("--steps", type=int, default=8, help="optimiser steps that are timed")
     parser.add_argument("--iterations", type=int, default=2, help="PPO iterations that are timed")
     parser.add_argument("--output", type=Path, help="a JSON file for all that was measured")
@@ -122,6 +113,7 @@ def parse_arguments():
     check_names(parser, arguments)
     if not arguments.only and not arguments.operations:
         arguments.only = TRAINING_WORKLOADS if arguments.training else WORKLOADS
+    arguments.arms = able_arms(arguments)
     return arguments
 
 
@@ -137,23 +129,44 @@ def target_folder():
     return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 
 
+def able_arms(arguments):
+    """Those that have something to do; without what is not installed, unless it is asked for."""
+    needed = {arm for workload in arguments.only for arm in arms_of(workload)}
+    if arguments.operations:
+        needed = OPERATION_ARMS
+    able = []
+    for arm in [arm for arm in arguments.arms or ARMS if arm in needed]:
+        missing = ", ".join(missing_modules(arm))
+        if missing and arguments.arms:
+            sys.exit(f"{arm} needs {missing}; install what is missing or choose others with --arms")
+        if missing:
+            print(f"{arm} is left out, not installed: {missing}", file=sys.stderr)
+        else:
+            able.append(arm)
+    if not able:
+        sys.exit("no arm is left that does any of this")
+    return able
+
+
 def serving_jobs(arguments):
     chosen = [workload for workload in arguments.only if workload in WORKLOADS]
-    if not chosen:
-        return []
-    folder = arguments.folder / f"serving-{arguments.size}"
-    gguf = LLAMA_CPP in arguments.arms
-    if not (folder / ("model.gguf" if gguf else "model.safetensors")).exists():
-        make_model(folder, "--size", arguments.size, *(["--gguf"] if gguf else []))
-    more = ["--model", folder]
-    commands = arm_commands(arguments, SERVING_ARMS, "throughput", more)
-    return [job(workload, None, commands) for workload in chosen]
+    sizes = arguments.sizes or ["7M"]
+    jobs = []
+    for size in sizes if chosen else []:
+        folder = arguments.folder / f"serving-{size}"
+        gguf = LLAMA_CPP in arguments.arms
+        if not (folder / ("model.gguf" if gguf else "model.safetensors")).exists():
+            make_model(folder, "--size", size, *(["--gguf"] if gguf else []))
+        commands = arm_commands(arguments, SERVING_ARMS, "throughput", ["--model", folder])
+        jobs += [job(workload, size, commands) for workload in chosen]
+    return jobs
 
 
 def training_jobs(arguments):
     chosen = [workload for workload in arguments.only if workload in TRAINING_WORKLOADS]
+    sizes = arguments.sizes or list(SHAPES)
     jobs = []
-    for size in arguments.sizes if chosen else []:
+    for size in sizes if chosen else []:
         folder = arguments.folder / f"training-{size}"
         if not (folder / ROWS).exists():
             make_model(folder, "--training", "--size", size)
@@ -165,7 +178,7 @@ def training_jobs(arguments):
 
 def job(workload, size, commands):
     """Without the arms that cannot do it."""
-    able = [arm for arm in commands if (arm, workload) not in UNSUPPORTED]
+    able = [arm for arm in arms_of(workload) if arm in commands]
     return Job(workload, size, {arm: [*commands[arm], "--only", workload] for arm in able})
 
 
@@ -188,11 +201,10 @@ def arm_commands(arguments, arms, bench, more):
 
 
 def python_arm(arm, arguments):
-    if importlib.util.find_spec(arm) is None:
-        sys.exit(f"{arm} is not installed; install it or choose others with --arms")
     return [sys.executable, str(HERE / f"{arm}_arm.py"), "--threads", str(arguments.threads)]
 
 
+@functools.cache
 def build_bench(name):
     """Builds the bench and returns the path of its program."""
     command = ["cargo", "bench", "-p", "rlaif", "--bench", name, "--no-run"]
@@ -373,72 +385,80 @@ def output_of(*command):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
 
 
-def serving_rows(figures, arguments):
+def serving_rows(measured, jobs, arguments):
+    speed = medians(measured, "per_second")
     arms = [arm for arm in SERVING_ARMS if arm in arguments.arms]
     ratios = [arm for arm in arms if arm != OURS] if OURS in arms else []
-    rows = [["workload", "unit", *arms, *(f"{OURS}/{peer}" for peer in ratios)]]
-    for workload in [workload for workload in arguments.only if workload in WORKLOADS]:
-        row = [workload, unit_and_amount(workload)[0]]
-        row += [figure(figures.get((arm, workload))) for arm in arms]
-        row += [ratio(figures, (OURS, workload), (peer, workload)) for peer in ratios]
+    rows = [["workload", "model", "unit", *arms, *(f"{OURS}/{peer}" for peer in ratios)]]
+    for job in jobs:
+        row = [job.workload, job.size, unit_and_amount(job.workload)[0]]
+        row += [figure(speed.get((arm, job.name))) for arm in arms]
+        row += [ratio(speed, (OURS, job.name), (peer, job.name)) for peer in ratios]
         rows.append(row)
     return rows
 
 
-def print_memory(peaks):
-    """The highest memory of a step of training, which should grow with its tokens alone."""
-    rows = [["workload", "unit", OURS, TRANSFORMERS, f"{OURS}/{TRANSFORMERS}"]]
-    for workload in [workload for workload in WORKLOADS if workload.startswith("train/")]:
-        keys = [(arm, workload) for arm in [OURS, TRANSFORMERS]]
-        if any(key in peaks for key in keys):
-            row = [workload, "peak MiB", *(mebibytes(peaks.get(key)) for key in keys)]
-            rows.append([*row, ratio(peaks, *keys)])
-    if len(rows) > 1:
-        print()
-        print_table(rows)
+def memory_rows(measured, jobs, arguments):
+    """Of bare steps of training, whose memory should grow with their tokens alone."""
+    memory = memory_of(measured)
+    arms = [arm for arm in arms_of(jobs[0].workload) if arm in arguments.arms]
+    rows = [["workload", "model", *memory_titles(memory, arms)]]
+    for job in jobs:
+        keys = [(arm, job.name) for arm in arms]
+        rows.append([job.workload, job.size, *memory_cells(memory, keys)])
+    return rows
 
 
 def training_rows(measured, jobs, arguments):
-    """Figures, highest memory, what the work adds to the memory of the libraries, and last losses.
+    """Figures, memory and last losses.
 
     The ratio of the speeds is above 1 where this project is faster, those of memory where it takes
     more.
     """
-    speed, peak = medians(measured, "per_second"), medians(measured, "peak_bytes")
-    base, loss = medians(measured, "base_bytes"), medians(measured, "loss")
-    added = {key: peak[key] - base[key] for key in peak if key in base}
+    speed, loss = medians(measured, "per_second"), medians(measured, "loss")
+    memory = memory_of(measured)
     arms = [arm for arm in TRAINING_ARMS if arm in arguments.arms]
-    header = ["workload", "model", "unit", *arms, "speed"]
-    for title in ["peak", "added"]:
-        header += [f"{title} MiB {arm}" for arm in arms] + [title]
-    rows = [[*header, *(f"loss {arm}" for arm in arms)]]
+    titles = [*arms, "speed", *memory_titles(memory, arms), *(f"loss {arm}" for arm in arms)]
+    rows = [["workload", "model", "unit", *titles]]
     for job in jobs:
         keys = [(arm, name_of(stand_in(arm, job.workload), job.size)) for arm in arms]
         timed_as_a_whole = job.workload.startswith("ppo")
         row = [job.workload, job.size, "s/iteration" if timed_as_a_whole else "tok/s"]
-        for values, show in [(speed, figure), (peak, mebibytes), (added, mebibytes)]:
-            if values is speed and timed_as_a_whole:
-                row += [figure(1 / values[key] if key in values else None) for key in keys]
-            else:
-                row += [show(values.get(key)) for key in keys]
-            row.append(ratio(values, keys[0], keys[-1]) if len(keys) > 1 else "-")
+        row += compared(speed, keys, seconds_of if timed_as_a_whole else figure)
+        row += memory_cells(memory, keys)
         row += ["-" if key not in loss else f"{loss[key]:.4f}" for key in keys]
         rows.append(row)
     return rows
 
 
-def stand_in(arm, workload):
-    return UNSUPPORTED.get((arm, workload)) or workload
+def memory_of(measured):
+    """The highest memory, and what the work adds to that of the libraries, by arm and job."""
+    peak, base = medians(measured, "peak_bytes"), medians(measured, "base_bytes")
+    return dict(peak=peak, added={key: peak[key] - base[key] for key in peak if key in base})
 
 
-def print_table(rows):
-    """Names to the left, figures to the right."""
+def memory_titles(memory, arms):
+    return [title for kind in memory for title in [*(f"{kind} MiB {arm}" for arm in arms), kind]]
+
+
+def memory_cells(memory, keys):
+    return [cell for values in memory.values() for cell in compared(values, keys, mebibytes)]
+
+
+def compared(values, keys, show):
+    """The value of each key, and the ratio of the first to the last."""
+    cells = [show(values.get(key)) for key in keys]
+    return [*cells, ratio(values, keys[0], keys[-1]) if len(keys) > 1 else "-"]
+
+
+def print_table(rows, names):
+    """The first columns are names, to the left, the others figures, to the right."""
     widths = [max(map(len, column)) for column in zip(*rows)]
-    names = rows[0].index("unit") + 1
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row[:names], widths)]
         cells += [cell.rjust(width) for cell, width in zip(row[names:], widths[names:])]
         print("  ".join(cells))
+    print()
 
 
 def figure(value):
@@ -447,30 +467,24 @@ def figure(value):
     return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
 
 
+def seconds_of(rate):
+    return figure(None if rate is None else 1 / rate)
+
+
 def mebibytes(value):
     return "-" if value is None else f"{value / 2**20:,.0f}"
 
 
-def quotient(figures, above, below):
-    if above in figures and below in figures:
-        return figures[above] / figures[below]
-    return None
-
-
 def ratio(figures, above, below):
-    value = quotient(figures, above, below)
-    return "-" if value is None else f"{value:.2f}x"
+    if above in figures and below in figures:
+        return f"{figures[above] / figures[below]:.2f}x"
+    return "-"
 
 
-def print_goals(figures):
-    reached = [(*goal, quotient(figures, goal[1], goal[2])) for goal in GOALS]
-    reached = [goal for goal in reached if goal[-1] is not None]
-    if reached:
-        print()
-    for name, above, below, least, value in reached:
-        verdict = "reached" if value >= least else "missed"
-        arms = f"{' '.join(above)} / {' '.join(below)}"
-        print(f"{name}: {arms} = {value:.2f}x, goal {least}x, {verdict}")
+def print_goals(measured):
+    figures = {key: medians(measured, key) for key in [goals.SPEED, goals.MEMORY]}
+    for verdict in goals.verdicts(figures):
+        print(verdict)
 
 
 if __name__ == "__main__":

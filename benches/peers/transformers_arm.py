@@ -6,23 +6,26 @@
 import argparse
 
 import torch
-from transformers import AutoModelForCausalLM, GenerationConfig
+from transformers import GenerationConfig, LlamaForCausalLM
 from transformers.cache_utils import DynamicCache
 
+import arms
 import workloads
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--model", required=True)
-    parser.add_argument("--only", required=True, choices=workloads.WORKLOADS)
+    parser.add_argument("--only", required=True, choices=arms.workloads_of(arms.TRANSFORMERS))
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    model = AutoModelForCausalLM.from_pretrained(
+    base_bytes = workloads.resident_bytes()
+    # By its own class, whose code has been loaded with the libraries.
+    model = LlamaForCausalLM.from_pretrained(
         arguments.model, dtype=torch.float32, attn_implementation="sdpa"
     )
-    workloads.report(arguments.only, prepare(model, arguments.only))
+    workloads.report(arguments.only, prepare(model, arguments.only), base_bytes)
 
 
 def prepare(model, workload):
@@ -71,13 +74,17 @@ def training_step(model, rows, time):
 
 
 def choose(model, size):
-    """`alone` is one batch of whole prompts; `shared` repeats the prefix's cache for suffixes."""
+    """`shared` repeats the prefix's cache for all suffixes; `each` and `batch` have no cache."""
     prefix = torch.tensor([workloads.shared_prefix()])
     suffixes = torch.tensor(workloads.own_suffixes())
     prompts = torch.cat([prefix.expand(len(suffixes), -1), suffixes], 1)
 
-    def alone():
+    def batch():
         return options(model(prompts, use_cache=False, logits_to_keep=1).logits)
+
+    def each():
+        passes = [model(one, use_cache=False, logits_to_keep=1).logits for one in prompts.split(1)]
+        return options(torch.cat(passes))
 
     def shared():
         cache = DynamicCache(config=model.config)
@@ -85,7 +92,7 @@ def choose(model, size):
         cache.batch_repeat_interleave(len(suffixes))
         return options(model(suffixes, past_key_values=cache, logits_to_keep=1).logits)
 
-    return dict(alone=alone, shared=shared)[size]
+    return dict(batch=batch, each=each, shared=shared)[size]
 
 
 def options(logits):

@@ -24,14 +24,15 @@ import transformers
 from datasets import Dataset
 from torch.utils.data import SequentialSampler
 from transformers import (
-    AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
+    LlamaForCausalLM,
+    LlamaForSequenceClassification,
     PreTrainedTokenizerFast,
     TrainerCallback,
 )
 from trl import RewardConfig, RewardTrainer, SFTConfig, SFTTrainer
 from trl.experimental.ppo import PPOConfig, PPOTrainer
 
+import arms
 import workloads
 
 # Loaded now, so that their memory is not taken for that of the work.
@@ -40,9 +41,6 @@ try:
 except ImportError:
     peft = None
 
-# It packs rows with the attention of graphics cards alone, and has no values on the policy's trunk.
-UNSUPPORTED = ["ppo/shared"]
-
 
 def main():
     arguments = parse_arguments()
@@ -50,7 +48,7 @@ def main():
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     warnings.filterwarnings("ignore")
-    base_bytes = resident_bytes()
+    base_bytes = workloads.resident_bytes()
     kind = arguments.only.partition("/")[0]
     run = dict(sft=sft, reward_model=reward_model, ppo=ppo)[kind]
     # The trainers print; the only thing on this program's output is its report.
@@ -68,9 +66,8 @@ def main():
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    supported = [w for w in workloads.TRAINING_WORKLOADS if w not in UNSUPPORTED]
     parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--only", required=True, choices=supported)
+    parser.add_argument("--only", required=True, choices=arms.workloads_of(arms.TRL))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=8, help="optimiser steps that are timed")
     parser.add_argument("--iterations", type=int, default=2, help="PPO iterations that are timed")
@@ -84,6 +81,7 @@ def parse_arguments():
 
 
 def sft(arguments, folder):
+    """Rows are padded: the trainer packs them with the attention of graphics cards alone."""
     rows = first_rows(arguments)
     dataset = Dataset.from_dict(
         {
@@ -259,13 +257,14 @@ def steps(trainer, tokens_not_read=0):
 
 
 def causal_model(folder):
-    return AutoModelForCausalLM.from_pretrained(
+    """By its own class, whose code is loaded before the memory of the work is counted."""
+    return LlamaForCausalLM.from_pretrained(
         folder, dtype=torch.float32, attn_implementation="sdpa"
     )
 
 
 def scalar_model(folder):
-    return AutoModelForSequenceClassification.from_pretrained(
+    return LlamaForSequenceClassification.from_pretrained(
         folder / workloads.REWARD_MODEL, dtype=torch.float32, attn_implementation="sdpa"
     )
 
@@ -289,14 +288,6 @@ def lora():
         target_modules="all-linear",
         task_type="CAUSAL_LM",
     )
-
-
-def resident_bytes():
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return None
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 if __name__ == "__main__":

@@ -10,13 +10,15 @@ Serving, and a bare training step:
 - `decode/N` reads 32 tokens of each of the rows 0 to N - 1 and draws 128 greedy tokens more for
   each; nothing ends a row. tok/s of tokens drawn, the time of reading included.
 - `train/RxT` makes one step of AdamW on R rows of T tokens, each position predicting the next; tok/s
-  of tokens trained on, and the highest memory.
-- `choose/shared` and `choose/alone` label 16 prompts: each is tokens 0 to 999 of row 0 and then
-  tokens 1,000 to 1,031 of row p + 1 for principle p. A label is the probabilities of tokens 1 and 2
-  after the prompt. `shared` reads the 1,000 tokens once for all sixteen, `alone` reads each prompt
-  whole. labels/s.
+  of tokens trained on, and memory.
+- `choose/...` labels 16 prompts: each is tokens 0 to 999 of row 0 and then tokens 1,000 to 1,031 of
+  row p + 1 for principle p. A label is the probabilities of tokens 1 and 2 after the prompt.
+  `shared` reads the 1,000 tokens once for all sixteen, `each` reads every prompt whole in a pass of
+  its own, and `batch`, of `transformers` alone, reads all sixteen whole in one pass. labels/s.
 - Everything runs once to warm up and then again until 3 seconds and 3 runs have passed; the median
   run counts.
+- Memory is the most that the process has held, and what it held when libraries were loaded and the
+  model was not, so that the difference is what the work adds.
 
 Training, on the rows of `write_rows`, which all arms read from the folder of the model:
 
@@ -40,10 +42,12 @@ Training, on the rows of `write_rows`, which all arms read from the folder of th
 """
 
 import json
+import os
 import random
 import resource
 import statistics
 import time
+from pathlib import Path
 
 WORKLOADS = [
     "prefill/1024",
@@ -57,7 +61,8 @@ WORKLOADS = [
     "train/1x2048",
     "train/4x2048",
     "choose/shared",
-    "choose/alone",
+    "choose/each",
+    "choose/batch",
 ]
 
 DECODE_PROMPT, DECODE_NEW = 32, 128
@@ -89,6 +94,11 @@ DIALOGUE_TOKENS, SHARE_OF_PROMPT = (40, 300), (0.2, 0.6)
 EPISODES, PPO_PROMPT, RESPONSE, PPO_EPOCHS = 64, (24, 32), 32, 4
 LEARNING_RATE, PPO_LEARNING_RATE = 1e-4, 3e-6
 LORA_RANK = 16
+
+
+def name_of(workload, size):
+    """Of a workload on the model of a size."""
+    return f"{workload} {size}"
 
 
 def token(index, row):
@@ -193,14 +203,18 @@ def median_seconds(run):
     return statistics.median(seconds)
 
 
-def report(workload, run):
-    """Times `run` and prints the JSON object that run.py reads."""
+def report(workload, run, base_bytes):
+    """Times `run` and prints the JSON object that run.py reads.
+
+    `base_bytes` is what the process held before it had a model.
+    """
     unit, amount = unit_and_amount(workload)
     measured = dict(
         workload=workload,
         per_second=amount / median_seconds(run),
         unit=unit,
         peak_bytes=peak_bytes(),
+        base_bytes=base_bytes,
         device="cpu",
     )
     print(json.dumps(measured))
@@ -209,3 +223,12 @@ def report(workload, run):
 def peak_bytes():
     """The most memory that this process has held; Linux counts in kilobytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def resident_bytes():
+    """What it holds now, where the system says so."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE")
