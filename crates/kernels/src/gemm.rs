@@ -151,6 +151,7 @@ unsafe fn product(a: Matrix<'_>, b: Matrix<'_>, out: *mut f32, stride: usize, ad
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exact::{Exact, off};
     use proptest::prelude::*;
 
     #[test]
@@ -190,35 +191,109 @@ mod tests {
         multiply_into(Matrix::new(&a, 2, 2), Matrix::new(&a, 2, 2), &mut [0.0; 3], 2, false);
     }
 
+    /// Numbers by rows or by columns, with some between one row or column and the next that are none: whoever counts them gets
+    /// no number.
+    struct Stored {
+        numbers: Vec<f32>,
+        shape: [usize; 2],
+        by_columns: bool,
+        stride: usize,
+    }
+
+    impl Stored {
+        fn new(shape: [usize; 2], salt: f32, spare: usize, by_columns: bool) -> Self {
+            let [rows, columns] = shape;
+            let (lines, length) = if by_columns { (columns, rows) } else { (rows, columns) };
+            let stride = length + spare;
+            let numbers = vec![f32::NAN; lines * stride];
+            let mut stored = Self { numbers, shape, by_columns, stride };
+            for row in 0..rows {
+                for column in 0..columns {
+                    let place = stored.place(row, column);
+                    stored.numbers[place] = ((row * columns + column) as f32 * salt).sin();
+                }
+            }
+            stored
+        }
+
+        fn place(&self, row: usize, column: usize) -> usize {
+            if self.by_columns { column * self.stride + row } else { row * self.stride + column }
+        }
+
+        fn at(&self, row: usize, column: usize) -> f64 {
+            f64::from(self.numbers[self.place(row, column)])
+        }
+
+        fn matrix(&self) -> Matrix<'_> {
+            let [rows, columns] = self.shape;
+            if self.by_columns {
+                Matrix::strided(&self.numbers, [columns, rows], [self.stride, 1]).transposed()
+            } else {
+                Matrix::strided(&self.numbers, [rows, columns], [self.stride, 1])
+            }
+        }
+
+        /// Sums in double precision. Numbers lie within 1, so that a sum of `n` products of either sign is about `sqrt(n)`; the
+        /// error of its rounding grows alike.
+        fn times(&self, other: &Self) -> Vec<Exact> {
+            let ([rows, inner], [_, columns]) = (self.shape, other.shape);
+            let of_row = |row| (0..inner).map(move |place| self.at(row, place)).collect();
+            let of_column = |column| (0..inner).map(move |place| other.at(place, column)).collect();
+            let lines: Vec<Vec<f64>> = (0..columns).map(of_column).collect();
+            let sums = (0..rows).map(of_row).flat_map(|row: Vec<f64>| {
+                let sum = |line: &Vec<f64>| row.iter().zip(line).map(|(a, b)| a * b).sum::<f64>();
+                lines.iter().map(sum).collect::<Vec<f64>>()
+            });
+            sums.map(|value| Exact { value, parts: (inner as f64).sqrt() }).collect()
+        }
+    }
+
+    fn agrees(
+        [rows, inner, columns]: [usize; 3],
+        spare: usize,
+        by_columns: [bool; 2],
+    ) -> Result<(), TestCaseError> {
+        let a = Stored::new([rows, inner], 0.37, spare, by_columns[0]);
+        let b = Stored::new([inner, columns], 0.73, spare, by_columns[1]);
+        let exact = a.times(&b);
+        prop_assert_eq!(off(&multiply(a.matrix(), b.matrix()), &exact), None);
+        let stride = columns + spare;
+        let mut out = vec![1.0; rows * stride];
+        multiply_into(a.matrix(), b.matrix(), &mut out, stride, true);
+        for row in 0..rows {
+            let (found, between) = out[row * stride..][..stride].split_at(columns);
+            let above = |sum: &Exact| Exact { value: sum.value + 1.0, ..*sum };
+            let above: Vec<Exact> = exact[row * columns..][..columns].iter().map(above).collect();
+            prop_assert_eq!(off(found, &above), None);
+            prop_assert!(between.iter().all(|x| x.to_bits() == 1.0_f32.to_bits()));
+        }
+        Ok(())
+    }
+
+    /// All are worth several threads, and deeper than the blocks that `gemm` adds up apart.
+    const LARGE: [[usize; 3]; 5] =
+        [[200, 1100, 70], [64, 2000, 64], [300, 513, 96], [40, 2100, 130], [1, 3000, 2400]];
+
+    #[test]
+    fn products_of_several_threads_and_blocks_agree_with_sums() {
+        let ways = [[false, false], [true, false], [false, true], [true, true]];
+        for sizes in LARGE {
+            assert!(sizes.iter().product::<usize>() >= WORTH_THREADS);
+            for (by_columns, spare) in ways.into_iter().zip([0, 3, 5, 0]) {
+                agrees(sizes, spare, by_columns).unwrap();
+            }
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn agrees_with_sums(
-            rows in 0_usize..40,
-            inner in 0_usize..40,
-            columns in 0_usize..40,
+            sizes in prop::array::uniform3(0_usize..40),
             spare in 0_usize..5,
+            by_columns in prop::array::uniform2(any::<bool>()),
         ) {
-            let wave = |count: usize, salt: f32| -> Vec<f32> {
-                (0..count).map(|i| (i as f32 * salt).sin()).collect()
-            };
-            let a = wave(rows * (inner + spare), 0.37);
-            let b = wave(columns * inner, 0.73);
-            let a = Matrix::strided(&a, [rows, inner], [inner + spare, 1]);
-            let b = Matrix::new(&b, columns, inner).transposed();
-            let mut out = vec![1.0; rows * (columns + spare)];
-            multiply_into(a, b, &mut out, columns + spare, true);
-            let found = multiply(a, b);
-            for row in 0..rows {
-                for column in 0..columns {
-                    let sum: f32 = (0..inner)
-                        .map(|i| a.numbers[row * a.row_stride + i] * b.numbers[column * inner + i])
-                        .sum();
-                    prop_assert!((found[row * columns + column] - sum).abs() < 1e-4);
-                    let added = out[row * (columns + spare) + column];
-                    prop_assert!((added - sum - 1.0).abs() < 1e-4);
-                }
-            }
+            agrees(sizes, spare, by_columns)?;
         }
     }
 }

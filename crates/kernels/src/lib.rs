@@ -16,6 +16,8 @@ mod activation;
 mod adamw;
 mod attend_step;
 mod causal_attention;
+#[cfg(test)]
+mod exact;
 mod exp;
 mod flex;
 mod gemm;

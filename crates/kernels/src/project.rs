@@ -3,8 +3,9 @@
 //! A general product first brings its operands into an order of its own, which costs more than the product if there are
 //! only a few rows: drawing reads all weights for a handful of tokens. Here the weights are read once, as they are.
 
-use crate::flex::{from_numbers, held, ordered, to_tensor};
+use crate::flex::{from_numbers, held, ordered, to_tensor, vectorised};
 use crate::gemm::{Matrix, multiply};
+use crate::lanes::sum_of_products;
 use crate::tracked::{Rule, Tracked, both_tracked, learned, learns, record};
 use burn::tensor::{Tensor, backend::Backend};
 use burn_flex::FlexTensor;
@@ -33,7 +34,8 @@ const ROWS_OF_A_READ: usize = 8;
 
 /// `x W`.
 ///
-/// What is computed for one row of a few does not depend on the others, to the bit.
+/// What is computed for one row of a few does not depend on the others, to the bit; what makes one number of a row, as heads
+/// that score do, depends neither on the others nor on how many there are.
 ///
 /// # Shapes
 /// `x` `[rows, in]`, `weight` `[in, out]`, to `[rows, out]`.
@@ -43,6 +45,7 @@ pub fn project<B: Backend>(x: Tensor<B, 2>, weight: Tensor<B, 2>) -> Tensor<B, 2
         Err(operands) => operands,
     };
     match both_held(x, weight) {
+        Ok((x, weight)) if one_column(&weight) => to_tensor(multiply_column(x, weight)),
         Ok((x, weight)) if few_rows(&x) => to_tensor(multiply_few(&ordered(x), &ordered(weight))),
         Ok((x, weight)) => to_tensor(general(&x, &weight, Orientation::AsItIs)),
         Err((x, weight)) => x.matmul(weight),
@@ -87,6 +90,10 @@ fn few_rows(x: &FlexTensor) -> bool {
     FEW_ROWS.contains(&shape[0]) && shape[1] > 0 && !matches!(pulp::Arch::new(), pulp::Arch::Scalar)
 }
 
+fn one_column(weight: &FlexTensor) -> bool {
+    weight.layout().shape()[1] == 1
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Orientation {
     AsItIs,
@@ -114,7 +121,11 @@ fn of_matrices(
 }
 
 fn recorded(x: &Tracked, weight: &Tracked) -> Tracked {
-    let result = general(&x.primitive, &weight.primitive, Orientation::AsItIs);
+    let result = if one_column(&weight.primitive) {
+        multiply_column(x.primitive.clone(), weight.primitive.clone())
+    } else {
+        general(&x.primitive, &weight.primitive, Orientation::AsItIs)
+    };
     record([x, weight], result, |_| Product {
         x: learns(weight).then(|| x.primitive.clone()),
         weight: learns(x).then(|| weight.primitive.clone()),
@@ -142,6 +153,27 @@ struct Sizes {
     rows: usize,
     inner: usize,
     outer: usize,
+}
+
+/// A general product would take another way where there are more rows, and a score change its last bits with the batch.
+fn multiply_column(x: FlexTensor, column: FlexTensor) -> FlexTensor {
+    let (x, column) = (ordered(x), ordered(column));
+    let (rows, inner) = (x.layout().shape()[0], x.layout().shape()[1]);
+    let (x, column): (&[f32], &[f32]) = (x.storage(), column.storage());
+    let rows_at_once = (WORTH_A_THREAD / inner.max(1)).max(1);
+    let mut out = vec![0.0_f32; rows];
+    out.par_chunks_mut(rows_at_once).enumerate().for_each(|(chunk, out)| {
+        let x = &x[chunk * rows_at_once * inner..];
+        vectorised(
+            #[inline(always)]
+            || {
+                for (row, out) in out.iter_mut().enumerate() {
+                    *out = sum_of_products(&x[row * inner..][..inner], column);
+                }
+            },
+        );
+    });
+    from_numbers(out, [rows, 1])
 }
 
 fn multiply_few(x: &FlexTensor, weight: &FlexTensor) -> FlexTensor {
@@ -419,6 +451,7 @@ fn products<S: Simd, const ROWS: usize>(simd: S, x: &[f32], line: &[f32]) -> [f3
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tracked::tests::Fused;
     use burn::tensor::{TensorData, Tolerance};
     use burn_flex::{Flex, FlexDevice};
     use proptest::prelude::*;
@@ -457,6 +490,35 @@ mod tests {
             assert_eq!(project(alone.clone(), weight.clone()).into_data(), own(&together));
             let found = project_transposed(alone, weight.clone().transpose()).into_data();
             assert_eq!(found, own(&transposed));
+        }
+    }
+
+    #[test]
+    fn a_row_of_512_inputs_is_the_same_among_any_number() {
+        let (x, weight) = (numbers([70, 512], 0.37), numbers([512, 66], 0.61));
+        let together = project(x.clone(), weight.clone());
+        for count in [1, 2, 32, 33, 64] {
+            let rows = 3..3 + count;
+            let found = project(x.clone().slice([rows.clone(), 0..512]), weight.clone());
+            let expected = together.clone().slice([rows, 0..66]).into_data();
+            assert_eq!(found.into_data(), expected, "{count}");
+        }
+    }
+
+    #[test]
+    fn a_score_is_the_same_among_any_number_and_while_it_learns() {
+        let (x, column) = (numbers([70, 1129], 0.37), numbers([1129, 1], 0.61));
+        let together = project(x.clone(), column.clone());
+        for count in [1, 2, 32, 33, 64] {
+            let rows = 3..3 + count;
+            let own = x.clone().slice([rows.clone(), 0..1129]);
+            let expected = together.clone().slice([rows, 0..1]).into_data();
+            let learnt = project(
+                Tensor::<Fused, 2>::from_inner(own.clone()).require_grad(),
+                Tensor::from_inner(column.clone()),
+            );
+            assert_eq!(project(own, column.clone()).into_data(), expected, "{count}");
+            assert_eq!(learnt.into_data(), expected, "{count}");
         }
     }
 
