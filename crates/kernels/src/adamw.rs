@@ -141,8 +141,10 @@ impl Numbers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::{TensorData, Tolerance};
+    use crate::tracked::tests::{close, numbers, wave};
+    use burn::tensor::TensorData;
     use burn_flex::{Flex, FlexDevice};
+    use proptest::prelude::*;
 
     fn tensor(numbers: &[f32]) -> Tensor<Flex, 1> {
         Tensor::from_data(TensorData::new(numbers.to_vec(), [numbers.len()]), &FlexDevice)
@@ -182,30 +184,38 @@ mod tests {
     }
 
     #[test]
-    fn both_roads_agree() {
-        // More than one chunk, and a length that fills no vector.
-        let numbers = |salt: f32| -> Vec<f32> {
-            (0..40_007).map(|i| (i as f32 * salt).sin() * 3.0).collect()
-        };
-        let (mut fast, mut slow) = (moving(&numbers(0.37)), moving(&numbers(0.37)));
-        for time in 1..4 {
-            let gradient = tensor(&numbers(0.11 * time as f32));
-            fast = step(time).step(fast, gradient.clone());
-            slow = step(time).of_primitives(slow, gradient);
-        }
-        for (fast, slow) in
-            [(fast.weights, slow.weights), (fast.mean, slow.mean), (fast.square, slow.square)]
-        {
-            let tolerance = Tolerance::absolute(1e-5);
-            fast.into_data().assert_approx_eq::<f32>(&slow.into_data(), tolerance);
-        }
-    }
-
-    #[test]
     fn a_copy_of_the_weights_stays_as_it_was() {
         let before = moving(&[1.0, 2.0]);
         let after = step(1).step(before.clone(), tensor(&[1.0, -1.0]));
         assert_eq!(before.weights.into_data().to_vec::<f32>().unwrap(), [1.0, 2.0]);
         assert_ne!(after.weights.into_data().to_vec::<f32>().unwrap(), [1.0, 2.0]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+        /// Several tensors, some of more than one chunk, most of lengths that fill no vector.
+        #[test]
+        fn agrees_with_primitives(
+            lengths in prop::collection::vec(1_usize..40_000, 1..4),
+            time in 1_u64..2000,
+            weight_decay in 0.0_f64..0.5,
+            gradient_scale in 0.01_f64..1.0,
+        ) {
+            for length in lengths {
+                let start = moving(&numbers(wave::<Flex, 1>([length], 0.37, 3.0)));
+                let (mut fast, mut slow) = (start.clone(), start);
+                for time in time..time + 3 {
+                    let gradient = wave::<Flex, 1>([length], 0.11 * (time % 10 + 1) as f32, 3.0);
+                    let step = AdamW { weight_decay, gradient_scale, ..step(time) };
+                    fast = step.step(fast, gradient.clone());
+                    slow = step.of_primitives(slow, gradient);
+                }
+                let fast = [fast.weights, fast.mean, fast.square].map(numbers);
+                let slow = [slow.weights, slow.mean, slow.square].map(numbers);
+                for (fast, slow) in fast.iter().zip(&slow) {
+                    prop_assert!(close(fast, slow, 1e-5, 0.0));
+                }
+            }
+        }
     }
 }

@@ -155,17 +155,13 @@ fn add_scaled<S: Simd>(simd: S, out: &mut [f32], factor: f32, x: &[f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exact::{Exact, off};
+    use crate::tracked::tests::{close, numbers, wave};
     use crate::{Stretch, masked_softmax};
     use burn::backend::Autodiff;
     use burn::tensor::TensorData;
     use burn_flex::{Flex, FlexDevice};
     use proptest::prelude::*;
-
-    fn numbers(shape: [usize; 5], salt: f32) -> Tensor<Flex, 5> {
-        let count = shape.iter().product::<usize>();
-        let data: Vec<f32> = (0..count).map(|i| (i as f32 * salt + salt).sin() * 2.0).collect();
-        Tensor::from_data(TensorData::new(data, shape), &FlexDevice)
-    }
 
     #[test]
     fn other_backends_get_their_query_back() {
@@ -175,11 +171,11 @@ mod tests {
     }
 
     /// The numbers that some rows of different lengths are given by so many threads.
-    fn attended(rows: Range<usize>, threads: usize) -> Vec<u32> {
+    fn of_rows(rows: Range<usize>, threads: usize) -> Vec<u32> {
         let lengths = [9_usize, 2300, 70];
         let stored = [3, 2301, 1, 1, 20];
-        let (keys, values) = (numbers(stored, 0.11), numbers(stored, 0.73));
-        let query = numbers([3, 1, 1, 6, 20], 0.37);
+        let (keys, values) = (wave::<Flex, 5>(stored, 0.11, 1.0), wave(stored, 0.73, 1.0));
+        let query = wave([3, 1, 1, 6, 20], 0.37, 1.0);
         let [query, keys, values] =
             [query, keys, values].map(|x| x.narrow(0, rows.start, rows.len()));
         let first = lengths[rows].iter().map(|length| length - 1).collect();
@@ -192,11 +188,63 @@ mod tests {
     #[test]
     fn neither_threads_nor_other_rows_change_a_bit() {
         // The row in the middle is worth threads by itself, those beside it are not.
-        let apart: Vec<u32> = (0..3).flat_map(|row| attended(row..row + 1, 1)).collect();
+        let apart: Vec<u32> = (0..3).flat_map(|row| of_rows(row..row + 1, 1)).collect();
         for threads in [1, 2, 5] {
-            assert_eq!(attended(0..3, threads), apart);
+            assert_eq!(of_rows(0..3, threads), apart);
         }
-        assert_eq!(attended(1..2, 5), attended(1..2, 1));
+        assert_eq!(of_rows(1..2, 5), of_rows(1..2, 1));
+    }
+
+    /// Of one query over all tokens, in double precision; a mean of values within 2.
+    fn attended(query: &[f32], keys: &[f32], values: &[f32]) -> Vec<Exact> {
+        let head_dim = query.len();
+        let score = |key: &[f32]| -> f64 {
+            query.iter().zip(key).map(|(&q, &k)| f64::from(q) * f64::from(k)).sum()
+        };
+        let scores: Vec<f64> = keys.chunks_exact(head_dim).map(score).collect();
+        let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let weights: Vec<f64> = scores.iter().map(|score| (score - largest).exp()).collect();
+        let total: f64 = weights.iter().sum();
+        let of_dimension = |dimension: usize| {
+            let column = values[dimension..].iter().step_by(head_dim).map(|&x| f64::from(x));
+            let sum: f64 = weights.iter().zip(column).map(|(weight, value)| weight * value).sum();
+            Exact { value: sum / total, parts: 2.0 }
+        };
+        (0..head_dim).map(of_dimension).collect()
+    }
+
+    /// Scores of 10,000 above zero, below it, and both, with eighths between them: floats hold them exactly.
+    #[test]
+    fn extreme_scores_neither_overflow_nor_vanish() {
+        const SLOTS: usize = 40;
+        const HEAD_DIM: usize = 17;
+        let mut keys = vec![0.0_f32; 3 * SLOTS * HEAD_DIM];
+        for (place, key) in keys.chunks_exact_mut(HEAD_DIM).enumerate() {
+            let (row, slot) = (place / SLOTS, place % SLOTS);
+            key[0] = if row == 0 || (row == 2 && slot % 3 == 0) { 100.0 } else { -100.0 };
+            key[1] = (slot * 7 % 17) as f32 / 8.0;
+        }
+        let mut queries = vec![0.0_f32; 3 * 2 * HEAD_DIM];
+        for (place, query) in queries.chunks_exact_mut(HEAD_DIM).enumerate() {
+            query[0] = if place % 2 == 0 { 100.0 } else { -100.0 };
+            query[1] = 1.0;
+        }
+        let values = numbers(wave::<Flex, 1>([keys.len()], 0.73, 2.0));
+        let of_query = |(place, query): (usize, &[f32])| {
+            let row = place / 2 * SLOTS * HEAD_DIM..(place / 2 + 1) * SLOTS * HEAD_DIM;
+            attended(query, &keys[row.clone()], &values[row])
+        };
+        let expected: Vec<Exact> =
+            queries.chunks_exact(HEAD_DIM).enumerate().flat_map(of_query).collect();
+        let stored = |numbers: &[f32]| {
+            let data = TensorData::new(numbers.to_vec(), [3, SLOTS, 1, 1, HEAD_DIM]);
+            Tensor::<Flex, 5>::from_data(data, &FlexDevice)
+        };
+        let query = TensorData::new(queries, [3, 1, 1, 2, HEAD_DIM]);
+        let visible = Visibility::new(vec![SLOTS - 1; 3], 1, None);
+        let query = Tensor::from_data(query, &FlexDevice);
+        let found = attend_step(query, &stored(&keys), &stored(&values), &visible).unwrap();
+        assert_eq!(off(&numbers(found), &expected), None);
     }
 
     proptest! {
@@ -209,21 +257,19 @@ mod tests {
             window in prop::option::of(1_usize..12),
         ) {
             let rows = lengths.len();
-            let query = numbers([rows, heads, 1, group, head_dim], 0.37);
+            let query = wave::<Flex, 5>([rows, heads, 1, group, head_dim], 0.37, 2.0);
             // A row more than is in use, and slots behind the longest.
             let stored = [rows + 1, 41, heads, 1, head_dim];
-            let (keys, values) = (numbers(stored, 0.11), numbers(stored, 0.73));
+            let (keys, values) = (wave::<Flex, 5>(stored, 0.11, 2.0), wave::<Flex, 5>(stored, 0.73, 2.0));
             let first: Vec<usize> = lengths.iter().map(|length| length - 1).collect();
             let visible = Visibility::new(first, 1, window);
             let used = |x: &Tensor<Flex, 5>| x.clone().narrow(0, 0, rows).permute([0, 2, 3, 1, 4]);
             let scores = query.clone().matmul(used(&keys).swap_dims(3, 4));
             let weights = masked_softmax(vec![Stretch { scores, start: 0 }], &visible, 0).remove(0);
-            let expected = weights.matmul(used(&values)).into_data().to_vec::<f32>().unwrap();
-            let found = attend_step(query, &keys, &values, &visible).unwrap();
-            let found = found.into_data().to_vec::<f32>().unwrap();
-            for (found, expected) in found.iter().zip(&expected) {
-                prop_assert!((found - expected).abs() < 1e-4, "{} {}", found, expected);
-            }
+            let expected = numbers(weights.matmul(used(&values)));
+            let found = numbers(attend_step(query, &keys, &values, &visible).unwrap());
+            // Means of values within 2.
+            prop_assert!(close(&found, &expected, 1e-5, 2.0));
         }
     }
 }

@@ -17,6 +17,11 @@ pub(crate) fn off(found: &[f32], exact: &[Exact]) -> Option<String> {
     Some(format!("{} at {place} is not {:?}", found[place], exact[place]))
 }
 
+/// As [`off`], of one list after the other.
+pub(crate) fn any_off(found: &[Vec<f32>], exact: &[Vec<Exact>]) -> Option<String> {
+    found.iter().zip(exact).find_map(|(found, exact)| off(found, exact))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

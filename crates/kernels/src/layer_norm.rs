@@ -164,7 +164,9 @@ fn backward(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tracked::tests::{Fused, Primitives, close, numbers, wave};
+    use crate::exact::any_off;
+    use crate::exact_norm::Case;
+    use crate::tracked::tests::{Fused, Primitives, numbers};
     use burn::tensor::backend::AutodiffBackend;
     use burn_flex::{Flex, FlexDevice};
     use proptest::prelude::*;
@@ -188,14 +190,12 @@ mod tests {
         by_hand::<Primitives>();
     }
 
-    fn learned_numbers<B: AutodiffBackend<Device = FlexDevice>>(
-        shape: [usize; 2],
-    ) -> [Vec<f32>; 4] {
-        let x = wave::<B, 2>(shape, 0.37, 9.0).require_grad();
-        let weight = (wave::<B, 1>([shape[1]], 0.11, 1.0) + 0.5).detach().require_grad();
-        let bias = wave::<B, 1>([shape[1]], 0.23, 1.0).require_grad();
-        let result = layer_norm(x.clone(), weight.clone(), bias.clone(), 1e-2);
-        let gradients = (result.clone() * wave::<B, 2>(shape, 0.7, 1.0)).sum().backward();
+    fn learned_numbers<B: AutodiffBackend<Device = FlexDevice>>(case: &Case) -> [Vec<f32>; 4] {
+        let x = case.rows::<B>(&case.x).require_grad();
+        let weight = case.line::<B>(&case.weight).require_grad();
+        let bias = case.line::<B>(&case.bias).require_grad();
+        let result = layer_norm(x.clone(), weight.clone(), bias.clone(), case.epsilon);
+        let gradients = (result.clone() * case.rows::<B>(&case.gradient)).sum().backward();
         let of_x = numbers(x.grad(&gradients).unwrap());
         let of_weight = numbers(weight.grad(&gradients).unwrap());
         [numbers(result), of_x, of_weight, numbers(bias.grad(&gradients).unwrap())]
@@ -203,15 +203,26 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
+        /// Numbers close to their mean and parts of a gradient nearly cancel, so that both roads are compared with what is
+        /// exact.
         #[test]
-        fn agrees_with_primitives(rows in 1_usize..300, width in 2_usize..150) {
-            let found = learned_numbers::<Fused>([rows, width]);
-            let expected = learned_numbers::<Primitives>([rows, width]);
-            for (found, expected) in found.iter().zip(&expected) {
-                // Of a few numbers, the parts of the gradient nearly cancel.
-                let allowed = if width < 8 { 1e-3 } else { 1e-4 };
-                prop_assert!(close(found, expected, allowed, 1.0));
-            }
+        fn both_roads_agree_with_double_precision(rows in 1_usize..300, width in 1_usize..150) {
+            let case = Case::wave([rows, width]);
+            let exact = case.exact(true);
+            let found = learned_numbers::<Fused>(&case);
+            prop_assert_eq!(any_off(&found, &exact), None);
+            prop_assert_eq!(any_off(&learned_numbers::<Primitives>(&case), &exact), None);
+            let [weight, bias] = [&case.weight, &case.bias].map(|line| case.line::<Flex>(line));
+            let plain = layer_norm(case.rows(&case.x), weight, bias, case.epsilon);
+            prop_assert_eq!(&numbers(plain), &found[0]);
+        }
+    }
+
+    #[test]
+    fn extreme_numbers_neither_overflow_nor_vanish() {
+        for width in [1, 2, 7, 64, 150] {
+            let case = Case::extreme(width);
+            assert_eq!(any_off(&learned_numbers::<Fused>(&case), &case.exact(true)), None);
         }
     }
 }

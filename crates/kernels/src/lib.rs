@@ -18,6 +18,8 @@ mod attend_step;
 mod causal_attention;
 #[cfg(test)]
 mod exact;
+#[cfg(test)]
+mod exact_norm;
 mod exp;
 mod flex;
 mod gemm;

@@ -133,8 +133,10 @@ fn mean_square<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 2> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tracked::tests::{Fused, Primitives, close, numbers, wave};
-    use burn::tensor::{Tolerance, backend::AutodiffBackend};
+    use crate::exact::any_off;
+    use crate::exact_norm::Case;
+    use crate::tracked::tests::{Fused, Primitives, numbers};
+    use burn::tensor::backend::AutodiffBackend;
     use burn_flex::{Flex, FlexDevice};
     use proptest::prelude::*;
 
@@ -156,39 +158,35 @@ mod tests {
         }
     }
 
-    fn learned_numbers<B: AutodiffBackend<Device = FlexDevice>>(
-        shape: [usize; 2],
-    ) -> [Vec<f32>; 3] {
-        let x = wave::<B, 2>(shape, 0.37, 9.0).require_grad();
-        let weight = (wave::<B, 1>([shape[1]], 0.11, 1.0) + 0.5).detach().require_grad();
-        let result = rms_norm(x.clone(), weight.clone(), 1e-5);
-        let gradients = (result.clone() * wave::<B, 2>(shape, 0.7, 1.0)).sum().backward();
+    fn learned_numbers<B: AutodiffBackend<Device = FlexDevice>>(case: &Case) -> [Vec<f32>; 3] {
+        let x = case.rows::<B>(&case.x).require_grad();
+        let weight = case.line::<B>(&case.weight).require_grad();
+        let result = rms_norm(x.clone(), weight.clone(), case.epsilon);
+        let gradients = (result.clone() * case.rows::<B>(&case.gradient)).sum().backward();
         let of_x = numbers(x.grad(&gradients).unwrap());
         [numbers(result), of_x, numbers(weight.grad(&gradients).unwrap())]
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
+        /// Of a few numbers the parts of a gradient nearly cancel, so that both roads are compared with what is exact.
         #[test]
-        fn gradients_agree_with_those_of_primitives(rows in 1_usize..300, width in 1_usize..150) {
-            let found = learned_numbers::<Fused>([rows, width]);
-            let expected = learned_numbers::<Primitives>([rows, width]);
-            for (found, expected) in found.iter().zip(&expected) {
-                // Of a few numbers, the parts of the gradient nearly cancel.
-                let allowed = if width < 8 { 1e-3 } else { 2e-5 };
-                prop_assert!(close(found, expected, allowed, 1.0));
-            }
+        fn both_roads_agree_with_double_precision(rows in 1_usize..300, width in 1_usize..150) {
+            let case = Case::wave([rows, width]);
+            let exact = case.exact(false);
+            let found = learned_numbers::<Fused>(&case);
+            prop_assert_eq!(any_off(&found, &exact), None);
+            prop_assert_eq!(any_off(&learned_numbers::<Primitives>(&case), &exact), None);
+            let (x, weight) = (case.rows::<Flex>(&case.x), case.line(&case.weight));
+            prop_assert_eq!(&numbers(rms_norm(x, weight, case.epsilon)), &found[0]);
         }
     }
 
     #[test]
-    fn both_roads_agree() {
-        let data: Vec<f32> = (0..301 * 203).map(|i| (i as f32 * 0.37).sin() * 9.0).collect();
-        let x = Tensor::<Flex, 2>::from_data(TensorData::new(data, [301, 203]), &FlexDevice);
-        let weight: Vec<f32> = (0..203).map(|i| 0.5 + (i as f32).cos()).collect();
-        let weight = Tensor::<Flex, 1>::from_data(TensorData::new(weight, [203]), &FlexDevice);
-        let expected = of_primitives(x.clone(), weight.clone(), 1e-5).into_data();
-        let found = rms_norm(x, weight, 1e-5).into_data();
-        found.assert_approx_eq::<f32>(&expected, Tolerance::absolute(1e-5));
+    fn extreme_numbers_neither_overflow_nor_vanish() {
+        for width in [1, 2, 7, 64, 150] {
+            let case = Case::extreme(width);
+            assert_eq!(any_off(&learned_numbers::<Fused>(&case), &case.exact(false)), None);
+        }
     }
 }

@@ -194,6 +194,7 @@ mod tests {
     use crate::tracked::tests::{Fused, Primitives, distance, wave};
     use burn::tensor::backend::AutodiffBackend;
     use burn_flex::{Flex, FlexDevice};
+    use proptest::prelude::*;
 
     fn numbers<B: Backend>(tensor: Tensor<B, 2>) -> Vec<f32> {
         tensor.into_data().to_vec().unwrap()
@@ -240,19 +241,47 @@ mod tests {
         assert!((found[start + 5] - 2.0 * x(start + 5)).abs() < 1e-6);
     }
 
-    fn learned_numbers<B: AutodiffBackend<Device = FlexDevice>>() -> [Vec<f32>; 2] {
-        let angles = Angles::<B>::new(&[4, 5, 6], &[1.0, 0.1], 6, &[2], &FlexDevice);
-        let x = wave::<B, 2>([6, 12], 0.7, 1.0).require_grad();
-        let result = rotate(x.clone(), &angles, 2.0);
-        let gradients = (result.clone() * wave::<B, 2>([6, 12], 0.3, 1.0)).sum().backward();
+    #[derive(Debug, Clone)]
+    struct Case {
+        heads: usize,
+        frequencies: Vec<f32>,
+        /// Dimensions of a head that do not turn.
+        rest: usize,
+        positions: Vec<usize>,
+        rows: usize,
+        scale: f32,
+    }
+
+    /// The result and the gradient.
+    fn learned_numbers<B: AutodiffBackend<Device = FlexDevice>>(case: &Case) -> [Vec<f32>; 2] {
+        let Case { heads, ref frequencies, rest, ref positions, rows, scale } = *case;
+        let head_dim = 2 * frequencies.len() + rest;
+        let angles = Angles::<B>::new(positions, frequencies, head_dim, &[heads], &FlexDevice);
+        let shape = [rows * positions.len(), heads * head_dim];
+        let x = wave::<B, 2>(shape, 0.7, 1.0).require_grad();
+        let result = rotate(x.clone(), &angles, scale);
+        let gradients = (result.clone() * wave::<B, 2>(shape, 0.3, 1.0)).sum().backward();
         [numbers(result), numbers(x.grad(&gradients).unwrap())]
     }
 
-    #[test]
-    fn gradients_agree_with_those_of_primitives() {
-        let (found, expected) = (learned_numbers::<Fused>(), learned_numbers::<Primitives>());
-        for (found, expected) in found.iter().zip(&expected) {
-            assert!(distance(found, expected) < 1e-5);
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn agrees_with_primitives(
+            heads in 1_usize..5,
+            frequencies in prop::collection::vec(0.0_f32..1.0, 0..7),
+            rest in 0_usize..4,
+            positions in prop::collection::vec(0_usize..100_000, 1..60),
+            rows in 1_usize..5,
+            scale in prop_oneof![Just(1.0_f32), 0.1_f32..3.0],
+        ) {
+            let rest = if frequencies.is_empty() { rest + 1 } else { rest };
+            let case = Case { heads, frequencies, rest, positions, rows, scale };
+            let found = learned_numbers::<Fused>(&case);
+            let expected = learned_numbers::<Primitives>(&case);
+            for (found, expected) in found.iter().zip(&expected) {
+                prop_assert!(distance(found, expected) < 1e-5);
+            }
         }
     }
 

@@ -37,8 +37,10 @@ fn of_numbers(numbers: &[f32]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exact::{Exact, off};
     use crate::tracked::tests::{Primitives, numbers, wave};
     use burn_flex::{Flex, FlexDevice};
+    use proptest::prelude::*;
 
     fn by_hand<B: Backend<Device = FlexDevice>>() {
         let x = Tensor::<B, 2>::from_data([[1.0, -2.0], [3.0, 0.5]], &FlexDevice);
@@ -52,11 +54,26 @@ mod tests {
         by_hand::<Primitives>();
     }
 
-    #[test]
-    fn many_chunks_add_up() {
-        let x = wave::<Flex, 1>([3 * CHUNK + 7], 0.37, 1.0);
-        let exact: f64 = numbers(x.clone()).iter().map(|&x| f64::from(x) * f64::from(x)).sum();
-        let found = f64::from(numbers(sum_of_squares(x))[0]);
-        assert!((found - exact).abs() < 1e-6 * exact, "{found} {exact}");
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        /// Of one chunk and of several, in order and not.
+        #[test]
+        fn agrees_with_primitives_and_double_precision(
+            rows in 1_usize..400,
+            width in 1_usize..400,
+            size in 0.01_f32..100.0,
+        ) {
+            let x = wave::<Flex, 2>([rows, width], 0.37, size);
+            let exact: f64 = numbers(x.clone()).iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+            let exact = [Exact { value: exact, parts: exact }];
+            let primitives = wave::<Primitives, 2>([rows, width], 0.37, size);
+            for found in [
+                numbers(sum_of_squares(x.clone())),
+                numbers(sum_of_squares(x.transpose())),
+                numbers(sum_of_squares(primitives)),
+            ] {
+                prop_assert_eq!(off(&found, &exact), None);
+            }
+        }
     }
 }

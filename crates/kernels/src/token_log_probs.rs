@@ -356,7 +356,8 @@ mod tests {
             let plain = numbers(fused::<Flex>(operands(case), case, columns));
             prop_assert_eq!(&plain, &found[0]);
             for (found, expected) in found.iter().zip(&expected) {
-                prop_assert!(close(found, expected, 2e-5, case.size.max(1.0)));
+                // What rounding does to logits grows with them.
+                prop_assert!(close(found, expected, 1e-5, case.size.max(1.0)));
             }
             prop_assert!(found[0].chunks_exact(columns).all(|row| row[0] <= 0.0));
         }

@@ -128,8 +128,10 @@ fn indices<B: Backend>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tracked::tests::{Primitives, numbers, wave};
     use burn::backend::Autodiff;
     use burn_flex::{Flex, FlexDevice};
+    use proptest::prelude::*;
 
     type B = Flex;
 
@@ -177,5 +179,54 @@ mod tests {
     fn places_outside_are_a_mistake() {
         let place = Place { row: 0, slot: 3, from: 0, count: 2 };
         let _ = write_rows(Tensor::<B, 5>::zeros([2, 4, 1, 1, 2], &FlexDevice), new(), &[place]);
+    }
+
+    /// Stretches of every row, each with a gap before it, a number of tokens and the first of them.
+    fn places(rows: &[Vec<(usize, usize, usize)>]) -> Vec<Place> {
+        let of_row = |(row, stretches): (usize, &Vec<(usize, usize, usize)>)| {
+            let mut end = 0;
+            let place = |&(gap, count, from): &(usize, usize, usize)| {
+                end += gap + count;
+                Place { row, slot: end - count, from, count }
+            };
+            stretches.iter().map(place).collect::<Vec<_>>()
+        };
+        // Later rows first.
+        rows.iter().enumerate().rev().flat_map(of_row).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn agrees_with_primitives(
+            rows in prop::collection::vec(
+                prop::collection::vec((0_usize..3, 0_usize..4, 0_usize..5), 0..3),
+                1..5,
+            ),
+            heads in 1_usize..4,
+            head_dim in 1_usize..6,
+            moves in prop::array::uniform3(any::<prop::sample::Index>()),
+        ) {
+            let places = places(&rows);
+            let slots = 1 + places.iter().map(|place| place.slot + place.count).max().unwrap_or(0);
+            let tokens = 1 + places.iter().map(|place| place.from + place.count).max().unwrap_or(0);
+            let shape = [rows.len(), slots, heads, 1, head_dim];
+            let [from, to] = [0, 1].map(|index: usize| moves[index].index(rows.len()));
+            let count = moves[2].index(slots + 1);
+            let found = write_rows(
+                wave::<B, 5>(shape, 0.37, 1.0),
+                wave([tokens, heads * head_dim], 0.73, 1.0),
+                &places,
+            );
+            let expected = write_rows(
+                wave::<Primitives, 5>(shape, 0.37, 1.0),
+                wave([tokens, heads * head_dim], 0.73, 1.0),
+                &places,
+            );
+            prop_assert_eq!(numbers(found.clone()), numbers(expected.clone()));
+            let found = move_row(found, from, to, count);
+            let expected = move_row(expected, from, to, count);
+            prop_assert_eq!(numbers(found), numbers(expected));
+        }
     }
 }

@@ -91,7 +91,7 @@ fn assert_same(family: &str, found: [Vec<f32>; 3], expected: [Vec<f32>; 3]) {
         let largest = expected.iter().fold(1.0_f32, |largest, number| largest.max(number.abs()));
         for (found, expected) in found.iter().zip(expected) {
             let off = (found - expected).abs() / largest;
-            assert!(off < 2e-5, "{family}: {found} is not {expected}");
+            assert!(off < 1e-5, "{family}: {found} is not {expected}");
         }
     }
 }
