@@ -258,6 +258,7 @@ impl Settings {
             });
         }
         self.validate_labeller()?;
+        self.validate_direct_judge()?;
         in_table("checkpoints", self.checkpoints.validate())?;
         in_table("critique_revision", self.critique_revision.validate())?;
         in_table("sft", self.sft.validate())?;
