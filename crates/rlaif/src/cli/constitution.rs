@@ -48,7 +48,7 @@ enum ConstitutionCommand {
         /// `general`, `world`, or a file.
         after: PathBuf,
         /// `labels.jsonl` of a run with the first and of one with the second, or what `rlaif label` has written, of a shard
-        /// too: counts the pairs that both labelled and that prefer the other reply.
+        /// too: counts the pairs that both labelled and that prefer the other reply, by the same principles and by others.
         #[arg(long, num_args = 2, value_names = ["BEFORE", "AFTER"])]
         labels: Option<Vec<PathBuf>>,
     },
@@ -178,7 +178,14 @@ fn diff(
         };
         line(&mut text, &format!("{} {:?}: {what}", difference.list, difference.id));
     }
-    if differences.is_empty() {
+    let reordered = before.reordered(after);
+    for list in &reordered {
+        line(&mut text, &format!("{list}: the order changed"));
+    }
+    for list in before.redrawn(after) {
+        line(&mut text, &format!("{list}: drawn by place, so that many items draw another one"));
+    }
+    if differences.is_empty() && reordered.is_empty() {
         line(&mut text, "the principles are the same");
     }
     match labels {
