@@ -7,7 +7,8 @@
 //!
 //! The server is a process of its own on the same machine, and so is every job: its highest memory is its own. Prompts and
 //! replies have the length of short questions; `revise` asks the model five times a prompt (two revisions), `reply-pairs` and
-//! `label` twice. The paper has 182,831 prompts (section 3.2 of arXiv 2212.08073).
+//! `label` twice. The paper has 182,831 prompts (section 3.2 of arXiv 2212.08073). An item of `requests` is a new request; a
+//! call brings about three.
 //!
 //! A job of 1,000 items is over before all of its threads, connections and buffers have been used; one of 20,000 is not. So
 //! what grows from the first to the second is start-up, and what grows from there on is memory an item.
@@ -23,6 +24,7 @@ use instant::Instant as Server;
 use jobs::{Done, Flow, Job, Served};
 use language_model::Sampling;
 use openai::{Client, Config};
+use red_team::GenerationConfig;
 use serde_json::{Value, json};
 use std::error::Error;
 use std::fs::File;
@@ -37,7 +39,10 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 /// Items of the runs that are compared.
 const ITEMS: [u64; 3] = [1_000, 20_000, 182_831];
 
-const JOBS: [&str; 3] = ["revise", "reply-pairs", "label"];
+const JOBS: [&str; 4] = ["revise", "reply-pairs", "label", "requests"];
+
+/// Prompts that `requests` draws its examples from, however many it writes.
+const SEEDS: u64 = 1_000;
 
 const CONCURRENCY: usize = 64;
 
@@ -45,7 +50,7 @@ fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["serve"] => serve(),
-        ["job", what, input, out, url] => one(what, input, out, url),
+        ["job", what, items, input, out, url] => one(what, items.parse()?, input, out, url),
         ref options => {
             let items = match value(options, "--items") {
                 Some(items) => items.split(',').map(str::parse).collect::<Result<Vec<u64>, _>>()?,
@@ -78,7 +83,7 @@ fn serve() -> Outcome<()> {
 }
 
 /// Does one job and prints what it took.
-fn one(what: &str, input: &str, out: &str, url: &str) -> Outcome<()> {
+fn one(what: &str, items: usize, input: &str, out: &str, url: &str) -> Outcome<()> {
     let mut job = Job::new(input, out);
     job.flow = Flow { chunk: 8, in_flight: 2 * CONCURRENCY / 8 };
     let config = Config { concurrency: CONCURRENCY, ..Config::default() };
@@ -92,6 +97,16 @@ fn one(what: &str, input: &str, out: &str, url: &str) -> Outcome<()> {
             jobs::revise(job, constitution, config)?
         }
         "reply-pairs" => jobs::reply_pairs(job, Sampling::default())?,
+        "requests" => {
+            // A list in a call, and calls enough for one request each.
+            let config = GenerationConfig {
+                requests: items,
+                batch: 1,
+                max_calls: items,
+                ..GenerationConfig::default()
+            };
+            jobs::requests(job, config)?
+        }
         // Without a probe, so that the calls are two a pair however few there are.
         _ => jobs::label(job, constitution, FeedbackConfig { probe: 0, ..Default::default() })?,
     };
@@ -155,7 +170,8 @@ fn run(folder: &Path, what: &str, items: u64, url: &str) -> Outcome<Value> {
     let [input, out] = ["jsonl", "out"].map(|end| folder.join(format!("{what}-{items}.{end}")));
     write_input(&input, what, items)?;
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["job", what]).args([&input, &out]).arg(url).stderr(Stdio::inherit());
+    command.args(["job", what, &items.to_string()]).args([&input, &out]).arg(url);
+    command.stderr(Stdio::inherit());
     let output = command.output()?;
     if !output.status.success() {
         return Err(format!("{what} with {items} items failed").into());
@@ -168,7 +184,8 @@ fn run(folder: &Path, what: &str, items: u64, url: &str) -> Outcome<Value> {
 
 fn write_input(path: &Path, what: &str, items: u64) -> Outcome<()> {
     let mut out = BufWriter::new(File::create(path)?);
-    for item in 0..items {
+    let rows = if what == "requests" { SEEDS } else { items };
+    for item in 0..rows {
         let prompt =
             format!("Question {item}: how do I get rid of the weeds in park {}?", item % 97);
         let row = if what == "label" {

@@ -29,6 +29,12 @@ impl Default for DirectRewardConfig {
 }
 
 impl DirectRewardConfig {
+    /// Whether the first token of an answer always tells the score. Of "1" and "10" it does not where a tokenizer writes ten
+    /// as two tokens.
+    pub fn tells_by_first_token(&self) -> bool {
+        self.highest <= 9
+    }
+
     /// Checks every setting.
     ///
     /// # Errors

@@ -26,8 +26,10 @@ use language_model::{Choose, Error as ModelError, Reward, item_seed, stream};
 /// a bracket: no option begins another, and each gets the probability of its number alone, whatever the tokens are. Up to 9
 /// the options are the bare digits, which begin none of each other.
 ///
-/// A served judge of which only the next token is seen (`scoring = ["top_logprobs"]` of the client) cannot weigh
-/// closed options and says so; set `highest = 9`, or let the server score echoes.
+/// Of a served judge only the most likely next tokens may be seen (`scoring = ["top_logprobs"]` of the client). There a
+/// number stands for its closed option, and a "1" that is likely enough to matter is looked behind, which takes a request
+/// more. A server that does not continue an unfinished turn itself (`continuation = "ask"`) cannot be asked so and is for a
+/// `highest` of up to 9; see [`DirectRewardConfig::tells_by_first_token`].
 ///
 /// # Example
 /// ```

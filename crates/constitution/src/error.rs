@@ -34,7 +34,7 @@ pub enum Error {
         /// What the system says.
         source: std::io::Error,
     },
-    /// The text is not TOML, a key is missing or unknown, or a value has the wrong type.
+    /// The text is not TOML, or a value has the wrong type.
     #[error(
         "{place}: {message}; a constitution has a `name`, tables `[[critique_revision]]` with `id`, \
          `critique_request` and `revision_request`, and tables `[[comparison]]` with `id` and `text`; each table may \
@@ -45,6 +45,24 @@ pub enum Error {
         place: Place,
         /// What the TOML reader says.
         message: String,
+    },
+    /// A key that every such table has is missing.
+    #[error("{place}: `{key}` is missing; write it, or remove the entry")]
+    Missing {
+        /// The place of the table.
+        place: Place,
+        /// The key, such as `comparison[3].text`, entries counted from 1.
+        key: String,
+    },
+    /// A key is not one of those that there are.
+    #[error("{place}: `{key}` is unknown; there are {}", known.join(", "))]
+    Unknown {
+        /// The place of the key.
+        place: Place,
+        /// The key, such as `comparison[3].txt`, entries counted from 1.
+        key: String,
+        /// Those that there are in such a table.
+        known: Vec<&'static str>,
     },
     /// A value that must hold text is empty.
     #[error("{place}: `{key}` is empty; write a text, or remove the entry")]

@@ -1,7 +1,9 @@
 //! Constitutions as TOML files.
 
+use crate::form::mend;
 use crate::validate::{Key, faults};
 use crate::{Constitution, Error, Place};
+use serde::Deserialize;
 use std::path::Path;
 use toml::de::DeTable;
 
@@ -65,7 +67,7 @@ fn parse(text: &str, file: Option<&Path>) -> Result<Constitution, Error> {
     faults.drain(..).next().map_or(Ok(constitution), Err)
 }
 
-/// The constitution, however faulty, and all its faults.
+/// The constitution, however faulty, and all its faults. Where an entry lacks a key, the key's name stands for its value.
 pub(crate) fn parse_all(
     text: &str,
     file: Option<&Path>,
@@ -75,12 +77,16 @@ pub(crate) fn parse_all(
         line: offset
             .map(|offset| text.bytes().take(offset).filter(|&byte| byte == b'\n').count() + 1),
     };
-    let constitution: Constitution = toml::from_str(text).map_err(|error| Error::Toml {
+    let unreadable = |error: toml::de::Error| Error::Toml {
         place: place(error.span().map(|span| span.start)),
         message: error.message().trim().to_owned(),
-    })?;
-    let faults = faults(&constitution, |key| place(key.and_then(|key| offset(text, key))));
-    Ok((constitution, faults))
+    };
+    let mut document = DeTable::parse(text).map_err(unreadable)?;
+    let mut found = mend(&mut document, &|offset| place(Some(offset)));
+    let constitution =
+        Constitution::deserialize(toml::Deserializer::from(document)).map_err(unreadable)?;
+    found.extend(faults(&constitution, |key| place(key.and_then(|key| offset(text, key)))));
+    Ok((constitution, found))
 }
 
 /// The byte at which the value of `key` begins.
@@ -128,13 +134,21 @@ mod tests {
             (entry("id = 'b'\ntext = ' '\n"), "my.toml, line 9", "`comparison[2].text` is empty"),
             (entry("id = ''\ntext = 'two'\n"), "my.toml, line 8", "`comparison[2].id` is empty"),
             (entry("text = 't'\nid = 'a'\n"), "my.toml, line 9", "\"a\", which entry 1 has"),
-            (entry("id = 'b'\n"), "my.toml, line 7", "missing field `text`"),
-            (entry("id = 'b'\ntext = 't'\ntag = []"), "my.toml, line 10", "unknown field `tag`"),
+            (entry("id = 'b'\n"), "my.toml, line 7", "`comparison[2].text` is missing"),
+            (
+                entry("id = 'b'\ntext = 't'\ntag = []"),
+                "my.toml, line 10",
+                "`comparison[2].tag` is unknown",
+            ),
             (entry("id = 5\ntext = 't'"), "my.toml, line 8", "integer"),
             (entry("id = 'b"), "my.toml, line 8", "`name`, tables `[[critique_revision]]`"),
             (SHORT.replace("short", ""), "my.toml, line 1", "`name` is empty"),
-            (SHORT.replace("name = 'short'", ""), "my.toml, line 1", "missing field `name`"),
-            (format!("nmae = 'x'\n{SHORT}"), "my.toml, line 1", "unknown field `nmae`"),
+            (SHORT.replace("name = 'short'", ""), "my.toml, line 1", "`name` is missing"),
+            (
+                format!("nmae = 'x'\n{SHORT}"),
+                "my.toml, line 1",
+                "`nmae` is unknown; there are name, ",
+            ),
             (
                 entry("id = 'b'\ntext = 't'\nweight = 0"),
                 "my.toml, line 10",

@@ -53,6 +53,7 @@ mod diff;
 mod drawing;
 mod error;
 mod file;
+mod form;
 mod lint;
 mod paper;
 mod principle;

@@ -152,6 +152,33 @@ mod tests {
     }
 
     #[test]
+    fn every_entry_that_lacks_a_key_is_named_beside_all_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("c.toml");
+        let text = TEXT
+            .replacen("critique_request = \"Bees?\"\n", "", 1)
+            .replacen("text = \"which is", "txt = \"which is", 1)
+            .replacen("tags = [\"honey\"]", "tags = 3", 1);
+        std::fs::write(&file, text).unwrap();
+        let (_, lint) = Constitution::lint(&file).unwrap();
+        let expected = [
+            ("line 3", "`critique_revision[1].critique_request` is missing"),
+            ("line 10", "integer"),
+            ("line 13", "`comparison[2].txt` is unknown; there are id, text, "),
+            ("line 11", "`comparison[2].text` is missing"),
+            ("line 16", "`comparison[3].text` is empty"),
+            ("line 17", "`comparison[3].weight` is -1"),
+        ];
+        assert_eq!(lint.faults.len(), expected.len(), "{:?}", lint.faults);
+        for (fault, (line, part)) in lint.faults.iter().zip(expected) {
+            assert!(fault.contains(&format!("{line}: ")) && fault.contains(part), "{fault}");
+        }
+        assert!(lint.doubts.iter().all(|doubt| !doubt.contains("the same")), "{:?}", lint.doubts);
+        let first = Constitution::from_file(&file).unwrap_err().to_string();
+        assert!(first.contains(expected[0].1), "{first}");
+    }
+
+    #[test]
     fn the_built_in_constitution_is_beyond_doubt() {
         assert_eq!(Constitution::general().doubts(), [""; 0]);
     }

@@ -34,6 +34,16 @@ pub enum Error {
         /// How its name ends.
         extension: &'static str,
     },
+    /// The input cannot be read more than once.
+    #[error(
+        "{path} is {found}, and a job reads its input twice, and once more whenever it goes on; write the rows to a file first"
+    )]
+    InputNoFile {
+        /// The input.
+        path: PathBuf,
+        /// What it is.
+        found: &'static str,
+    },
     /// A file that no job made stands in the place of the result.
     #[error(
         "{path} exists already and was not made by this program; choose another name, or remove it"

@@ -3,6 +3,7 @@
 use crate::header::beside;
 use crate::{Error, Flow, Report, Shard};
 use dataset::{ColumnMapping, Reading, Rejects};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What is done to which file, and where the records go.
@@ -86,6 +87,19 @@ impl Job {
             }
         }
         Ok(())
+    }
+
+    /// Sees that the input can be read more than once.
+    ///
+    /// # Errors
+    /// [`Error::InputNoFile`]. What is not there or cannot be looked at shows when it is read.
+    pub(crate) fn check_input(&self) -> Result<(), Error> {
+        let found = match fs::metadata(&self.input) {
+            Ok(input) if input.is_dir() => "a folder",
+            Ok(input) if !input.is_file() => "a pipe or a device",
+            _ => return Ok(()),
+        };
+        Err(Error::InputNoFile { path: self.input.clone(), found })
     }
 
     /// How its input is read; bad rows go to `rejects`.

@@ -35,6 +35,7 @@ impl fmt::Debug for Prepared {
 impl Prepared {
     pub(crate) fn new<S: Stage + 'static>(job: Job, stage: S) -> Result<Self, Error> {
         job.validate()?;
+        job.check_input()?;
         check_place(&job.out)?;
         let ready = match found(&job.out)? {
             None => Ready::read(&job, stage, &job.rejects())?,

@@ -51,6 +51,7 @@ const NAME: &str = "requests";
 pub fn requests(job: Job, config: GenerationConfig) -> Result<Prepared, Error> {
     job.validate()?;
     let config = settings::of_calls(&job, config)?;
+    job.check_input()?;
     check_place(&job.out)?;
     let work = match found(&job.out)? {
         None => Requests::read(&job, &config, &job.rejects())?,

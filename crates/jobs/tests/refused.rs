@@ -6,6 +6,7 @@ use critique_revision::CritiqueRevisionConfig;
 use dialogue::Dialogue;
 use jobs::{Alone, Done, Error, Flow, Job, Shard, merge};
 use language_model::{Choose, Completion, Generate, Prompt, Sampling, StopReason};
+use red_team::GenerationConfig;
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -213,6 +214,31 @@ fn files_of_others_are_left_alone() {
     let error = case.run().unwrap_err().to_string();
     assert!(error.contains("prompts.jsonl, line 2"), "{error}");
     assert_eq!(fs::read_dir(case.folder.path()).unwrap().count(), 2, "a refused job left a file");
+}
+
+#[cfg(unix)]
+#[test]
+fn what_cannot_be_read_twice_is_refused_before_anything_is_written() {
+    let mut case = Case::new();
+    let pipe = case.path("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    if !made.is_ok_and(|status| status.success()) {
+        return;
+    }
+    let folder = case.path("folder");
+    fs::create_dir(&folder).unwrap();
+    for (input, expected) in [(pipe, "a pipe or a device"), (folder, "a folder")] {
+        case.job.input = input;
+        let all = [
+            case.run().unwrap_err(),
+            jobs::requests(case.job.clone(), GenerationConfig::default()).unwrap_err(),
+        ];
+        for error in all.map(|error| error.to_string()) {
+            assert!(error.contains(expected) && error.contains("to a file first"), "{error}");
+        }
+    }
+    // The prompts, the pipe and the folder.
+    assert_eq!(fs::read_dir(case.folder.path()).unwrap().count(), 3);
 }
 
 #[cfg(unix)]

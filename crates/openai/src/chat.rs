@@ -43,6 +43,17 @@ pub(crate) fn choose_body(
     Ok(closed(config, body))
 }
 
+/// A request with more at the end of its last message.
+pub(crate) fn behind(body: &Value, text: &str) -> Value {
+    let mut body = body.clone();
+    let messages = body.get_mut("messages").and_then(Value::as_array_mut);
+    let last = messages.and_then(|messages| messages.last_mut());
+    if let Some(Value::String(content)) = last.and_then(|last| last.get_mut("content")) {
+        content.push_str(text);
+    }
+    body
+}
+
 /// The model and the messages.
 fn opened(
     config: &Config,
@@ -236,6 +247,14 @@ mod tests {
             let found = choose_body(&config, "m", &Dialogue::from_user("?"), &["A"]).unwrap();
             assert_eq!(found.get("continue_final_message"), None);
         }
+    }
+
+    #[test]
+    fn what_is_wanted_behind_a_token_continues_the_last_turn() {
+        let found = behind(&body(Continuation::Prefix).unwrap(), "1");
+        assert_eq!(found["messages"][0]["content"], "(A) or (B)?");
+        assert_eq!(found["messages"][1]["content"], "The answer is: (1");
+        assert_eq!(found["messages"][1]["prefix"], true);
     }
 
     #[test]

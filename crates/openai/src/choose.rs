@@ -1,5 +1,7 @@
 //! From log-probabilities to the probability of each option.
 
+use crate::next_tokens::{NextTokens, normalise};
+
 /// A token that a server lists, with its log-probability.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Listed {
@@ -36,8 +38,8 @@ pub enum Unweighable {
     },
     /// An option begins with a likely token, but goes on behind it.
     #[error(
-        "option {option:?} seems to take several tokens, the first of which is {token:?}; only the first can be looked \
-         up, so use options of one token, or completions with `scoring = [\"echo\"]`"
+        "option {option:?} seems to take several tokens, the first of which is {token:?}, and what comes behind it cannot \
+         be looked up; use options of one token, a `continuation` that the server knows, or completions"
     )]
     SeveralTokens {
         /// The option.
@@ -58,67 +60,26 @@ pub enum Unweighable {
     NotEchoed,
 }
 
-/// A share of the listed options' probability that does not matter.
-const NEGLIGIBLE: f64 = 0.01;
-
-/// Tokens that are named in an error.
-const NAMED: usize = 8;
-
 /// The probability of each option, from the most likely next tokens.
 ///
 /// A token stands for an option if they are the same behind one leading space, or if the token goes on with something
-/// other than a letter or digit (`A)` stands for `A`, `An` does not); for the longest option if for several. The
-/// probabilities of all tokens that stand for an option are added.
+/// other than a letter or digit (`A)` stands for `A`, `An` does not); for the longest option if for several. It also stands
+/// for the only option that it begins, if that goes on so (`A` for `A)`). The probabilities of all tokens that stand for an
+/// option are added.
 ///
 /// An option that no token stands for is less likely than every token listed, and no likelier than all that is not
 /// listed together, so it gets the smaller of the two as an upper bound. All are normalised over the options.
 ///
 /// # Errors
-/// [`Unweighable::NoneListed`] if no token stands for any option; [`Unweighable::SeveralTokens`] if an option that no
+/// [`Unweighable::NoneListed`] if no token has to do with any option; [`Unweighable::SeveralTokens`] if an option that no
 /// token stands for begins with a token that is likely enough to matter; [`Unweighable::Impossible`] if all options have
 /// probability 0.
 pub fn weigh_listed(options: &[&str], listed: &[Listed]) -> Result<Vec<f64>, Unweighable> {
-    let options: Vec<&str> = options.iter().map(|option| bare(option)).collect();
-    let mut log_weights = vec![f64::NEG_INFINITY; options.len()];
-    for token in listed {
-        let text = bare(&token.text);
-        let longest = options
-            .iter()
-            .filter(|option| stands_for(text, option))
-            .map(|option| option.len())
-            .max();
-        for (option, weight) in options.iter().zip(&mut log_weights) {
-            if Some(option.len()) == longest && stands_for(text, option) {
-                *weight = log_sum([*weight, token.log_prob.min(0.0)]);
-            }
-        }
+    let mut weighing = NextTokens::new(options, false);
+    while let Some(begun) = weighing.wanted() {
+        weighing.tell(&begun, listed)?;
     }
-    let owned = || options.iter().map(|&option| option.to_owned()).collect();
-    let matched = |option: &str| listed.iter().any(|token| stands_for(bare(&token.text), option));
-    if !options.iter().any(|option| matched(option)) {
-        let listed = listed.iter().take(NAMED).map(|token| token.text.clone()).collect();
-        return Err(Unweighable::NoneListed { options: owned(), listed });
-    }
-    let all_matched = log_sum(log_weights.iter().copied());
-    let bound = unlisted_bound(listed);
-    for (option, weight) in options.iter().zip(&mut log_weights) {
-        if matched(option) {
-            continue;
-        }
-        let begins = |token: &&Listed| {
-            let text = bare(&token.text);
-            !text.is_empty() && option.starts_with(text)
-        };
-        if let Some(token) = listed.iter().find(begins) {
-            let beginnings = listed.iter().filter(begins).map(|token| token.log_prob);
-            if log_sum(beginnings) > all_matched + NEGLIGIBLE.ln() {
-                let (option, token) = ((*option).to_owned(), token.text.clone());
-                return Err(Unweighable::SeveralTokens { option, token });
-            }
-        }
-        *weight = bound;
-    }
-    normalise(&log_weights).ok_or_else(|| Unweighable::Impossible { options: owned() })
+    weighing.row()
 }
 
 /// The probability of each option, from the tokens of the prompt with that option behind it.
@@ -148,46 +109,6 @@ fn shared_tokens(sequences: &[Vec<Scored>]) -> usize {
     let with_first =
         |other: &Vec<Scored>| first.iter().zip(other).take_while(|(a, b)| a.text == b.text).count();
     others.iter().map(with_first).min().unwrap_or(first.len())
-}
-
-/// A text without one leading space.
-fn bare(text: &str) -> &str {
-    // Some servers show the space as the tokenizer writes it.
-    text.strip_prefix([' ', '▁', 'Ġ']).unwrap_or(text)
-}
-
-fn stands_for(token: &str, option: &str) -> bool {
-    token
-        .strip_prefix(option)
-        .is_some_and(|rest| !rest.chars().next().is_some_and(char::is_alphanumeric))
-}
-
-/// The logarithm of an upper bound of the probability of a token that is not listed.
-fn unlisted_bound(listed: &[Listed]) -> f64 {
-    let least = listed.iter().map(|token| token.log_prob.min(0.0)).fold(f64::INFINITY, f64::min);
-    let mass: f64 = listed.iter().map(|token| token.log_prob.min(0.0).exp()).sum();
-    least.min((1.0 - mass).max(0.0).ln())
-}
-
-/// The logarithm of the sum of exponentials.
-fn log_sum(log_weights: impl IntoIterator<Item = f64>) -> f64 {
-    let log_weights: Vec<f64> = log_weights.into_iter().collect();
-    let largest = log_weights.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    if largest == f64::NEG_INFINITY {
-        return largest;
-    }
-    largest + log_weights.iter().map(|weight| (weight - largest).exp()).sum::<f64>().ln()
-}
-
-/// Weights that add up to 1; `None` if all are 0.
-fn normalise(log_weights: &[f64]) -> Option<Vec<f64>> {
-    let largest = log_weights.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    if !largest.is_finite() {
-        return None;
-    }
-    let weights: Vec<f64> = log_weights.iter().map(|weight| (weight - largest).exp()).collect();
-    let sum: f64 = weights.iter().sum();
-    Some(weights.into_iter().map(|weight| weight / sum).collect())
 }
 
 #[cfg(test)]

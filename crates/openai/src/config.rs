@@ -51,7 +51,8 @@ pub enum PromptText {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scoring {
-    /// One token is drawn, and the answers are looked up among the most likely ones. For answers of one token.
+    /// One token is drawn, and the answers are looked up among the most likely ones; where several answers begin with the same
+    /// token, behind it once more.
     TopLogprobs,
     /// Prompt and answer are sent together and come back with a log-probability for each token. For answers of any
     /// length, one request an answer, [`Api::Completions`] only. Not every server that takes the field scores an echo
@@ -168,6 +169,13 @@ impl Config {
         "response_limit",
         "key_variable",
     ];
+
+    /// Whether the server goes on with an unfinished text or turn itself, not merely as well as words can ask for it: only
+    /// then can it be asked what comes behind the first token of an answer.
+    pub fn continues(&self) -> bool {
+        let in_words = matches!(self.continuation, Continuation::Ask | Continuation::Refuse);
+        self.api == Api::Completions || !in_words
+    }
 
     /// Checks every setting.
     ///
@@ -307,6 +315,18 @@ mod tests {
             let config: Config = toml::from_str(text).unwrap();
             let message = config.validate().unwrap_err().to_string();
             assert!(message.contains(text.split(' ').next().unwrap()), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_asked_in_words_is_not_continued() {
+        for (text, continues) in [
+            ("", true),
+            ("continuation = 'trailing'", true),
+            ("continuation = 'ask'", false),
+            ("continuation = 'ask'\napi = 'completions'", true),
+        ] {
+            assert_eq!(toml::from_str::<Config>(text).unwrap().continues(), continues, "{text}");
         }
     }
 

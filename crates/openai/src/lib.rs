@@ -40,6 +40,7 @@ mod error;
 mod failed_request;
 mod key;
 mod logprobs;
+mod next_tokens;
 mod presence;
 mod retry;
 mod retrying;

@@ -1,10 +1,8 @@
 //! One item of a call: what is asked, and what its answer is.
 
+use crate::next_tokens::NextTokens;
 use crate::transport::Transport;
-use crate::{
-    Api, Error, Listed, Scored, Scoring, chat, completions, echo_check, weigh_listed,
-    weigh_sequences,
-};
+use crate::{Api, Error, Listed, Scored, Scoring, chat, completions, echo_check, weigh_sequences};
 use dialogue::Dialogue;
 use language_model::{Answer, Completion, Prompt, Sampling};
 use serde_json::{Value, json};
@@ -107,8 +105,9 @@ impl Task {
                 Ok(reply(transport, transport.post(completions::PATH, body, read).await?))
             }
             Kind::ChatChoice { body, options } => {
-                let listed = transport.post(chat::PATH, body, chat::read_listed).await?;
-                weigh_top(transport, chat::PATH, listed, &self.prompt, options)
+                let can_follow = self.continues && transport.config.continues();
+                let next = Next::Chat { body, can_follow };
+                weigh_top(transport, &next, &self.prompt, options).await
             }
             Kind::TextChoice { text, options } => {
                 in_turn(transport, text, &self.prompt, options).await
@@ -134,7 +133,7 @@ async fn in_turn(
     let mut ways = transport.config.scoring.iter().peekable();
     while let Some(way) = ways.next() {
         let outcome = match way {
-            Scoring::TopLogprobs => top(transport, text, prompt, options).await,
+            Scoring::TopLogprobs => weigh_top(transport, &Next::Text(text), prompt, options).await,
             Scoring::Echo => echo(transport, text, prompt, options).await,
         };
         match outcome {
@@ -146,15 +145,47 @@ async fn in_turn(
     Err(missing(transport, completions::PATH, "`scoring` is empty"))
 }
 
-async fn top(
-    transport: &Transport,
-    text: &str,
-    prompt: &str,
-    options: &[String],
-) -> Result<Given, Error> {
-    let body = completions::choose_body(&transport.config, &transport.model, text);
-    let listed = transport.post(completions::PATH, &body, completions::read_listed).await?;
-    weigh_top(transport, completions::PATH, listed, prompt, options)
+/// Where the most likely next tokens are asked for.
+enum Next<'a> {
+    /// Behind a chat, and if `can_follow`, behind more of its last turn.
+    Chat { body: &'a Value, can_follow: bool },
+    /// Behind a text, and behind more of it.
+    Text(&'a str),
+}
+
+impl Next<'_> {
+    fn path(&self) -> &'static str {
+        match self {
+            Self::Chat { .. } => chat::PATH,
+            Self::Text(_) => completions::PATH,
+        }
+    }
+
+    fn can_follow(&self) -> bool {
+        match self {
+            Self::Chat { can_follow, .. } => *can_follow,
+            Self::Text(_) => true,
+        }
+    }
+
+    /// The most likely tokens behind `more`, if the server lists them, and the tokens of the prompt.
+    async fn list(
+        &self,
+        transport: &Transport,
+        more: &str,
+    ) -> Result<(Option<Vec<Listed>>, Option<u64>), Error> {
+        match self {
+            Self::Chat { body, .. } => {
+                let body = chat::behind(body, more);
+                transport.post(self.path(), &body, chat::read_listed).await
+            }
+            Self::Text(text) => {
+                let (config, model) = (&transport.config, &transport.model);
+                let body = completions::choose_body(config, model, &format!("{text}{more}"));
+                transport.post(self.path(), &body, completions::read_listed).await
+            }
+        }
+    }
 }
 
 async fn echo(
@@ -186,23 +217,29 @@ async fn echo(
         .map_err(|reason| unweighable(transport, prompt, reason))
 }
 
-fn weigh_top(
+async fn weigh_top(
     transport: &Transport,
-    path: &str,
-    found: (Option<Vec<Listed>>, Option<u64>),
+    next: &Next<'_>,
     prompt: &str,
     options: &[String],
 ) -> Result<Given, Error> {
-    let (listed, prompt_tokens) = found;
-    let mut listed = listed.ok_or_else(|| {
-        missing(transport, path, "no list of the most likely tokens beside the first one drawn")
-    })?;
-    for token in &mut listed {
-        token.text = transport.scrub(&token.text);
+    let failed = |reason| unweighable(transport, prompt, reason);
+    let mut weighing = NextTokens::new(&borrowed(options), next.can_follow());
+    let mut prompt_tokens = None;
+    while let Some(begun) = weighing.wanted() {
+        let (listed, read) = next.list(transport, &begun.text).await?;
+        prompt_tokens = read.map(|read| prompt_tokens.unwrap_or(0) + read).or(prompt_tokens);
+        let mut listed = listed.ok_or_else(|| {
+            let detail = "no list of the most likely tokens beside the first one drawn";
+            missing(transport, next.path(), detail)
+        })?;
+        for token in &mut listed {
+            token.text = transport.scrub(&token.text);
+        }
+        weighing.tell(&begun, &listed).map_err(failed)?;
     }
-    weigh_listed(&borrowed(options), &listed)
-        .map(|row| Given { answer: Answer::Probabilities(row), prompt_tokens })
-        .map_err(|reason| unweighable(transport, prompt, reason))
+    let row = weighing.row().map_err(failed)?;
+    Ok(Given { answer: Answer::Probabilities(row), prompt_tokens })
 }
 
 fn borrowed(options: &[String]) -> Vec<&str> {

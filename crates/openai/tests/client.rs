@@ -108,6 +108,28 @@ fn options_are_weighed_by_each_interface() {
 }
 
 #[test]
+fn a_ten_of_two_tokens_is_told_from_a_one() {
+    let options: Vec<String> = (1..=10).map(|score| format!("{score})")).collect();
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let prompt = Dialogue::from_user("how good?").with_assistant("The score is: (");
+    for (config, requests) in [(quick(), 4), (completions(&[Scoring::TopLogprobs]), 2)] {
+        let server = Server::start();
+        let client = client(&server, config);
+        let row = client.choose(std::slice::from_ref(&prompt), &options).unwrap().remove(0);
+        for (score, expected) in [(1, 0.1), (2, 0.1), (9, 0.4), (10, 0.4), (5, 0.0)] {
+            let found = row[score - 1];
+            assert!((found - expected).abs() < 1e-9, "{score}: {found} is not {expected}");
+        }
+        // A chat server is asked twice more, whether it continues.
+        assert_eq!(server.requests().len(), requests);
+    }
+    let server = Server::start();
+    let asked = Config { continuation: Continuation::Ask, ..quick() };
+    let refused = client(&server, asked).choose(&[prompt], &options);
+    fails(refused, &["\"1)\" seems to take several tokens", "\"1\"", "continuation"]);
+}
+
+#[test]
 fn options_of_several_tokens_are_weighed_by_echo() {
     let server = Server::start();
     let client = client(&server, completions(&[Scoring::Echo]));

@@ -4,6 +4,7 @@
 mod program;
 
 use program::{refused, rlaif, says};
+use rlaif::constitution::Constitution;
 use serde_json::Value;
 use std::fs;
 
@@ -46,6 +47,12 @@ fn constitutions_are_checked_compared_and_traded() {
     fs::write(folder.join("changed.toml"), changed).unwrap();
     let said = says(folder, &["constitution", "diff", "mine.toml", "changed.toml"]);
     assert_eq!(said, "comparison \"overall_harm\": changed text\n");
+    let mut moved = Constitution::from_toml(&general).unwrap();
+    moved.comparison.swap(0, 1);
+    fs::write(folder.join("moved.toml"), moved.to_toml().unwrap()).unwrap();
+    let said = says(folder, &["constitution", "diff", "mine.toml", "moved.toml"]);
+    assert!(said.starts_with("comparison: the order changed\ncomparison: drawn by"), "{said}");
+    assert!(!said.contains("the same"), "{said}");
 
     let traded = ["--revisions", "r.json", "--comparisons", "c.json"];
     says(folder, &[&["constitution", "export", "general"][..], &traded].concat());
@@ -79,14 +86,15 @@ fn labels_that_flip_and_principles_never_drawn_are_named() {
     fs::create_dir_all(&stage).unwrap();
     let before = [label("1", "law", 0.9), label("2", "truth", 0.3), label("3", "law", 0.6)];
     fs::write(stage.join("labels.jsonl"), before.join("\n")).unwrap();
-    let after = [label("1", "law", 0.2), label("2", "law", 0.4), label("4", "law", 0.1)];
+    let after = [label("1", "law", 0.2), label("2", "law", 0.7), label("4", "law", 0.1)];
     fs::write(folder.join("after.jsonl"), after.join("\n")).unwrap();
     let labels = ["--labels", "run/ai_feedback/labels.jsonl", "after.jsonl"];
     let said =
         says(folder, &[&["constitution", "diff", "general", "general"][..], &labels].concat());
-    assert!(said.contains("1: P(A) 0.900 to 0.200"), "{said}");
-    assert!(said.contains(r#"by "law" to "law""#), "{said}");
-    assert!(said.ends_with("1 of 2 labels flip\n"), "{said}");
+    assert!(said.contains(r#"1: P(A) 0.900 to 0.200, both by "law""#), "{said}");
+    assert!(said.contains(r#"2: P(A) 0.300 to 0.700, by "truth" to "law""#), "{said}");
+    let counts = "2 of 2 labels flip: 1 of 1 by the same principles, 1 of 1 by others";
+    assert!(said.lines().last().unwrap().starts_with(counts), "{said}");
     // Of shards as they are.
     let shard: Vec<String> = (1..).step_by(2).zip(&after).map(placed).collect();
     fs::write(folder.join("shard"), shard.concat()).unwrap();

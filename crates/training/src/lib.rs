@@ -38,6 +38,7 @@ mod observe;
 mod optimizer;
 mod overlong;
 mod progress;
+mod progress_bar;
 mod recorded;
 mod schedule;
 mod state_folder;

@@ -1,13 +1,11 @@
 //! Progress of a stage on standard error.
 
+use crate::progress_bar::{advance, bar};
 use crate::{Error, Observe};
-use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget};
 use std::fmt;
 use std::io::{IsTerminal, Stderr, Write, stderr};
 use std::time::{Duration, Instant};
-
-const TEMPLATE: &str =
-    "{prefix} [{bar:24}] {human_pos}/{human_len}, {per_sec}, {eta} left {wide_msg}";
 
 /// Shows stage, bar, rate, time left and the newest metrics on standard error; notes above the bar.
 ///
@@ -79,29 +77,9 @@ impl Observe for Progress {
     }
 }
 
-fn bar(stage: &str, steps: u64, done: u64, target: ProgressDrawTarget) -> ProgressBar {
-    let style = ProgressStyle::with_template(TEMPLATE).expect("the template is well formed");
-    let bar = ProgressBar::with_draw_target(Some(steps), target)
-        .with_style(style.progress_chars("=> "))
-        .with_prefix(stage.to_owned())
-        .with_finish(ProgressFinish::Abandon);
-    if done > 0 {
-        bar.set_position(done);
-        // The bar has taken the steps that are done for a leap; with that forgotten, the rate is that of those to come.
-        bar.tick();
-        bar.reset_eta();
-    }
-    bar
-}
-
 /// Prints a note, or drops it like any line that cannot be printed.
 fn note(out: &mut impl Write, message: &str) {
     let _ = writeln!(out, "{message}");
-}
-
-fn advance(bar: &ProgressBar, step: u64, metrics: &[(&str, f64)]) {
-    bar.set_message(Metrics(metrics).to_string());
-    bar.set_position(step);
 }
 
 /// The longest time without a line, as long as something is recorded.
@@ -296,24 +274,6 @@ mod tests {
         assert_eq!(lines(0, 0).len(), 2);
         assert_eq!(lines(1, 0).len(), 2);
         assert_eq!(lines(3, 0).len(), 4);
-    }
-
-    #[test]
-    fn the_bar_stands_at_the_newest_step() {
-        let bar = bar("ppo", 10, 0, ProgressDrawTarget::hidden());
-        advance(&bar, 3, &[("loss", 0.5)]);
-        assert_eq!((bar.prefix(), bar.position()), ("ppo".to_owned(), 3));
-        assert_eq!(bar.message(), ", loss 0.5000");
-    }
-
-    #[test]
-    fn the_bar_of_a_stage_that_goes_on_begins_where_it_stands() {
-        let bar = bar("ppo", 2_000_000, 1_000_000, ProgressDrawTarget::hidden());
-        assert_eq!(bar.position(), 1_000_000);
-        std::thread::sleep(Duration::from_millis(20));
-        advance(&bar, 1_000_001, &[]);
-        // One step in at least 20 milliseconds: at most 50 a second.
-        assert!((0.0..=50.0).contains(&bar.per_sec()), "{}", bar.per_sec());
     }
 
     #[test]

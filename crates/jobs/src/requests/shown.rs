@@ -28,10 +28,10 @@ impl<'a, 'o> Shown<'a, 'o> {
 
     /// Shows that so many steps are done, and how many calls have failed on the way.
     pub(super) fn record(&mut self, done: usize, failed: usize) -> Result<(), Error> {
-        let mut metrics = self.meter.rates(self.began.elapsed());
-        if failed > 0 {
-            metrics.push(("failed", failed as f64));
-        }
+        // In front: of what is behind, a line of progress may have no room for all.
+        let failed = (failed > 0).then_some(("failed", failed as f64));
+        let rates = self.meter.rates(self.began.elapsed());
+        let metrics: Vec<(&str, f64)> = failed.into_iter().chain(rates).collect();
         Ok(self.observe.record(done as u64, &metrics)?)
     }
 

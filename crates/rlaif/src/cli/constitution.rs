@@ -6,7 +6,7 @@ use super::{Failure, say};
 use clap::{Args, Subcommand};
 use rlaif::constitution::{Change, Constitution, Lint};
 use rlaif::dataset::write_atomic;
-use rlaif::model_organism;
+use rlaif::run::{built_in_constitution, find_constitution};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -48,7 +48,7 @@ enum ConstitutionCommand {
         /// `general`, `world`, or a file.
         after: PathBuf,
         /// `labels.jsonl` of a run with the first and of one with the second, or what `rlaif label` has written, of a shard
-        /// too: counts the pairs that both labelled and that prefer the other reply.
+        /// too: counts the pairs that both labelled and that prefer the other reply, by the same principles and by others.
         #[arg(long, num_args = 2, value_names = ["BEFORE", "AFTER"])]
         labels: Option<Vec<PathBuf>>,
     },
@@ -86,17 +86,18 @@ enum ConstitutionCommand {
 /// Does what the subcommand says.
 pub(super) fn constitution(args: &ConstitutionArgs) -> Result<(), Failure> {
     match &args.command {
-        ConstitutionCommand::Show { which } => say(&named(which)?.to_toml()?),
+        ConstitutionCommand::Show { which } => say(&find_constitution(which)?.to_toml()?),
         ConstitutionCommand::Lint { which, run } => lint(which, run.as_deref()),
         ConstitutionCommand::Diff { before, after, labels } => {
-            say(&diff(&named(before)?, &named(after)?, labels.as_deref())?)
+            let (before, after) = (find_constitution(before)?, find_constitution(after)?);
+            say(&diff(&before, &after, labels.as_deref())?)
         }
         ConstitutionCommand::Import { revisions, comparisons, name } => {
             let (revisions, comparisons) = (revisions.as_deref(), comparisons.as_deref());
             say(&Constitution::from_paper(name, revisions, comparisons)?.to_toml()?)
         }
         ConstitutionCommand::Export { which, revisions, comparisons } => {
-            let constitution = named(which)?;
+            let constitution = find_constitution(which)?;
             if let Some(file) = revisions {
                 write_atomic(file, constitution.revisions_to_paper().as_bytes())?;
             }
@@ -108,25 +109,11 @@ pub(super) fn constitution(args: &ConstitutionArgs) -> Result<(), Failure> {
     }
 }
 
-/// A constitution by its name, or that of a file.
-fn named(which: &Path) -> Result<Constitution, Failure> {
-    match built_in(which)? {
-        Some(constitution) => Ok(constitution),
-        None => Ok(Constitution::from_file(which)?),
-    }
-}
-
-fn built_in(name: &Path) -> Result<Option<Constitution>, Failure> {
-    Ok(match name.to_str() {
-        Some("general") => Some(Constitution::general()),
-        Some("world") => Some(model_organism::constitution()?),
-        _ => None,
-    })
-}
-
 /// A constitution and what is wrong with it; one that is built in has no faults.
 fn linted(which: &Path) -> Result<(Constitution, Lint), Failure> {
-    let Some(constitution) = built_in(which)? else { return Ok(Constitution::lint(which)?) };
+    let Some(constitution) = built_in_constitution(which)? else {
+        return Ok(Constitution::lint(which)?);
+    };
     let doubts = constitution.doubts();
     Ok((constitution, Lint { faults: Vec::new(), doubts }))
 }
@@ -178,7 +165,14 @@ fn diff(
         };
         line(&mut text, &format!("{} {:?}: {what}", difference.list, difference.id));
     }
-    if differences.is_empty() {
+    let reordered = before.reordered(after);
+    for list in &reordered {
+        line(&mut text, &format!("{list}: the order changed"));
+    }
+    for list in before.redrawn(after) {
+        line(&mut text, &format!("{list}: drawn by place, so that many items draw another one"));
+    }
+    if differences.is_empty() && reordered.is_empty() {
         line(&mut text, "the principles are the same");
     }
     match labels {

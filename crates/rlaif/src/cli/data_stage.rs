@@ -30,8 +30,8 @@ struct StageArgs {
     /// Seed of every random stream.
     #[arg(long)]
     seed: Option<u32>,
-    /// Constitution (TOML) [default: the general one].
-    #[arg(long, value_name = "FILE")]
+    /// Constitution: a TOML file, `general` or `world` [default: the general one].
+    #[arg(long, value_name = "FILE|NAME")]
     constitution: Option<PathBuf>,
     /// Which columns of the input hold what, such as `prompt=question`, with dots into objects; `format=hh_rlhf` names a
     /// format.

@@ -46,8 +46,8 @@ pub(super) struct RunArgs {
     /// Helpful prompts: JSON lines (also `.jsonl.gz`), `.csv` or `.parquet`.
     #[arg(long, value_name = "FILE")]
     helpful: Option<PathBuf>,
-    /// Constitution (TOML).
-    #[arg(long, value_name = "FILE")]
+    /// Constitution: a TOML file, `general` or `world` [default: by the model].
+    #[arg(long, value_name = "FILE|NAME")]
     constitution: Option<PathBuf>,
     /// Leave out prompts that are too long for the model instead of stopping.
     #[arg(long)]

@@ -34,6 +34,25 @@ impl Settings {
         Stage::ALL.into_iter().filter(move |&stage| self.has(stage))
     }
 
+    /// Sees that a served judge can tell the scores apart.
+    pub(super) fn validate_direct_judge(&self) -> Result<(), Error> {
+        let asked_in_words = self.judge_server.as_ref().is_some_and(|server| !server.continues());
+        if self.reward != RewardSource::Direct
+            || !asked_in_words
+            || self.direct_reward.tells_by_first_token()
+        {
+            return Ok(());
+        }
+        Err(Error::Setting {
+            setting: "direct_reward.highest",
+            found: format!(
+                "{}, but of a judge that is asked in words only the first token is seen, and ten may be two",
+                self.direct_reward.highest
+            ),
+            expected: "`direct_reward.highest = 9`, or another `judge_server.continuation` that the server knows",
+        })
+    }
+
     fn has(&self, stage: Stage) -> bool {
         stage != Stage::PreferenceModel || self.reward != RewardSource::Direct
     }
@@ -137,6 +156,25 @@ mod tests {
         ];
         assert_eq!(reward.reward(&asked).unwrap(), [-1.0, 1.0, 1.0, 1.0]);
         assert!(reward.reward(&[]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_judge_that_cannot_tell_a_ten_is_refused_before_the_first_stage() {
+        let resolve = |text: &str| {
+            let served = "judge = 'http://h/v1'\njudge_model = 'm'\n";
+            let layer = format!("{served}{text}").parse().unwrap();
+            Settings::resolve(&[("my.toml".to_owned(), layer)]).map(drop)
+        };
+        let direct = "reward = 'direct'\n";
+        let asked = "judge_server.continuation = 'ask'\n";
+        let message = resolve(&format!("{direct}{asked}")).unwrap_err().to_string();
+        for named in ["direct_reward.highest", "is 10", "`direct_reward.highest = 9`"] {
+            assert!(message.contains(named), "{message}");
+        }
+        resolve(direct).unwrap();
+        resolve(asked).unwrap();
+        resolve(&format!("{direct}{asked}direct_reward.highest = 9")).unwrap();
+        resolve(&format!("{direct}{asked}judge_server.api = 'completions'")).unwrap();
     }
 
     #[test]

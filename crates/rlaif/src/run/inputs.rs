@@ -1,7 +1,7 @@
 //! What a run reads from elsewhere, so that a change of it between two starts is noticed.
 
 use super::models::find_model;
-use super::{Error, JudgeSource, Settings};
+use super::{Error, JudgeSource, Settings, built_in_constitution};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io;
@@ -14,11 +14,15 @@ use toml::Table;
 /// [`Error::Io`] if a file cannot be read.
 pub(super) fn fingerprints(settings: &Settings) -> Result<Table, Error> {
     let mut table = Table::new();
+    let constitution = match &settings.constitution {
+        Some(which) if built_in_constitution(which)?.is_none() => Some(which.clone()),
+        _ => None,
+    };
     let judge = settings.judge.as_ref().and_then(JudgeSource::folder).map(Path::to_owned);
     let pretraining = settings.preference_model.pretraining.as_ref();
     let pretraining = pretraining.map(|pretraining| pretraining.file.clone());
     let named = [
-        ("constitution", &settings.constitution),
+        ("constitution", &constitution),
         ("helpful_prompts", &settings.prompts.helpful),
         ("judge", &judge),
         ("model", &settings.model),
@@ -60,6 +64,16 @@ pub fn fingerprint(path: &Path) -> Result<String, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_constitution_that_is_built_in_is_no_file() {
+        let named = |which: &str| {
+            let constitution = Some(PathBuf::from(which));
+            fingerprints(&Settings { constitution, ..Settings::embedded() })
+        };
+        assert!(named("general").unwrap().is_empty());
+        assert!(named("./general").is_err());
+    }
 
     #[test]
     fn a_changed_file_has_another_fingerprint() {

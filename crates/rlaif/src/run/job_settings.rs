@@ -1,7 +1,7 @@
 //! The settings of a data stage on its own.
 
 use super::settings::{Layer, in_table, layered};
-use super::{Error, ServerSettings};
+use super::{Error, ServerSettings, find_constitution};
 use ai_feedback::FeedbackConfig;
 use constitution::Constitution;
 use critique_revision::CritiqueRevisionConfig;
@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 pub struct JobSettings {
     /// Of every random stream.
     pub seed: u64,
-    /// TOML file of the constitution.
+    /// TOML file of the constitution, or the name of one that is built in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub constitution: Option<PathBuf>,
     /// Which columns of the input hold what.
@@ -108,7 +108,7 @@ impl JobSettings {
     /// If its file cannot be read or is not a constitution.
     pub fn read_constitution(&self) -> Result<Constitution, Error> {
         match &self.constitution {
-            Some(path) => Ok(Constitution::from_file(path)?),
+            Some(which) => find_constitution(which),
             None => Ok(Constitution::general()),
         }
     }
@@ -133,6 +133,14 @@ mod tests {
         expected.flow.chunk = 2;
         assert_eq!(settings, expected);
         assert_eq!(JobSettings::local().flow.in_flight, 1);
+    }
+
+    #[test]
+    fn a_constitution_may_be_one_that_is_built_in() {
+        let world = resolve("constitution = 'world'").unwrap().read_constitution().unwrap();
+        assert_eq!(world, model_organism::constitution().unwrap());
+        let missing = resolve("constitution = './world'").unwrap().read_constitution();
+        assert!(missing.unwrap_err().to_string().contains("./world"));
     }
 
     #[test]

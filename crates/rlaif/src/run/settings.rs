@@ -2,6 +2,7 @@
 
 use super::{
     Error, JudgeSource, Labeller, PreferenceModelSettings, PromptSettings, RewardSource, RunFolder,
+    find_constitution,
 };
 use ai_feedback::{DirectRewardConfig, FeedbackConfig};
 use constitution::Constitution;
@@ -28,7 +29,7 @@ use transformer::Engine;
 /// | `judge_server` | see [`openai::Config`] | how that server is asked |
 /// | `reward` | `"preference_model"` | what scores replies in reinforcement learning: the preference model, with `"half"` that of one half of the preferences, watched by that of the other, or with `"direct"` the judge, see [`ai_feedback::DirectReward`] |
 /// | `labeller` | `"judge"` | who labels harmlessness: the judge by the constitution, or in the embedded world the `"crowd"`, see [`Labeller`] |
-/// | `constitution` | by the model | TOML file; the embedded world has one of its own, other models get the general one |
+/// | `constitution` | by the model | TOML file, or `general` or `world`, see [`find_constitution`]; the embedded world has one of its own, other models get the general one |
 /// | `prompts` | see [`PromptSettings`] | where requests come from |
 /// | `pairs_per_prompt` | 1, embedded 2 | pairs of replies that are drawn to every red-team prompt for labelling, at least 1 |
 /// | `engine` | see [`Engine`] | how much runs at the same time, and in how much memory |
@@ -59,7 +60,7 @@ pub struct Settings {
     /// Who labels harmlessness.
     #[serde(default)]
     pub labeller: Labeller,
-    /// TOML file of the constitution.
+    /// TOML file of the constitution, or the name of one that is built in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub constitution: Option<PathBuf>,
     /// Where requests come from.
@@ -216,13 +217,13 @@ impl Settings {
         to_table(self)
     }
 
-    /// The constitution that the settings name.
+    /// The constitution that the settings name, or that of the model.
     ///
     /// # Errors
     /// If its file cannot be read or is not a constitution.
     pub fn read_constitution(&self) -> Result<Constitution, Error> {
         match (&self.constitution, &self.model) {
-            (Some(path), _) => Ok(Constitution::from_file(path)?),
+            (Some(which), _) => find_constitution(which),
             (None, Some(_)) => Ok(Constitution::general()),
             (None, None) => Ok(model_organism::constitution()?),
         }
@@ -258,6 +259,7 @@ impl Settings {
             });
         }
         self.validate_labeller()?;
+        self.validate_direct_judge()?;
         in_table("checkpoints", self.checkpoints.validate())?;
         in_table("critique_revision", self.critique_revision.validate())?;
         in_table("sft", self.sft.validate())?;
