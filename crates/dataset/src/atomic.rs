@@ -1,15 +1,17 @@
 //! Files that are replaced at once.
 
 use crate::Error;
-use std::fs::File;
-use std::io::{BufWriter, Result as IoResult, Write};
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{BufWriter, ErrorKind, Result as IoResult, Write};
 use std::path::Path;
 use tempfile::{Builder, NamedTempFile};
 
 /// Replaces the content of `path`, or leaves it as it was.
 ///
-/// The bytes go to a temporary file in the same folder, which is synchronised with the disk and then renamed; last
-/// the folder is synchronised. After a crash `path` holds the old content or the new, never a part.
+/// The bytes go to a temporary file `.NAME.partial` in the same folder, which is synchronised with the disk and then renamed;
+/// last the folder is synchronised. After a crash `path` holds the old content or the new, never a part; what a killed
+/// process left of the temporary file is gone when the same file is written again.
 ///
 /// # Errors
 /// [`Error::Write`].
@@ -47,10 +49,18 @@ pub(crate) fn sync_folder_of(path: &Path) -> IoResult<()> {
     if cfg!(unix) { File::open(folder_of(path))?.sync_all() } else { Ok(()) }
 }
 
-/// A temporary file on the same file system, readable by whom any new file is readable by.
+/// A temporary file on the same file system, readable by whom any new file is readable by. It takes the place of one that a
+/// killed process has left.
 pub(crate) fn temporary_beside(path: &Path) -> IoResult<NamedTempFile> {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".partial");
+    match fs::remove_file(folder_of(path).join(&name)) {
+        Err(source) if source.kind() != ErrorKind::NotFound => return Err(source),
+        _ => {}
+    }
     let mut builder = Builder::new();
-    builder.prefix(".").suffix(".partial");
+    builder.prefix(&name).rand_bytes(0);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -75,6 +85,18 @@ mod tests {
         write_atomic(&path, b"new").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("results.json");
+        let killed = temporary_beside(&path).unwrap();
+        std::mem::forget(killed);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        write_atomic(&path, b"new").unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub(crate) fn write_parquet<T: Serialize>(
     rows: impl IntoIterator<Item = Result<T, Error>>,
 ) -> Result<usize, Error> {
     let failed = |source| write_error(path, source);
-    let mut temporary = temporary_beside(path).map_err(failed)?;
+    let mut temporary = temporary_beside(&path.with_extension("rows")).map_err(failed)?;
     let mut columns = ColumnType::default();
     let mut out = BufWriter::new(temporary.as_file_mut());
     let values = (1..).zip(rows).map(|(row, value)| {
