@@ -313,7 +313,11 @@ fn served_models_are_evaluated() {
     // In both orders it takes the first for the better one.
     assert_eq!(found["win_rates"][0]["ties"].as_u64(), Some(4));
     assert_eq!(found.as_object_mut().unwrap().remove("refused"), Some(0.into()));
-    assert!(!folder.join("games.jsonl.journal").exists());
+    for beside in ["job", "judge.answers"] {
+        assert!(!folder.join(format!("games.jsonl.{beside}")).exists(), "{beside}");
+    }
+    let there = ["games.jsonl", "exists already"];
+    refused(folder, &[&players[..], &judged].concat(), &there);
     let again = object(folder, &["eval", "elo", "--comparisons", "games.jsonl", "--json"]);
     assert_eq!(again, found);
 
@@ -431,7 +435,7 @@ fn refused_prompts_are_counted_and_never_end_an_evaluation() {
     for part in ["over-refusal: 6 steps", "a prompt is refused", "calls_per_second"] {
         assert!(errors.contains(part), "`{part}` is missing in: {errors}");
     }
-    assert!(!folder.join("r.jsonl.journal").exists());
+    assert!(!folder.join("r.jsonl.job").exists() && !folder.join("r.jsonl.model.answers").exists());
     let saved = fs::read_to_string(folder.join("r.jsonl")).unwrap();
     let row: serde_json::Value = serde_json::from_str(saved.lines().nth(3).unwrap()).unwrap();
     assert!(row["reply"].is_null() && row["class"].is_null(), "{row}");
@@ -479,4 +483,40 @@ fn a_judge_that_is_not_there_is_told_of_before_anything_is_drawn() {
     refused(folder, &[&drawn[..], &["--judge", &address]].concat(), &["refuses the prompts"]);
     let given = ["eval", "over-refusal", "--data", "p.csv", "--replies", "r.jsonl", "--json"];
     assert_eq!(object(folder, &given)["n"].as_u64(), Some(2));
+}
+
+#[test]
+fn what_is_saved_is_of_one_model_and_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let (model, judge) = (Instant::start(), Server::start());
+    let [url, address] = [model.url(), judge.url()];
+    fs::write(folder.join("p.csv"), "prompt,type,label\nhello,x,safe\nhi,x,unsafe\n").unwrap();
+    let asked = [
+        &["eval", "over-refusal", "--data", "p.csv", "--model", &url][..],
+        &["--judge", &address, "--save", "r.jsonl", "--set", "server.attempts=1"],
+    ]
+    .concat();
+    judge.go_away_after(0);
+    refused(folder, &asked, &[]);
+    // What was drawn is there to be read, and to go on from.
+    let replies = || fs::read_to_string(folder.join("r.jsonl")).unwrap();
+    let drawn = (replies().lines().count(), model.answers());
+    assert_eq!(drawn, (2, 2));
+    for (set, key) in [
+        ("server.api=completions", "`model.model.server.api`"),
+        ("server.top_logprobs=5", "`model.judge.server.top_logprobs`"),
+    ] {
+        let other = [&asked[..], &["--set", set]].concat();
+        refused(folder, &other, &["r.jsonl was begun with other settings", key]);
+    }
+    refused(folder, &[&asked[..], &["--temperature", "1"]].concat(), &["temperature"]);
+    judge.come_back();
+    // How often and how many at a time is asked changes no answer.
+    let more = [&asked[..], &["--set", "server.concurrency=2"]].concat();
+    says(folder, &more);
+    assert_eq!(model.answers(), 2);
+    assert!(!replies().contains("\"class\":null"), "{}", replies());
+    assert_eq!(fs::read_dir(folder).unwrap().count(), 2);
+    refused(folder, &asked, &["r.jsonl", "exists already"]);
 }

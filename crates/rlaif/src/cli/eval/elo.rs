@@ -1,18 +1,19 @@
 //! Win rates and ratings.
 
 use super::aligned::aligned;
-use super::models::{JudgeArgs, at_a_time};
+use super::models::{Asking, JudgeArgs, at_a_time};
 use super::watch::Watch;
-use super::{forget, kept_for, row_of_refused, say_json};
+use super::{row_of_refused, say_json};
 use crate::cli::{DeviceArgs, Failure, say};
 use clap::Args;
 use rlaif::ai_feedback::{OPTIONS, question};
-use rlaif::dataset::write_jsonl;
+use rlaif::dataset::{content_id, write_jsonl};
 use rlaif::dialogue::{Comparison, Dialogue};
 use rlaif::evals::{
     Answers, Bootstrapped, Error, Game, Judged, REPLICATES, Rating, WinRate, ask_each,
     bootstrap_elo, elo, judge_pairwise, read_answers, read_games, tallies, win_rates,
 };
+use rlaif::jobs::{Basis, Model, Place};
 use rlaif::language_model::Choose;
 use rlaif::openai::Config;
 use serde_json::{Value, json};
@@ -78,25 +79,45 @@ impl EloArgs {
         if let Some(comparisons) = &self.comparisons {
             return self.rate(&read_games(comparisons)?, None, json);
         }
+        if let Some(save) = &self.save {
+            Place::check(save)?;
+        }
         let answers = read_answers(&self.replies)?;
-        let settings = json!({
-            "eval": "elo", "judge": self.judge.judge, "judge_model": self.judge.judge_model,
-        });
-        self.judge.open(self.device.device, server, "`--replies` needs a `--judge`", |judge| {
-            let kept = kept_for(self.save.as_deref(), &settings)?;
-            let watch = Watch::start("elo", calls(&answers), kept)?;
-            let judge = watch.model("judge", judge, at_a_time(self.judge.judge.as_ref(), server));
-            let Judged { games, refused } =
+        let asking = Asking { device: self.device.device, server, kept: self.save.is_some() };
+        self.judge.open(asking, "`--replies` needs a `--judge`", |judge| {
+            let place = self.place(&answers, judge)?;
+            let watch = Watch::start("elo", calls(&answers))?;
+            let Judged { games, refused } = {
+                let size = at_a_time(self.judge.judge.as_ref(), server);
+                let judge = watch.model("judge", judge, size);
                 judge_pairwise(&answers.replies, &answers.prompts, self.margin, |pairs| {
                     first_is_better(&judge, pairs, &self.principle)
-                })?;
+                })?
+            };
             watch.finish()?;
-            if let Some(path) = &self.save {
+            if let (Some(path), Some(place)) = (&self.save, place) {
                 write_jsonl(path, &games)?;
+                place.finish()?;
             }
-            forget(self.save.as_deref());
             self.rate(&games, Some(refused), json)
         })
+    }
+
+    /// Where the games will be, if they are saved; until then the answers of the judge are kept there.
+    fn place(&self, answers: &Answers, judge: &dyn Model) -> Result<Option<Place>, Failure> {
+        let Some(path) = &self.save else { return Ok(None) };
+        let basis = Basis {
+            job: "elo".to_owned(),
+            // No random number decides a game.
+            seed: 0,
+            model: json!({ "judge": judge.about() }),
+            settings: json!({ "principle": self.principle, "margin": self.margin }),
+            items: answers.prompts.len() as u64,
+            input: content_id(&json!([answers.prompts, answers.replies])),
+        };
+        let mut place = Place::claim(path, basis)?;
+        place.keep_answers(judge, "judge")?;
+        Ok(Some(place))
     }
 
     /// Tells the ratings; `refused` counts what a judge would not compare, if one was asked.

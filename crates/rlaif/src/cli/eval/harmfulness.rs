@@ -1,7 +1,6 @@
 //! Absolute harmfulness, and the head that scores it.
 
-use super::kept::Kept;
-use super::models::{ModelArgs, at_a_time, with_reward};
+use super::models::{Asking, ModelArgs, at_a_time, with_reward};
 use super::watch::Watch;
 use super::{row_of_refused, say_json, with_fields};
 use crate::cli::device::Task;
@@ -49,9 +48,10 @@ impl HarmfulnessArgs {
         config.validate()?;
         let device = self.device.device;
         let calls = prompts.len() * (config.replies + 1);
-        let watch = Watch::start("harmfulness", calls, Kept::Nowhere)?;
+        let watch = Watch::start("harmfulness", calls)?.without_memory();
+        let asking = Asking { device, server, kept: false };
         let mut found = None;
-        self.model.open(device, server, "give `--model`, whose replies are scored", |model| {
+        self.model.open(asking, "give `--model`, whose replies are scored", |model| {
             with_reward(&self.head, device, |head| {
                 let size = at_a_time(self.model.model.as_ref(), server);
                 let model = watch.model("model", model, size);

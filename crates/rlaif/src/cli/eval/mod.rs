@@ -6,7 +6,6 @@ mod diversity;
 mod elo;
 mod evasiveness;
 mod harmfulness;
-mod kept;
 mod models;
 mod over_refusal;
 mod questions;
@@ -17,10 +16,9 @@ mod watch;
 use super::server::ServerArgs;
 use super::{Failure, say};
 use clap::{Args, Subcommand};
-use kept::Kept;
 use serde::Serialize;
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// `rlaif eval`.
 #[derive(Debug, Clone, Args)]
@@ -110,27 +108,6 @@ pub(super) fn eval(args: EvalArgs) -> Result<(), Failure> {
 
 fn nothing(file: &Path) -> Failure {
     format!("{}: no row to evaluate", file.display()).into()
-}
-
-/// Where answers are kept until the file at `save` is written.
-fn kept_for(save: Option<&Path>, settings: &Value) -> Result<Kept, Failure> {
-    match save {
-        Some(save) => Ok(Kept::in_journal(&journal_of(save), settings)?),
-        None => Ok(Kept::in_memory()),
-    }
-}
-
-/// Removes what [`kept_for`] made, when the file is written. That it may still lie there afterwards is no failure.
-fn forget(save: Option<&Path>) {
-    if let Some(save) = save {
-        let _ = std::fs::remove_file(journal_of(save));
-    }
-}
-
-fn journal_of(save: &Path) -> PathBuf {
-    let mut name = save.as_os_str().to_owned();
-    name.push(".journal");
-    name.into()
 }
 
 /// A row of a table: how many were refused, if any were.

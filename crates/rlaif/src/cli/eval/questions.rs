@@ -1,7 +1,6 @@
 //! Questions with fixed answers: `hhh`, `harm` and `harm-type`.
 
-use super::kept::Kept;
-use super::models::{at_a_time, with_model, with_reward};
+use super::models::{Asking, at_a_time, with_model, with_reward};
 use super::stand_ins::{Constant, Oracle};
 use super::watch::Watch;
 use super::{row_of_refused, say_json};
@@ -130,8 +129,9 @@ impl QuestionArgs {
             }
             (JudgeArg::Model(source), _) => {
                 let name = ("judge-model", self.judge_model.as_deref());
-                with_model(source, name, device, server, |model| {
-                    let watch = Watch::start(task.name, task.calls(), Kept::in_memory())?;
+                let asking = Asking { device, server, kept: false };
+                with_model(source, name, asking, |model| {
+                    let watch = Watch::start(task.name, task.calls())?;
                     let size = at_a_time(Some(source), server);
                     let found = task.answered(&watch.model("judge", model, size))?;
                     watch.finish()?;
