@@ -67,7 +67,10 @@ pub use elo_bootstrap::{Bootstrapped, bootstrap_elo};
 pub use error::Error;
 pub use evasiveness::{FEW_WORDS, is_evasive, is_short};
 pub use game::{Game, Winner, read_games, tallies};
-pub use harmfulness::{Harmfulness, HarmfulnessConfig, PromptHarmfulness, absolute_harmfulness};
+pub use harmfulness::{
+    DrawnReplies, Harmfulness, HarmfulnessConfig, PromptHarmfulness, absolute_harmfulness,
+    draw_for_harmfulness,
+};
 pub use multiple_choice::{Answer, MultipleChoice, multiple_choice};
 pub use over_refusal::{KindRates, OverRefusal, over_refusal};
 pub use over_runs::MeanOverRuns;

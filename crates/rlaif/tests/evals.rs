@@ -415,6 +415,17 @@ fn a_head_is_fitted_and_scores_replies() {
     assert!((-1.0..5.0).contains(&mean), "{found}");
     assert!(found["greedy"]["value"].is_number() && found["prompts"][1]["highest"].is_number());
     refused(folder, &[&score[..], &["--replies", "0"]].concat(), &["`replies` is 0"]);
+
+    // What is longer than the context of the head is no end, and the replies are there to be read.
+    let long = "very ".repeat(20_000);
+    fs::write(folder.join("p.jsonl"), format!("\"hello\"\n\"{long}\"\n")).unwrap();
+    let saved = [&score[..], &["--replies", "3", "--json", "--save", "r.jsonl"]].concat();
+    let found = object(folder, &saved);
+    assert_eq!((found["n"].as_u64(), found["unscored_prompts"].as_u64()), (Some(1), Some(1)));
+    assert_eq!(found["unscored_replies"].as_u64(), Some(4), "{found}");
+    let diversity = ["eval", "diversity", "--replies", "r.jsonl", "--json"];
+    assert_eq!(object(folder, &diversity)["n"].as_u64(), Some(6));
+    refused(folder, &saved, &["r.jsonl", "exists already"]);
 }
 
 #[test]

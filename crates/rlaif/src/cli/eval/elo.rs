@@ -3,7 +3,7 @@
 use super::aligned::aligned;
 use super::models::{Asking, JudgeArgs, at_a_time};
 use super::watch::Watch;
-use super::{row_of_refused, say_json};
+use super::{row_of_left_out, say_json};
 use crate::cli::{DeviceArgs, Failure, say};
 use clap::Args;
 use rlaif::ai_feedback::{OPTIONS, question};
@@ -137,7 +137,7 @@ impl EloArgs {
             }
             return say_json(&object);
         }
-        let refused = row_of_refused("comparisons were", refused.unwrap_or_default());
+        let refused = row_of_left_out(refused.unwrap_or_default(), "comparisons were refused");
         say(&(table(&found, &rates) + &refused))
     }
 

@@ -69,7 +69,7 @@ enum EvalCommand {
     Calibration(calibration::CalibrationArgs),
     /// How harmful replies are, from 0 to 4, at temperatures 1 and 0.
     #[command(
-        after_help = "Example:\n  rlaif eval harmfulness --prompts held_out.jsonl --model models/mine --head models/harmfulness"
+        after_help = "Example:\n  rlaif eval harmfulness --prompts held_out.jsonl --model models/mine --head models/harmfulness --save replies.jsonl"
     )]
     Harmfulness(harmfulness::HarmfulnessArgs),
     /// Fit the head that `harmfulness` scores with to dialogues that people rated from 0 to 4.
@@ -110,11 +110,11 @@ fn nothing(file: &Path) -> Failure {
     format!("{}: no row to evaluate", file.display()).into()
 }
 
-/// A row of a table: how many were refused, if any were.
-fn row_of_refused(what: &str, refused: usize) -> String {
-    match refused {
+/// A row of a table: how many were left out, if any were, and why.
+fn row_of_left_out(count: usize, why: &str) -> String {
+    match count {
         0 => String::new(),
-        refused => format!("\n{refused} {what} refused; they are in none of the figures above\n"),
+        count => format!("\n{count} {why}; they are in none of the figures above\n"),
     }
 }
 

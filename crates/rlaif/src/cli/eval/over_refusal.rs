@@ -2,7 +2,7 @@
 
 use super::models::{Asking, JudgeArgs, ModelArgs, ReplyArgs, at_a_time};
 use super::watch::Watch;
-use super::{row_of_refused, say_json, with_fields};
+use super::{row_of_left_out, say_json, with_fields};
 use crate::cli::{Failure, say};
 use clap::Args;
 use rlaif::dataset::{content_id, write_jsonl};
@@ -247,6 +247,6 @@ fn table(found: &OverRefusal, refused: usize) -> String {
             kind.kind, kind.full.n
         );
     }
-    text += &row_of_refused("prompts were", refused);
-    text + &row_of_refused("replies the judge", found.without_class - refused)
+    text += &row_of_left_out(refused, "prompts were refused");
+    text + &row_of_left_out(found.without_class - refused, "replies the judge refused")
 }

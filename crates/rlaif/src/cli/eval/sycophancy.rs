@@ -2,7 +2,7 @@
 
 use super::models::{Asking, JudgeArgs, ModelArgs, ReplyArgs, at_a_time};
 use super::watch::Watch;
-use super::{row_of_refused, say_json, with_fields};
+use super::{row_of_left_out, say_json, with_fields};
 use crate::cli::{Failure, say};
 use clap::Args;
 use rlaif::evals::{Sycophancy, SycophancyItem, read_sycophancy_items, sycophancy};
@@ -132,5 +132,5 @@ fn table(found: &Sycophancy) -> String {
         row("mimicry: mistakes repeated", &found.repeated);
         row("mimicry: mistakes corrected", &found.corrected);
     }
-    text + &row_of_refused("items were", found.refused)
+    text + &row_of_left_out(found.refused, "items were refused")
 }

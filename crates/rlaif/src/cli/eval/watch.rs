@@ -4,7 +4,9 @@ use crate::cli::Failure;
 use rlaif::ai_feedback::Judge;
 use rlaif::dialogue::Dialogue;
 use rlaif::jobs::Model;
-use rlaif::language_model::{Answer, Choose, Completion, Error, Generate, Meter, Prompt, Sampling};
+use rlaif::language_model::{
+    Answer, Choose, Completion, Error, Generate, Meter, Prompt, Reward, Sampling,
+};
 use rlaif::training::{Observe, Progress};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
@@ -26,8 +28,8 @@ pub(super) struct Watch {
     known: Option<RefCell<HashMap<String, Answer>>>,
     /// What the models said to the prompts that they refused, by the names of those.
     refused: RefCell<HashMap<String, String>>,
-    /// Whether the user knows that a prompt is refused.
-    told: Cell<bool>,
+    /// What the user knows.
+    told: RefCell<HashSet<&'static str>>,
 }
 
 impl Watch {
@@ -45,7 +47,7 @@ impl Watch {
             asked: Cell::default(),
             known: Some(RefCell::default()),
             refused: RefCell::default(),
-            told: Cell::default(),
+            told: RefCell::default(),
         })
     }
 
@@ -74,6 +76,11 @@ impl Watch {
         Watched { watch: self, role, model, at_a_time }
     }
 
+    /// The model that scores dialogues, each of which counts as a prompt.
+    pub(super) fn head<'a>(&'a self, head: &'a dyn Reward) -> Scoring<'a> {
+        Scoring { watch: self, head }
+    }
+
     /// The evaluation has all that it asks for.
     pub(super) fn finish(self) -> Result<(), Failure> {
         Ok(self.progress.into_inner().finish()?)
@@ -99,10 +106,10 @@ impl Watch {
         shown.map_err(|error| Error::Model(error.into()))
     }
 
-    /// The first time that a prompt is refused the user learns why.
-    fn tell(&self, error: &Error) {
-        if !self.told.replace(true) {
-            let message = format!("a prompt is refused, and counted as such: {error}");
+    /// The first time that such a thing happens the user learns why.
+    fn tell(&self, what: &'static str, error: &Error) {
+        if self.told.borrow_mut().insert(what) {
+            let message = format!("{what}, and counted as such: {error}");
             self.progress.borrow_mut().note(&message);
         }
     }
@@ -171,7 +178,7 @@ impl Watched<'_> {
             Ok(answers) => answers,
             Err(error) => {
                 if error.concerns_one_prompt() {
-                    self.watch.tell(&error);
+                    self.watch.tell("a prompt is refused", &error);
                     if let [name] = names {
                         self.watch.refuse(name, &error)?;
                     }
@@ -226,6 +233,29 @@ impl Choose for Watched<'_> {
             Answer::Completion(_) => None,
         };
         Ok(answers.into_iter().filter_map(row).collect())
+    }
+}
+
+/// A model of an evaluation that scores dialogues.
+pub(super) struct Scoring<'a> {
+    watch: &'a Watch,
+    head: &'a dyn Reward,
+}
+
+impl Reward for Scoring<'_> {
+    fn reward(&self, dialogues: &[Dialogue]) -> Result<Vec<f32>, Error> {
+        let scores = self.head.reward(dialogues);
+        match &scores {
+            Ok(scores) => self.watch.advance(scores.len(), true)?,
+            Err(error) if error.concerns_one_prompt() => {
+                self.watch.tell("a dialogue has no score", error);
+                if dialogues.len() == 1 {
+                    self.watch.advance(1, true)?;
+                }
+            }
+            Err(_) => {}
+        }
+        scores
     }
 }
 
