@@ -1,6 +1,7 @@
 //! Replies of several models to the same prompts, as files hold them.
 
 use crate::Error;
+use dataset::Reading;
 use dialogue::Dialogue;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -59,18 +60,21 @@ pub struct Answers {
     pub replies: BTreeMap<String, Vec<String>>,
 }
 
-/// Reads the replies of players from a JSONL file each, for [`crate::judge_pairwise`].
+/// What is a row.
+const ACCEPTED: &str = r#"{"prompt": text or messages, "reply": text}"#;
+
+/// Reads the replies of players from a file each, of any format that [`Reading`] reads, for [`crate::judge_pairwise`].
 ///
 /// A row is `{"prompt": text or messages, "reply": text}`; other fields are ignored. All files have replies to the same
 /// prompts, in any order.
 ///
 /// # Errors
-/// [`Error::Dataset`] names file, line and field of a row of another form; [`Error::Empty`]; [`Error::RepeatedPrompt`],
+/// [`Error::Dataset`] for a file without a row, and names file, row and field of a row of another form; [`Error::RepeatedPrompt`],
 /// [`Error::RepeatedPlayer`], and [`Error::NoReply`] for the first prompt that a player has no reply to.
-pub fn read_answers(players: &[(String, PathBuf)]) -> Result<Answers, Error> {
+pub fn read_answers(players: &[(String, PathBuf)], reading: &Reading) -> Result<Answers, Error> {
     let mut answers = Answers { prompts: Vec::new(), replies: BTreeMap::new() };
     for (player, path) in players {
-        let (prompts, mut by_prompt) = read(path)?;
+        let (prompts, mut by_prompt) = read(path, reading)?;
         if answers.replies.is_empty() {
             answers.prompts = prompts;
         } else if let Some(prompt) = first_beside(&prompts, &answers.prompts) {
@@ -92,19 +96,17 @@ fn first_beside<'a>(prompts: &'a [Dialogue], known: &[Dialogue]) -> Option<&'a D
 }
 
 /// The prompts of a file in their order, and the reply to each.
-fn read(path: &Path) -> Result<(Vec<Dialogue>, HashMap<Dialogue, String>), Error> {
-    let rows: Vec<Answered> = dataset::read_jsonl(path)?;
-    let path = || path.to_owned();
-    if rows.is_empty() {
-        let accepted = r#"{"prompt": text or messages, "reply": text}"#;
-        return Err(Error::Empty { path: path(), accepted });
-    }
-    let prompts = rows.iter().map(|row| row.prompt.clone()).collect();
-    let mut replies = HashMap::new();
-    for Answered { prompt, reply } in rows {
+fn read(
+    path: &Path,
+    reading: &Reading,
+) -> Result<(Vec<Dialogue>, HashMap<Dialogue, String>), Error> {
+    let (mut prompts, mut replies) = (Vec::new(), HashMap::new());
+    for row in reading.records::<Answered>(path, ACCEPTED)? {
+        let Answered { prompt, reply } = row?;
+        prompts.push(prompt.clone());
         let said = shown(&prompt);
         if replies.insert(prompt, reply).is_some() {
-            return Err(Error::RepeatedPrompt { path: path(), prompt: said });
+            return Err(Error::RepeatedPrompt { path: path.to_owned(), prompt: said });
         }
     }
     Ok((prompts, replies))
@@ -134,7 +136,7 @@ mod tests {
             .enumerate()
             .map(|(index, (player, _))| ((*player).to_owned(), path(index)))
             .collect();
-        read_answers(&players)
+        read_answers(&players, &Reading::default())
     }
 
     const ONE: &str =

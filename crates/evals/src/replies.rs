@@ -13,10 +13,10 @@ use std::path::Path;
 ///
 /// # Errors
 /// [`Error::Dataset`] for a file that cannot be read or holds no row, or a row of another form.
-pub fn read_replies(path: impl AsRef<Path>) -> Result<Vec<Vec<String>>, Error> {
+pub fn read_replies(path: impl AsRef<Path>, reading: &Reading) -> Result<Vec<Vec<String>>, Error> {
     let mut groups: Vec<Vec<String>> = Vec::new();
     let mut places: HashMap<Dialogue, usize> = HashMap::new();
-    for row in Reading::default().replies(path)? {
+    for row in reading.replies(path)? {
         let Replies { prompt, replies } = row?;
         let next = groups.len();
         let place = prompt.map_or(next, |prompt| *places.entry(prompt).or_insert(next));
@@ -36,7 +36,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("samples.jsonl");
         std::fs::write(&path, text).unwrap();
-        read_replies(path)
+        read_replies(path, &Reading::default())
     }
 
     #[test]

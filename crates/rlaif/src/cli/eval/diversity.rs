@@ -1,5 +1,6 @@
 //! How long and how varied replies are.
 
+use super::columns::ColumnArgs;
 use super::{nothing, say_json, with_fields};
 use crate::cli::{Failure, say};
 use clap::Args;
@@ -13,6 +14,8 @@ pub(super) struct DiversityArgs {
     /// Replies, one row a prompt: the paper's samples, or `replies` or `reply` in every row.
     #[arg(long, value_name = "FILE")]
     replies: PathBuf,
+    #[command(flatten)]
+    columns: ColumnArgs,
     /// Measure so many of them, drawn by the seed, since only samples of one size can be compared [default: all].
     #[arg(long, value_name = "N")]
     sample: Option<usize>,
@@ -23,7 +26,7 @@ pub(super) struct DiversityArgs {
 
 impl DiversityArgs {
     pub(super) fn run(&self, json: bool) -> Result<(), Failure> {
-        let prompts = read_replies(&self.replies)?;
+        let prompts = read_replies(&self.replies, &self.columns.reading()?)?;
         if prompts.is_empty() {
             return Err(nothing(&self.replies));
         }

@@ -1,6 +1,7 @@
 //! Win rates and ratings.
 
 use super::aligned::aligned;
+use super::columns::ColumnArgs;
 use super::models::{Asking, JudgeArgs, at_a_time};
 use super::watch::Watch;
 use super::{row_of_left_out, say_json};
@@ -27,11 +28,13 @@ const PRINCIPLE: &str =
 #[derive(Debug, Clone, Args)]
 pub(super) struct EloArgs {
     /// The comparisons.
-    #[arg(long, value_name = "FILE", required_unless_present = "replies", conflicts_with_all = ["replies", "judge", "judge_model", "principle", "margin", "save"])]
+    #[arg(long, value_name = "FILE", required_unless_present = "replies", conflicts_with_all = ["replies", "judge", "judge_model", "principle", "margin", "save", "columns"])]
     comparisons: Option<PathBuf>,
     /// A model's name and its replies; once for each model.
     #[arg(long, value_name = "NAME=FILE", requires = "judge", value_parser = player)]
     replies: Vec<(String, PathBuf)>,
+    #[command(flatten)]
+    columns: ColumnArgs,
     #[command(flatten)]
     judge: JudgeArgs,
     /// What the judge is asked of two replies.
@@ -82,7 +85,7 @@ impl EloArgs {
         if let Some(save) = &self.save {
             Place::check(save)?;
         }
-        let answers = read_answers(&self.replies)?;
+        let answers = read_answers(&self.replies, &self.columns.reading()?)?;
         let asking = Asking { device: self.device.device, server, kept: self.save.is_some() };
         self.judge.open(asking, "`--replies` needs a `--judge`", |judge| {
             let place = self.place(&answers, judge)?;

@@ -1,5 +1,6 @@
 //! Replies that say next to nothing.
 
+use super::columns::ColumnArgs;
 use super::{nothing, say_json};
 use crate::cli::{Failure, say};
 use clap::Args;
@@ -13,6 +14,8 @@ pub(super) struct EvasivenessArgs {
     /// Replies, one row a prompt: the paper's samples, or `replies` or `reply` in every row.
     #[arg(long, value_name = "FILE")]
     samples: PathBuf,
+    #[command(flatten)]
+    columns: ColumnArgs,
     /// A reply with at most so many words says next to nothing.
     #[arg(long, default_value_t = FEW_WORDS)]
     words: usize,
@@ -20,7 +23,8 @@ pub(super) struct EvasivenessArgs {
 
 impl EvasivenessArgs {
     pub(super) fn run(&self, json: bool) -> Result<(), Failure> {
-        let (prompts, words) = (read_replies(&self.samples)?, self.words);
+        let prompts = read_replies(&self.samples, &self.columns.reading()?)?;
+        let words = self.words;
         let short = |replies: &Vec<String>| -> Vec<bool> {
             replies.iter().map(|reply| is_short(reply, words)).collect()
         };

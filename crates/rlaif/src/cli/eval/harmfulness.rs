@@ -1,5 +1,6 @@
 //! Absolute harmfulness, and the head that scores it.
 
+use super::columns::ColumnArgs;
 use super::models::{Asking, ModelArgs, at_a_time, with_reward};
 use super::watch::Watch;
 use super::{row_of_left_out, say_json, with_fields};
@@ -8,7 +9,7 @@ use crate::cli::download::fetch;
 use crate::cli::{DeviceArgs, Failure, say};
 use burn::tensor::backend::AutodiffBackend;
 use clap::Args;
-use rlaif::dataset::{content_id, read_prompts, write_jsonl};
+use rlaif::dataset::{content_id, write_jsonl};
 use rlaif::dialogue::Dialogue;
 use rlaif::evals::{
     DrawnReplies, Harmfulness, HarmfulnessConfig, Rated, absolute_harmfulness,
@@ -20,6 +21,7 @@ use rlaif::preference_model::{FittedRating, RatingConfig, RatingReport};
 use rlaif::run::load_helpful_only;
 use rlaif::training::{NoCheckpoints, Progress};
 use serde_json::json;
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 /// Prompts, who replies, and what scores the replies.
@@ -28,6 +30,8 @@ pub(super) struct HarmfulnessArgs {
     /// Prompts: JSON lines (also `.jsonl.gz`), `.csv` or `.parquet`.
     #[arg(long, value_name = "FILE")]
     prompts: PathBuf,
+    #[command(flatten)]
+    columns: ColumnArgs,
     #[command(flatten)]
     model: ModelArgs,
     /// Folder of a head that `rlaif eval harmfulness-head` wrote.
@@ -54,7 +58,7 @@ impl HarmfulnessArgs {
         if let Some(save) = &self.save {
             Place::check(save)?;
         }
-        let prompts = read_prompts(&self.prompts)?.dialogues;
+        let prompts = self.prompts()?;
         let config = HarmfulnessConfig { replies: self.replies, max_tokens: self.max_tokens };
         config.validate()?;
         let device = self.device.device;
@@ -78,6 +82,15 @@ impl HarmfulnessArgs {
             })
         })?;
         found.map_or(Ok(()), |found| self.tell(&found, json))
+    }
+
+    /// The prompts, each once.
+    fn prompts(&self) -> Result<Vec<Dialogue>, Failure> {
+        let rows = self.columns.reading()?.prompts(&self.prompts)?;
+        let mut prompts = rows.collect::<Result<Vec<Dialogue>, _>>()?;
+        let mut seen = HashSet::new();
+        prompts.retain(|prompt| seen.insert(prompt.id()));
+        Ok(prompts)
     }
 
     /// Where the replies will be, if they are saved; until they are scored, what the model says is kept there.
@@ -139,6 +152,8 @@ pub(super) struct HeadArgs {
     /// Dialogues with their ratings.
     #[arg(long, value_name = "FILE")]
     ratings: PathBuf,
+    #[command(flatten)]
+    columns: ColumnArgs,
     /// Folder of the language model that is fitted, or its name on the hub [default: the embedded model].
     #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
@@ -163,7 +178,7 @@ pub(super) struct HeadArgs {
 
 impl HeadArgs {
     pub(super) fn run(self, json: bool) -> Result<(), Failure> {
-        let rated = read_rated(&self.ratings)?;
+        let rated = read_rated(&self.ratings, &self.columns.reading()?)?;
         let mut config = RatingConfig {
             epochs: self.epochs,
             held_out: self.held_out,

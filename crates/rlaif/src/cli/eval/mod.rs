@@ -2,6 +2,7 @@
 
 mod aligned;
 mod calibration;
+mod columns;
 mod diversity;
 mod elo;
 mod evasiveness;

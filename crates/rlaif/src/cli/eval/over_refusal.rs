@@ -1,5 +1,6 @@
 //! Safe prompts that are refused and unsafe ones that are answered.
 
+use super::columns::ColumnArgs;
 use super::models::{Asking, JudgeArgs, ModelArgs, ReplyArgs, at_a_time};
 use super::watch::Watch;
 use super::{row_of_left_out, say_json, with_fields};
@@ -24,6 +25,8 @@ pub(super) struct OverRefusalArgs {
     /// The prompts, in the form of `XSTest`'s table: `prompt`, `type`, `label`.
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
+    #[command(flatten)]
+    columns: ColumnArgs,
     #[command(flatten)]
     model: ModelArgs,
     /// Replies to the prompts, in place of a model.
@@ -61,7 +64,7 @@ impl OverRefusalArgs {
         if let Some(save) = &self.save {
             Place::check(save)?;
         }
-        let prompts = read_safety_prompts(&self.data)?;
+        let prompts = read_safety_prompts(&self.data, &self.columns.reading()?)?;
         let given =
             self.replies.as_ref().map(|path| read_replies_to(path, &prompts)).transpose()?;
         let sampling = self.reply.sampling()?;
