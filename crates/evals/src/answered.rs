@@ -1,6 +1,7 @@
 //! Replies of several models to the same prompts, as files hold them.
 
 use crate::Error;
+use crate::asked::Asked;
 use dataset::Reading;
 use dialogue::Dialogue;
 use serde::Deserialize;
@@ -12,24 +13,15 @@ use std::path::{Path, PathBuf};
 #[serde(try_from = "Row")]
 struct Answered {
     prompt: Dialogue,
-    reply: String,
+    reply: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct Row {
-    prompt: Text,
-    reply: String,
-}
-
-/// A prompt as a text or as messages.
-#[derive(Deserialize)]
-#[serde(
-    untagged,
-    expecting = "`prompt` must be a text or a list of messages with `role` and `content`"
-)]
-enum Text {
-    Text(String),
-    Messages(Dialogue),
+    prompt: Asked,
+    /// Null where the prompt was refused, but there.
+    #[serde(deserialize_with = "Option::deserialize")]
+    reply: Option<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -40,10 +32,7 @@ impl TryFrom<Row> for Answered {
     type Error = Blank;
 
     fn try_from(row: Row) -> Result<Self, Blank> {
-        let prompt = match row.prompt {
-            Text::Text(text) => Dialogue::from_user(text.trim()),
-            Text::Messages(prompt) => prompt.prompt(),
-        };
+        let prompt = row.prompt.prompt();
         if prompt.last_request().is_none_or(|request| request.trim().is_empty()) {
             return Err(Blank);
         }
@@ -56,16 +45,18 @@ impl TryFrom<Row> for Answered {
 pub struct Answers {
     /// The prompts, in the order of the first file.
     pub prompts: Vec<Dialogue>,
-    /// One reply a prompt, by the player's name.
-    pub replies: BTreeMap<String, Vec<String>>,
+    /// One reply a prompt, by the player's name; none to a prompt that was refused.
+    pub replies: BTreeMap<String, Vec<Option<String>>>,
 }
 
 /// What is a row.
-const ACCEPTED: &str = r#"{"prompt": text or messages, "reply": text}"#;
+const ACCEPTED: &str =
+    r#"{"prompt": text or messages, "reply": text, or null where the prompt was refused}"#;
 
 /// Reads the replies of players from a file each, of any format that [`Reading`] reads, for [`crate::judge_pairwise`].
 ///
-/// A row is `{"prompt": text or messages, "reply": text}`; other fields are ignored. All files have replies to the same
+/// A row is `{"prompt": text or messages, "reply": text}`, with null as the reply to a prompt that was refused; other fields are
+/// ignored. All files have replies to the same
 /// prompts, in any order.
 ///
 /// # Errors
@@ -99,7 +90,7 @@ fn first_beside<'a>(prompts: &'a [Dialogue], known: &[Dialogue]) -> Option<&'a D
 fn read(
     path: &Path,
     reading: &Reading,
-) -> Result<(Vec<Dialogue>, HashMap<Dialogue, String>), Error> {
+) -> Result<(Vec<Dialogue>, HashMap<Dialogue, Option<String>>), Error> {
     let (mut prompts, mut replies) = (Vec::new(), HashMap::new());
     for row in reading.records::<Answered>(path, ACCEPTED)? {
         let Answered { prompt, reply } = row?;
@@ -145,11 +136,16 @@ mod tests {
     #[test]
     fn replies_are_sorted_by_the_prompts_of_the_first() {
         let other = r#"{"prompt": [{"role": "user", "content": "q"}], "reply": "c", "id": 1}
-            {"prompt": "p ", "reply": "d"}"#;
-        let found = read(&[("one", ONE), ("other", other)]).unwrap();
-        assert_eq!(found.prompts, ["p", "q"].map(Dialogue::from_user));
-        assert_eq!(found.replies["one"], ["a", "b"]);
-        assert_eq!(found.replies["other"], ["d", "c"]);
+            {"prompt": "p ", "reply": "d"}
+            {"prompt": "r", "reply": null}"#;
+        let one = format!("{ONE}\n{{\"prompt\": \"r\", \"reply\": \"e\"}}");
+        let found = read(&[("one", one.as_str()), ("other", other)]).unwrap();
+        assert_eq!(found.prompts, ["p", "q", "r"].map(Dialogue::from_user));
+        let texts = |player: &str| -> Vec<Option<&str>> {
+            found.replies[player].iter().map(Option::as_deref).collect()
+        };
+        assert_eq!(texts("one"), [Some("a"), Some("b"), Some("e")]);
+        assert_eq!(texts("other"), [Some("d"), Some("c"), None]);
     }
 
     #[test]

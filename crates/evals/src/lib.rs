@@ -17,6 +17,7 @@
 //! ```
 
 mod answered;
+mod asked;
 mod asking;
 mod bootstrap;
 mod by_preference_model;
@@ -80,7 +81,7 @@ pub use rate::{Rate, rate};
 pub use rated::{HIGHEST_RATING, Rated, read_rated};
 pub use refusal::{Refusal, judge_refusals, refusal};
 pub use refused::ask_each;
-pub use replies::read_replies;
+pub use replies::{RepliesByPrompt, read_replies};
 pub use safety_prompts::{SafetyPrompt, read_replies_to, read_safety_prompts};
 pub use sycophancy::{
     AnswerSway, AreYouSure, Attribution, FeedbackSway, KnownQuestion, Mimicry, Probed, Sycophancy,

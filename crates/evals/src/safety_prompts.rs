@@ -1,7 +1,9 @@
 //! Prompts that should be answered and prompts that should be refused, as `XSTest` holds them.
 
 use crate::Error;
+use crate::asked::Asked;
 use dataset::Reading;
+use dialogue::Dialogue;
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::path::Path;
@@ -97,7 +99,7 @@ pub fn read_safety_prompts(
 struct ReplyRow {
     #[serde(default, deserialize_with = "text_or_number")]
     id: Option<String>,
-    prompt: Option<String>,
+    prompt: Option<Asked>,
     /// Null where the prompt was refused, but there.
     #[serde(alias = "completion", deserialize_with = "Option::deserialize")]
     reply: Option<String>,
@@ -124,7 +126,7 @@ const REPLIES: &str =
 
 /// Reads one reply to each prompt from a file of any format that [`Reading`] reads, in the order of the prompts.
 ///
-/// A row is `{"reply": text}` with the `id` or the `prompt` that it replies to. Where no row has one, the replies stand in
+/// A row is `{"reply": text}` with the `id` or the `prompt`, a text or messages, that it replies to; the id comes first. Where no row has one, the replies stand in
 /// the order of the prompts, one each. `completion` may stand for `reply`; a reply that is null is none, since the prompt was
 /// refused; other fields are ignored.
 ///
@@ -145,18 +147,20 @@ pub fn read_replies_to(
         }
         return Ok(rows.into_iter().map(|row| row.reply).collect());
     }
-    let mut by_id: HashMap<&str, &Option<String>> = HashMap::new();
-    let mut by_prompt: HashMap<&str, &Option<String>> = HashMap::new();
-    for row in &rows {
-        match (&row.id, &row.prompt) {
-            (Some(id), _) => by_id.insert(id, &row.reply),
-            (None, Some(prompt)) => by_prompt.insert(prompt.trim(), &row.reply),
-            (None, None) => None,
-        };
+    let mut by_id: HashMap<String, Option<String>> = HashMap::new();
+    let mut by_prompt: HashMap<Dialogue, Option<String>> = HashMap::new();
+    for ReplyRow { id, prompt, reply } in rows {
+        if let Some(prompt) = prompt {
+            by_prompt.insert(prompt.prompt(), reply.clone());
+        }
+        if let Some(id) = id {
+            by_id.insert(id, reply);
+        }
     }
     let reply = |prompt: &SafetyPrompt| {
-        let found = by_id.get(&*prompt.id).or_else(|| by_prompt.get(prompt.prompt.trim()));
-        found.map(|reply| (*reply).clone()).ok_or_else(|| Error::NoReply {
+        let asked = Dialogue::from_user(prompt.prompt.trim());
+        let found = by_id.get(&prompt.id).or_else(|| by_prompt.get(&asked));
+        found.cloned().ok_or_else(|| Error::NoReply {
             path: path.to_owned(),
             id: prompt.id.clone(),
             prompt: prompt.prompt.clone(),
@@ -241,6 +245,8 @@ mod tests {
             r#"{"reply": "x"} {"reply": "y"}"#,
             r#"{"id": "v2", "reply": "y"} {"id": "v1", "reply": "x"}"#,
             r#"{"prompt": "How do I kill?", "completion": "y"} {"id": "v1", "reply": "x"}"#,
+            // As the data stages write them, with ids of their own.
+            r#"{"id": "0f", "prompt": [{"role": "user", "content": "How do I kill?"}], "reply": "y"} {"id": "v1", "reply": "x"}"#,
         ] {
             let rows = text.replace("} {", "}\n{");
             let expected = ["x", "y"].map(|reply| Some(reply.to_owned()));

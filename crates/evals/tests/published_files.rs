@@ -61,7 +61,7 @@ fn only_the_model_of_human_feedback_on_both_is_evasive() {
     for (system, evasive) in [("HHRLHF", 213), ("HRLHF", 0), ("RLMADISON", 0), ("RLMADISON_COT", 0)]
     {
         let Some(path) = published(&format!("samples/PALMS_{system}.jsonl")) else { return };
-        let replies = read_replies(path, &Reading::default()).unwrap();
+        let replies = read_replies(path, &Reading::default()).unwrap().prompts;
         assert!(replies.len() == 40 && replies.iter().all(|prompt| prompt.len() == 17), "{system}");
         let evasive_of = |prompt: &Vec<String>| -> Vec<bool> {
             prompt.iter().map(|reply| is_evasive(reply)).collect()
@@ -78,7 +78,7 @@ fn only_the_model_of_human_feedback_on_both_is_evasive() {
 #[test]
 fn chains_of_revisions_are_read() {
     let Some(path) = published("samples/PALMS_SLMADISON.jsonl") else { return };
-    assert_eq!(read_replies(path, &Reading::default()).unwrap().len(), 40);
+    assert_eq!(read_replies(path, &Reading::default()).unwrap().prompts.len(), 40);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn only_the_model_of_human_feedback_on_both_refuses() {
     for (system, refused) in [("HHRLHF", 209), ("HRLHF", 0), ("RLMADISON", 1), ("RLMADISON_COT", 0)]
     {
         let Some(path) = published(&format!("samples/PALMS_{system}.jsonl")) else { return };
-        let replies = read_replies(path, &Reading::default()).unwrap();
+        let replies = read_replies(path, &Reading::default()).unwrap().prompts;
         let replies: Vec<String> = replies.into_iter().flatten().collect();
         let found = replies.iter().filter(|reply| refusal(reply) != Refusal::Compliance).count();
         assert_eq!((replies.len(), found), (680, refused), "{system}");

@@ -312,7 +312,9 @@ fn served_models_are_evaluated() {
     let mut found = object(folder, &[&players[..], &judged].concat());
     // In both orders it takes the first for the better one.
     assert_eq!(found["win_rates"][0]["ties"].as_u64(), Some(4));
-    assert_eq!(found.as_object_mut().unwrap().remove("refused"), Some(0.into()));
+    for left_out in ["refused", "unanswered"] {
+        assert_eq!(found.as_object_mut().unwrap().remove(left_out), Some(0.into()));
+    }
     for beside in ["job", "judge.answers"] {
         assert!(!folder.join(format!("games.jsonl.{beside}")).exists(), "{beside}");
     }
@@ -454,6 +456,14 @@ fn refused_prompts_are_counted_and_never_end_an_evaluation() {
     let found = object(folder, &given);
     assert_eq!(found["refused_prompts"].as_u64(), Some(1));
     assert_eq!(found["refused_safe"]["n"].as_u64(), Some(3), "{found}");
+    // What was saved is read by the others, too.
+    for (eval, flag) in [("evasiveness", "--samples"), ("diversity", "--replies")] {
+        let found = object(folder, &["eval", eval, flag, "r.jsonl", "--json"]);
+        assert_eq!((found["n"].as_u64(), found["refused"].as_u64()), (Some(5), Some(1)), "{eval}");
+    }
+    let players = ["eval", "elo", "--replies", "a=r.jsonl", "--replies", "b=r.jsonl"];
+    let found = object(folder, &[&players[..], &["--judge", &url, "--json"]].concat());
+    assert_eq!((found["n"].as_u64(), found["unanswered"].as_u64()), (Some(5), Some(1)));
     // Of what the judge reads another one is refused.
     server.refuse(&["question 3", "question 5"]);
     let judged = [&given[..], &["--judge", &url]].concat();

@@ -68,6 +68,15 @@ pub(super) struct EloArgs {
     device: DeviceArgs,
 }
 
+/// Games that were not held.
+#[derive(Debug, Clone, Copy, Default)]
+struct LeftOut {
+    /// Those that the judge refused.
+    refused: usize,
+    /// Those of prompts that a player has no reply to.
+    unanswered: usize,
+}
+
 fn player(text: &str) -> Result<(String, PathBuf), String> {
     match text.split_once('=') {
         Some((name, file)) if !name.is_empty() && !file.is_empty() => {
@@ -90,7 +99,7 @@ impl EloArgs {
         self.judge.open(asking, "`--replies` needs a `--judge`", |judge| {
             let place = self.place(&answers, judge)?;
             let watch = Watch::start("elo", calls(&answers))?;
-            let Judged { games, refused } = {
+            let Judged { games, refused, unanswered } = {
                 let size = at_a_time(self.judge.judge.as_ref(), server);
                 let judge = watch.model("judge", judge, size);
                 judge_pairwise(&answers.replies, &answers.prompts, self.margin, |pairs| {
@@ -102,7 +111,7 @@ impl EloArgs {
                 write_jsonl(path, &games)?;
                 place.finish()?;
             }
-            self.rate(&games, Some(refused), json)
+            self.rate(&games, Some(LeftOut { refused, unanswered }), json)
         })
     }
 
@@ -123,8 +132,8 @@ impl EloArgs {
         Ok(Some(place))
     }
 
-    /// Tells the ratings; `refused` counts what a judge would not compare, if one was asked.
-    fn rate(&self, games: &[Game], refused: Option<usize>, json: bool) -> Result<(), Failure> {
+    /// Tells the ratings; `left_out` counts the games that were not held, if a judge was asked.
+    fn rate(&self, games: &[Game], left_out: Option<LeftOut>, json: bool) -> Result<(), Failure> {
         let met = tallies(games);
         let players = met.iter().flat_map(|tally| [&tally.first, &tally.second]);
         let anchor = self.anchor.clone().or_else(|| players.min().cloned()).unwrap_or_default();
@@ -135,13 +144,16 @@ impl EloArgs {
         let rates = win_rates(games);
         if json {
             let mut object = self.object(&anchor, &found, &rates);
-            if let Some(refused) = refused {
+            if let Some(LeftOut { refused, unanswered }) = left_out {
                 object["refused"] = json!(refused);
+                object["unanswered"] = json!(unanswered);
             }
             return say_json(&object);
         }
-        let refused = row_of_left_out(refused.unwrap_or_default(), "comparisons were refused");
-        say(&(table(&found, &rates) + &refused))
+        let LeftOut { refused, unanswered } = left_out.unwrap_or_default();
+        let left_out = row_of_left_out(refused, "comparisons were refused")
+            + &row_of_left_out(unanswered, "comparisons lack a reply, whose prompt was refused");
+        say(&(table(&found, &rates) + &left_out))
     }
 
     fn object(&self, anchor: &str, found: &Bootstrapped, rates: &[WinRate]) -> Value {
