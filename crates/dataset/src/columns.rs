@@ -5,6 +5,7 @@ use crate::conversation::Problem;
 use crate::row_format::{Column, RowFormat};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 
 /// Which columns of a file hold what, where they have other names than usual.
 ///
@@ -174,6 +175,20 @@ impl ColumnMapping {
         self.find(fields, column).ok_or_else(|| lacking(self.name(column), fields))
     }
 
+    /// The fields of a row, with those of the columns that are named here under their usual names, too.
+    pub(crate) fn under_usual_names<'a>(
+        &self,
+        fields: &'a Map<String, Value>,
+    ) -> Result<Cow<'a, Map<String, Value>>, Problem> {
+        let mut found = Cow::Borrowed(fields);
+        for column in Column::NAMED.into_iter().filter(|column| self.named(*column).is_some()) {
+            let (_, value) = self.get(fields, column)?;
+            let usual = Self::default().name(column).to_owned();
+            found.to_mut().insert(usual, value.clone());
+        }
+        Ok(found)
+    }
+
     /// The first of `formats` whose columns a row has, or the one that is named.
     ///
     /// `else_column` is the one that is said to be missing where the row is of none.
@@ -233,6 +248,11 @@ const OF_A_SHARD: &str =
 /// Whether a row is a record of a job over several machines, beside its place in the whole.
 fn is_of_a_shard(row: &Map<String, Value>) -> bool {
     row.get("index").is_some_and(Value::is_u64) && row.get("record").is_some_and(Value::is_object)
+}
+
+/// What a job over several machines has recorded, without its place in the whole.
+pub(crate) fn record_of_a_shard(row: &Value) -> Option<&Value> {
+    row.as_object().filter(|fields| is_of_a_shard(fields)).and_then(|fields| fields.get("record"))
 }
 
 #[cfg(test)]

@@ -49,6 +49,7 @@ mod place;
 mod preferences;
 mod prompts;
 mod reading;
+mod records;
 mod red_team_attempts;
 mod rejects;
 mod replies;

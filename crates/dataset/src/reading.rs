@@ -2,8 +2,9 @@
 
 use crate::conversation::Problem;
 use crate::{ColumnMapping, Error, Pair, RedTeamAttempt, Rejects, Replies, Rows, Samples};
-use crate::{dialogues, pairs, preferences, prompts, red_team_attempts, replies, samples};
+use crate::{dialogues, pairs, preferences, prompts, records, red_team_attempts, replies, samples};
 use dialogue::{Dialogue, Preference};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::path::Path;
 
@@ -112,12 +113,27 @@ impl Reading {
 
     /// The replies of a file: the paper's samples, of a chain of critiques the last revision; `replies`, a list of texts; or
     /// `reply`, a text. The last two may have a `prompt` beside them; other fields are ignored. Where [`ColumnMapping::replies`]
-    /// is named, that column is the list.
+    /// is named, that column is the list. Where a prompt was refused a null stands in the place of its replies.
     ///
     /// # Errors
     /// As for [`Reading::prompts`].
     pub fn replies(&self, path: impl AsRef<Path>) -> Result<Rows<Replies>, Error> {
         self.rows(path.as_ref(), replies::ACCEPTED, replies::read)
+    }
+
+    /// The rows of a file as records of a type of one's own; `accepted` says in errors what they are.
+    ///
+    /// Columns that are named are read under their usual names. A number may be written as a text, as in CSV; a record of a
+    /// job over several machines may stand beside its place.
+    ///
+    /// # Errors
+    /// As for [`Reading::prompts`].
+    pub fn records<T: DeserializeOwned + 'static>(
+        &self,
+        path: impl AsRef<Path>,
+        accepted: &'static str,
+    ) -> Result<Rows<T>, Error> {
+        self.rows(path.as_ref(), accepted, records::read::<T>)
     }
 
     /// The rows of a file as they are.

@@ -18,7 +18,8 @@ pub(crate) const ACCEPTED: &str = concat!(
 pub struct Replies {
     /// What was asked, if the file says it.
     pub prompt: Option<Dialogue>,
-    /// The replies, without the marks that sampled texts end in; at least one.
+    /// The replies, without the marks that sampled texts end in; none where the row has a null in their place, since the
+    /// prompt was refused.
     pub replies: Vec<String>,
 }
 
@@ -52,6 +53,7 @@ fn replies(columns: &ColumnMapping, fields: &Map<String, Value>) -> Result<Vec<S
     }
     match (columns.find(fields, Column::Replies), fields.get("reply")) {
         (Some((name, value)), _) => list(&name, value),
+        (None, Some(Value::Null)) => Ok(Vec::new()),
         (None, Some(one)) => Ok(vec![text("`reply`", "is", one)?]),
         (None, None) => Err(Problem::new("`replies`", "is missing, and so is any other reply")),
     }
@@ -59,6 +61,7 @@ fn replies(columns: &ColumnMapping, fields: &Map<String, Value>) -> Result<Vec<S
 
 fn list(field: &str, value: &Value) -> Result<Vec<String>, Problem> {
     match value {
+        Value::Null => Ok(Vec::new()),
         Value::Array(list) if list.is_empty() => Err(Problem::new(field, "holds no reply")),
         Value::Array(list) => list.iter().map(|one| text(field, "holds", one)).collect(),
         other => Err(Problem::new(field, format!("is {}, expected a list of texts", kind(other)))),
@@ -98,6 +101,8 @@ mod tests {
             (json!({"prompt": "q", "replies": ["e ", ""]}), Some("q"), &["e", ""][..]),
             (json!({"prompt": messages, "reply": "g", "id": 1}), Some("q"), &["g"][..]),
             (json!({"reply": "h"}), None, &["h"][..]),
+            (json!({"prompt": "q", "reply": null}), Some("q"), &[][..]),
+            (json!({"prompt": "q", "replies": null}), Some("q"), &[][..]),
         ] {
             let found = read_one(row).unwrap();
             assert_eq!(found.prompt, asked.map(Dialogue::from_user));
@@ -130,7 +135,7 @@ mod tests {
             (json!({"replies": []}), "`replies` holds no reply"),
             (json!({"replies": "a"}), "`replies` is a text, expected a list"),
             (json!({"replies": ["a", 1]}), "`replies` holds a number"),
-            (json!({"reply": null}), "`reply` is null"),
+            (json!({"reply": 1}), "`reply` is a number"),
             (json!({"cst": []}), "`cst` holds no reply"),
             (json!({"prompt": " ", "reply": "a"}), "`prompt` is blank"),
             (json!({"rl_prompt": "q", "reply": "a"}), "`rl_prompt` is not a transcript"),

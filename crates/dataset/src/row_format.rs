@@ -20,6 +20,24 @@ pub(crate) enum Column {
     Samples,
 }
 
+impl Column {
+    /// Those that may have another name.
+    pub(crate) const NAMED: [Self; 12] = [
+        Self::Prompt,
+        Self::Completion,
+        Self::Messages,
+        Self::Chosen,
+        Self::Rejected,
+        Self::Probability,
+        Self::Margin,
+        Self::Replies,
+        Self::ReplyA,
+        Self::ReplyB,
+        Self::Text,
+        Self::Transcript,
+    ];
+}
+
 /// What rows hold, where it is not to be told from their columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,6 +1,8 @@
 //! Replies of several models to the same prompts, as files hold them.
 
 use crate::Error;
+use crate::asked::Asked;
+use dataset::Reading;
 use dialogue::Dialogue;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -11,24 +13,15 @@ use std::path::{Path, PathBuf};
 #[serde(try_from = "Row")]
 struct Answered {
     prompt: Dialogue,
-    reply: String,
+    reply: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct Row {
-    prompt: Text,
-    reply: String,
-}
-
-/// A prompt as a text or as messages.
-#[derive(Deserialize)]
-#[serde(
-    untagged,
-    expecting = "`prompt` must be a text or a list of messages with `role` and `content`"
-)]
-enum Text {
-    Text(String),
-    Messages(Dialogue),
+    prompt: Asked,
+    /// Null where the prompt was refused, but there.
+    #[serde(deserialize_with = "Option::deserialize")]
+    reply: Option<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -39,10 +32,7 @@ impl TryFrom<Row> for Answered {
     type Error = Blank;
 
     fn try_from(row: Row) -> Result<Self, Blank> {
-        let prompt = match row.prompt {
-            Text::Text(text) => Dialogue::from_user(text.trim()),
-            Text::Messages(prompt) => prompt.prompt(),
-        };
+        let prompt = row.prompt.prompt();
         if prompt.last_request().is_none_or(|request| request.trim().is_empty()) {
             return Err(Blank);
         }
@@ -55,22 +45,27 @@ impl TryFrom<Row> for Answered {
 pub struct Answers {
     /// The prompts, in the order of the first file.
     pub prompts: Vec<Dialogue>,
-    /// One reply a prompt, by the player's name.
-    pub replies: BTreeMap<String, Vec<String>>,
+    /// One reply a prompt, by the player's name; none to a prompt that was refused.
+    pub replies: BTreeMap<String, Vec<Option<String>>>,
 }
 
-/// Reads the replies of players from a JSONL file each, for [`crate::judge_pairwise`].
+/// What is a row.
+const ACCEPTED: &str =
+    r#"{"prompt": text or messages, "reply": text, or null where the prompt was refused}"#;
+
+/// Reads the replies of players from a file each, of any format that [`Reading`] reads, for [`crate::judge_pairwise`].
 ///
-/// A row is `{"prompt": text or messages, "reply": text}`; other fields are ignored. All files have replies to the same
+/// A row is `{"prompt": text or messages, "reply": text}`, with null as the reply to a prompt that was refused; other fields are
+/// ignored. All files have replies to the same
 /// prompts, in any order.
 ///
 /// # Errors
-/// [`Error::Dataset`] names file, line and field of a row of another form; [`Error::Empty`]; [`Error::RepeatedPrompt`],
+/// [`Error::Dataset`] for a file without a row, and names file, row and field of a row of another form; [`Error::RepeatedPrompt`],
 /// [`Error::RepeatedPlayer`], and [`Error::NoReply`] for the first prompt that a player has no reply to.
-pub fn read_answers(players: &[(String, PathBuf)]) -> Result<Answers, Error> {
+pub fn read_answers(players: &[(String, PathBuf)], reading: &Reading) -> Result<Answers, Error> {
     let mut answers = Answers { prompts: Vec::new(), replies: BTreeMap::new() };
     for (player, path) in players {
-        let (prompts, mut by_prompt) = read(path)?;
+        let (prompts, mut by_prompt) = read(path, reading)?;
         if answers.replies.is_empty() {
             answers.prompts = prompts;
         } else if let Some(prompt) = first_beside(&prompts, &answers.prompts) {
@@ -92,19 +87,17 @@ fn first_beside<'a>(prompts: &'a [Dialogue], known: &[Dialogue]) -> Option<&'a D
 }
 
 /// The prompts of a file in their order, and the reply to each.
-fn read(path: &Path) -> Result<(Vec<Dialogue>, HashMap<Dialogue, String>), Error> {
-    let rows: Vec<Answered> = dataset::read_jsonl(path)?;
-    let path = || path.to_owned();
-    if rows.is_empty() {
-        let accepted = r#"{"prompt": text or messages, "reply": text}"#;
-        return Err(Error::Empty { path: path(), accepted });
-    }
-    let prompts = rows.iter().map(|row| row.prompt.clone()).collect();
-    let mut replies = HashMap::new();
-    for Answered { prompt, reply } in rows {
+fn read(
+    path: &Path,
+    reading: &Reading,
+) -> Result<(Vec<Dialogue>, HashMap<Dialogue, Option<String>>), Error> {
+    let (mut prompts, mut replies) = (Vec::new(), HashMap::new());
+    for row in reading.records::<Answered>(path, ACCEPTED)? {
+        let Answered { prompt, reply } = row?;
+        prompts.push(prompt.clone());
         let said = shown(&prompt);
         if replies.insert(prompt, reply).is_some() {
-            return Err(Error::RepeatedPrompt { path: path(), prompt: said });
+            return Err(Error::RepeatedPrompt { path: path.to_owned(), prompt: said });
         }
     }
     Ok((prompts, replies))
@@ -134,7 +127,7 @@ mod tests {
             .enumerate()
             .map(|(index, (player, _))| ((*player).to_owned(), path(index)))
             .collect();
-        read_answers(&players)
+        read_answers(&players, &Reading::default())
     }
 
     const ONE: &str =
@@ -143,11 +136,16 @@ mod tests {
     #[test]
     fn replies_are_sorted_by_the_prompts_of_the_first() {
         let other = r#"{"prompt": [{"role": "user", "content": "q"}], "reply": "c", "id": 1}
-            {"prompt": "p ", "reply": "d"}"#;
-        let found = read(&[("one", ONE), ("other", other)]).unwrap();
-        assert_eq!(found.prompts, ["p", "q"].map(Dialogue::from_user));
-        assert_eq!(found.replies["one"], ["a", "b"]);
-        assert_eq!(found.replies["other"], ["d", "c"]);
+            {"prompt": "p ", "reply": "d"}
+            {"prompt": "r", "reply": null}"#;
+        let one = format!("{ONE}\n{{\"prompt\": \"r\", \"reply\": \"e\"}}");
+        let found = read(&[("one", one.as_str()), ("other", other)]).unwrap();
+        assert_eq!(found.prompts, ["p", "q", "r"].map(Dialogue::from_user));
+        let texts = |player: &str| -> Vec<Option<&str>> {
+            found.replies[player].iter().map(Option::as_deref).collect()
+        };
+        assert_eq!(texts("one"), [Some("a"), Some("b"), Some("e")]);
+        assert_eq!(texts("other"), [Some("d"), Some("c"), None]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Questions that a preference model answers by the dialogues behind their options.
 
+use crate::refused::score_each;
 use crate::{Error, Question, Rate};
 use dialogue::Dialogue;
 use language_model::Reward;
@@ -13,7 +14,11 @@ pub struct ByPreferenceModel {
     pub accuracy: Rate,
     /// Mean of the margins.
     pub mean_margin: f64,
-    /// Score of the right dialogue less that of the wrong one, in the order of the questions.
+    /// Questions of which the model cannot score a dialogue, such as one that is longer than its context; they are in no
+    /// figure.
+    #[serde(default)]
+    pub refused: usize,
+    /// Score of the right dialogue less that of the wrong one, in the order of the other questions.
     pub margins: Vec<f64>,
 }
 
@@ -23,7 +28,8 @@ pub struct ByPreferenceModel {
 ///
 /// # Errors
 /// [`Error::NoQuestions`], [`Error::NoDialogues`] for the first question without dialogues, [`Error::Model`] if the model
-/// fails, [`Error::Count`] or [`Error::NotFinite`] if it does not give a score each.
+/// fails, [`Error::Count`] or [`Error::NotFinite`] if it does not give a score each, [`Error::AllRefused`] if it can score both
+/// dialogues of no question.
 ///
 /// # References
 /// Constitutional AI (arXiv 2212.08073), section 2 and figure 4: the accuracy of preference models on the HHH questions.
@@ -38,8 +44,12 @@ pub fn by_preference_model(
     if dialogues.is_empty() {
         return Err(Error::NoQuestions);
     }
-    let scores = finite_scores(model, &dialogues)?;
-    let margins: Vec<f64> = scores.chunks_exact(2).map(|pair| pair[0] - pair[1]).collect();
+    let scores = score_each(model, &dialogues)?;
+    let margins: Vec<f64> =
+        scores.chunks_exact(2).filter_map(|pair| Some(pair[0]? - pair[1]?)).collect();
+    if margins.is_empty() {
+        return Err(Error::AllRefused("question"));
+    }
     let points = margins.iter().map(|margin| match margin.partial_cmp(&0.0) {
         Some(Ordering::Greater) => 1.0,
         Some(Ordering::Equal) => 0.5,
@@ -47,25 +57,14 @@ pub fn by_preference_model(
     });
     let accuracy = Rate::new(points.sum(), margins.len()).ok_or(Error::NoQuestions)?;
     let mean_margin = margins.iter().sum::<f64>() / margins.len() as f64;
-    Ok(ByPreferenceModel { accuracy, mean_margin, margins })
-}
-
-/// One finite score each.
-pub(crate) fn finite_scores(model: &dyn Reward, dialogues: &[Dialogue]) -> Result<Vec<f64>, Error> {
-    let scores = model.reward(dialogues)?;
-    let (expected, found) = (dialogues.len(), scores.len());
-    if found != expected {
-        return Err(Error::Count { what: "scores", expected, found });
-    }
-    match scores.iter().position(|score| !score.is_finite()) {
-        Some(place) => Err(Error::NotFinite { id: dialogues[place].id() }),
-        None => Ok(scores.into_iter().map(f64::from).collect()),
-    }
+    let refused = questions.len() - margins.len();
+    Ok(ByPreferenceModel { accuracy, mean_margin, refused, margins })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use language_model::Error as ModelError;
 
     fn question(right: &str, wrong: &str) -> Question {
         let whole = [right, wrong].map(|reply| Dialogue::from_user("q").with_assistant(reply));
@@ -89,6 +88,28 @@ mod tests {
         assert_eq!(found.margins, [2.0, -1.0, 0.0]);
         assert!((found.accuracy.value - 0.5).abs() < 1e-12);
         assert!((found.mean_margin - 1.0 / 3.0).abs() < 1e-12);
+    }
+
+    /// Scores by length what has at most two letters.
+    struct Short;
+
+    impl Reward for Short {
+        fn reward(&self, dialogues: &[Dialogue]) -> Result<Vec<f32>, ModelError> {
+            if dialogues.iter().any(|dialogue| length(dialogue) > 2.0) {
+                return Err(ModelError::Refused("too long".into()));
+            }
+            Ok(dialogues.iter().map(length).collect())
+        }
+    }
+
+    #[test]
+    fn a_question_that_is_too_long_is_counted_and_left_out() {
+        let questions = [question("abc", "a"), question("ab", "a"), question("a", "abcd")];
+        let found = by_preference_model(&Short, &questions).unwrap();
+        assert_eq!((found.refused, found.accuracy.n), (2, 1));
+        assert_eq!(found.margins, [1.0]);
+        let none = by_preference_model(&Short, &questions[..1]);
+        assert!(matches!(none, Err(Error::AllRefused("question"))), "{none:?}");
     }
 
     #[test]

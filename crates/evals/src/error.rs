@@ -55,24 +55,6 @@ pub enum Error {
     /// There is nothing to evaluate.
     #[error("no {0} to evaluate")]
     Nothing(&'static str),
-    /// A file has no row.
-    #[error("{path}: no row to evaluate; a row is {accepted}")]
-    Empty {
-        /// The file.
-        path: PathBuf,
-        /// The shapes that would do.
-        accepted: &'static str,
-    },
-    /// A table of comma-separated values cannot be read.
-    #[error("{path}, line {line}: {problem}")]
-    Table {
-        /// The file.
-        path: PathBuf,
-        /// The line, counted from 1.
-        line: u64,
-        /// What is wrong there.
-        problem: String,
-    },
     /// Replies and prompts are not the same number.
     #[error(
         "{path} has {found} replies for {expected} prompts; give one reply each, or name its prompt in every row by \
@@ -186,7 +168,7 @@ pub enum Error {
         /// How many options the question has.
         options: usize,
     },
-    /// A file of questions cannot be read.
+    /// A file cannot be read.
     #[error(transparent)]
     Dataset(#[from] dataset::Error),
     /// The model failed.

@@ -1,6 +1,7 @@
 //! Comparisons of players, as files hold them.
 
 use crate::{Error, Tally};
+use dataset::Reading;
 use serde::{Deserialize, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -90,18 +91,21 @@ impl Game {
     }
 }
 
-/// Reads games from a JSONL file.
+/// What is a row.
+const ACCEPTED: &str = concat!(
+    r#"{"first": NAME, "second": NAME, "winner": "first", "second" or "tie"}, or "wins", "losses" and "ties" in the place "#,
+    r#"of "winner", perhaps with "prompt""#,
+);
+
+/// Reads games from a file of any format that [`Reading`] reads.
 ///
 /// # Errors
-/// [`Error::Dataset`] names file, line and field of the first row that is none; [`Error::Empty`]; [`Error::TooManyGames`] if
-/// all rows together have more comparisons than 2^53.
+/// [`Error::Dataset`] for a file without a row, and names file, row and field of the first row that is no game;
+/// [`Error::TooManyGames`] if all rows together have more comparisons than 2^53.
 pub fn read_games(path: impl AsRef<Path>) -> Result<Vec<Game>, Error> {
     let path = path.as_ref();
-    let games: Vec<Game> = dataset::read_jsonl(path)?;
-    if games.is_empty() {
-        let accepted = r#"{"first": NAME, "second": NAME, "winner": "first", "second" or "tie"}"#;
-        return Err(Error::Empty { path: path.to_owned(), accepted });
-    }
+    let games = Reading::default().records::<Game>(path, ACCEPTED)?;
+    let games = games.collect::<Result<Vec<Game>, _>>()?;
     let found: f64 = games.iter().map(Game::games).sum();
     if found > MOST {
         return Err(Error::TooManyGames { path: path.to_owned(), found });
@@ -185,8 +189,12 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Vec<Game>, Error> {
+        read_as("games.jsonl", text)
+    }
+
+    fn read_as(name: &str, text: &str) -> Result<Vec<Game>, Error> {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("games.jsonl");
+        let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();
         read_games(path)
     }
@@ -211,6 +219,16 @@ mod tests {
         assert_eq!(again, expected);
         let again = serde_json::to_string(&games[0]).unwrap();
         assert_eq!(serde_json::from_str::<Game>(&again).unwrap(), games[0]);
+    }
+
+    #[test]
+    fn a_table_holds_games_too() {
+        let table = "first,second,winner,wins\n1,2,tie,\n1,2,,3\n";
+        let games = read_as("games.csv", table).unwrap();
+        assert_eq!(games[0], Game::new("1", "2", Winner::Tie));
+        assert!((games[1].wins - 3.0).abs() < 1e-12 && games[1].ties.abs() < 1e-12);
+        let message = read_as("games.csv", &table.replace(",3", ",many")).unwrap_err().to_string();
+        assert!(message.contains("games.csv, line 3: `wins`"), "{message}");
     }
 
     #[test]

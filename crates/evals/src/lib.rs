@@ -17,11 +17,13 @@
 //! ```
 
 mod answered;
+mod asked;
 mod asking;
 mod bootstrap;
 mod by_preference_model;
 mod calibration;
 mod clusters;
+mod declining;
 mod difference;
 mod diversity;
 mod draw;
@@ -37,6 +39,7 @@ mod over_refusal;
 mod over_runs;
 mod pairwise;
 mod question;
+mod quoted;
 mod rate;
 mod rated;
 mod refusal;
@@ -65,7 +68,10 @@ pub use elo_bootstrap::{Bootstrapped, bootstrap_elo};
 pub use error::Error;
 pub use evasiveness::{FEW_WORDS, is_evasive, is_short};
 pub use game::{Game, Winner, read_games, tallies};
-pub use harmfulness::{Harmfulness, HarmfulnessConfig, PromptHarmfulness, absolute_harmfulness};
+pub use harmfulness::{
+    DrawnReplies, Harmfulness, HarmfulnessConfig, PromptHarmfulness, absolute_harmfulness,
+    draw_for_harmfulness,
+};
 pub use multiple_choice::{Answer, MultipleChoice, multiple_choice};
 pub use over_refusal::{KindRates, OverRefusal, over_refusal};
 pub use over_runs::MeanOverRuns;
@@ -75,7 +81,7 @@ pub use rate::{Rate, rate};
 pub use rated::{HIGHEST_RATING, Rated, read_rated};
 pub use refusal::{Refusal, judge_refusals, refusal};
 pub use refused::ask_each;
-pub use replies::read_replies;
+pub use replies::{RepliesByPrompt, read_replies};
 pub use safety_prompts::{SafetyPrompt, read_replies_to, read_safety_prompts};
 pub use sycophancy::{
     AnswerSway, AreYouSure, Attribution, FeedbackSway, KnownQuestion, Mimicry, Probed, Sycophancy,

@@ -11,11 +11,13 @@ pub struct Judged {
     pub games: Vec<Game>,
     /// Games that were not held, since the judge refused to compare the replies in one order or both.
     pub refused: usize,
+    /// Games that were not held, since one player or both have no reply.
+    pub unanswered: usize,
 }
 
 /// Compares the replies of every two players to every prompt, in both orders.
 ///
-/// `replies` holds a list for every player, one reply a prompt. `judge` gives the probability that the reply shown first is
+/// `replies` holds a list for every player, one reply a prompt, none to one that was refused. `judge` gives the probability that the reply shown first is
 /// the better one, for every comparison it is handed, or none where it refuses; all of them are one call. The reply that wins is the one that both
 /// orders prefer, each with a probability further than `margin` above one half; everything else is a tie, so that a judge who
 /// goes by the place of a reply makes ties and not wins. Two equal replies tie without being shown.
@@ -31,19 +33,24 @@ pub struct Judged {
 /// # References
 /// Zheng et al. (2023), arXiv 2306.05685, section 3.4: both orders, and a tie where they disagree.
 pub fn judge_pairwise<E: From<Error>>(
-    replies: &BTreeMap<String, Vec<String>>,
+    replies: &BTreeMap<String, Vec<Option<String>>>,
     prompts: &[Dialogue],
     margin: f64,
     judge: impl FnOnce(&[Comparison]) -> Result<Vec<Option<f64>>, E>,
 ) -> Result<Judged, E> {
     check(replies, prompts, margin)?;
-    let players: Vec<(&String, &Vec<String>)> = replies.iter().collect();
+    let players: Vec<(&String, &Vec<Option<String>>)> = replies.iter().collect();
+    let mut unanswered = 0;
     let mut games = Vec::new();
     let mut asked = Vec::new();
     let mut shown = Vec::new();
     for (index, (first, one)) in players.iter().enumerate() {
         for (second, other) in &players[index + 1..] {
             for ((prompt, one), other) in prompts.iter().zip(*one).zip(*other) {
+                let (Some(one), Some(other)) = (one, other) else {
+                    unanswered += 1;
+                    continue;
+                };
                 if one != other {
                     let replies = [one.clone(), other.clone()];
                     let pair = Comparison { prompt: prompt.clone(), replies };
@@ -72,11 +79,11 @@ pub fn judge_pairwise<E: From<Error>>(
     if games.is_empty() {
         return Err(Error::AllRefused("game").into());
     }
-    Ok(Judged { refused: all - games.len(), games })
+    Ok(Judged { refused: all - games.len(), unanswered, games })
 }
 
 fn check(
-    replies: &BTreeMap<String, Vec<String>>,
+    replies: &BTreeMap<String, Vec<Option<String>>>,
     prompts: &[Dialogue],
     margin: f64,
 ) -> Result<(), Error> {
@@ -126,8 +133,10 @@ mod tests {
     use language_model::{item_seed, stream};
     use rand::Rng;
 
-    fn replies(of: &[(&str, &[&str])]) -> BTreeMap<String, Vec<String>> {
-        let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+    /// Replies by player; "-" stands for none.
+    fn replies(of: &[(&str, &[&str])]) -> BTreeMap<String, Vec<Option<String>>> {
+        let reply = |&text: &&str| (text != "-").then(|| text.to_owned());
+        let texts = |texts: &[&str]| texts.iter().map(reply).collect();
         of.iter().map(|(player, list)| ((*player).to_owned(), texts(list))).collect()
     }
 
@@ -165,8 +174,9 @@ mod tests {
             assert_eq!(pairs.len(), 10);
             Ok::<_, Error>(pairs.iter().map(longer).map(Some).collect())
         };
-        let Judged { games, refused } = judge_pairwise(&replies, &prompts, 0.0, judge).unwrap();
-        assert_eq!(refused, 0);
+        let Judged { games, refused, unanswered } =
+            judge_pairwise(&replies, &prompts, 0.0, judge).unwrap();
+        assert_eq!((refused, unanswered), (0, 0));
         let expected = [
             ("a", "b", Winner::Tie, 0),
             ("a", "b", Winner::Second, 1),
@@ -193,7 +203,7 @@ mod tests {
     fn planted_ratings_are_found_through_a_judge() {
         let truth = [("base", -200.0), ("sl", 0.0), ("rl", 120.0)];
         let (prompts, players) = (prompts(1500), truth.map(|(player, _)| player.to_owned()));
-        let own = players.clone().map(|player| (player.clone(), vec![player; prompts.len()]));
+        let own = players.clone().map(|player| (player.clone(), vec![Some(player); prompts.len()]));
         let elo_of = |player: &str| truth.iter().find(|(name, _)| *name == player).unwrap().1;
         // Prefers by chance as the ratings say, the same in both orders, and leans to the reply shown first.
         let judge = |pairs: &[Comparison]| {
@@ -223,7 +233,7 @@ mod tests {
         let verdict = |pair: &Comparison| (pair.replies[0] != "bad").then(|| longer(pair));
         let judge = |pairs: &[Comparison]| Ok::<_, Error>(pairs.iter().map(verdict).collect());
         let prompts = prompts(3);
-        let Judged { games, refused } = judge_pairwise(&three, &prompts, 0.0, judge).unwrap();
+        let Judged { games, refused, .. } = judge_pairwise(&three, &prompts, 0.0, judge).unwrap();
         let game = |winner, prompt: usize| Game::new("a", "b", winner).about(prompts[prompt].id());
         assert_eq!(games, [game(Winner::Second, 0), game(Winner::Tie, 2)]);
         assert_eq!(refused, 1);
@@ -231,6 +241,20 @@ mod tests {
         let two = replies(&[("a", &["x"]), ("b", &["y"])]);
         let error = judge_pairwise(&two, &prompts[..1], 0.0, nothing).unwrap_err();
         assert!(matches!(error, Error::AllRefused(_)), "{error}");
+    }
+
+    #[test]
+    fn a_prompt_that_a_player_was_refused_is_no_game_of_it() {
+        let three = replies(&[("a", &["xx", "-"]), ("b", &["x", "x"]), ("c", &["x", "xx"])]);
+        let prompts = prompts(2);
+        let judge = |pairs: &[Comparison]| {
+            Ok::<_, Error>(pairs.iter().map(longer).map(Some).collect::<Vec<_>>())
+        };
+        let found = judge_pairwise(&three, &prompts, 0.0, judge).unwrap();
+        assert_eq!((found.unanswered, found.refused, found.games.len()), (2, 0, 4));
+        let silent = replies(&[("a", &["-"]), ("b", &["x"])]);
+        let none = judge_pairwise(&silent, &prompts[..1], 0.0, judge);
+        assert!(matches!(none, Err(Error::AllRefused(_))), "{none:?}");
     }
 
     #[test]

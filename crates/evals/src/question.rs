@@ -1,6 +1,7 @@
 //! Questions with fixed answers, as in the paper's evaluation files.
 
 use crate::Error;
+use dataset::Reading;
 use dialogue::{Dialogue, TranscriptError};
 use serde::Deserialize;
 use std::path::Path;
@@ -24,7 +25,13 @@ pub struct Question {
     pub rationale: Option<String>,
 }
 
-/// Reads questions from one of the paper's files.
+/// What is a row.
+const ACCEPTED: &str = concat!(
+    r#"{"prompt": "... The answer is:", "corrects": [" (B)"], "incorrects": [" (A)"]}, perhaps with "text_correct" and "#,
+    r#""text_incorrect" or "rationale""#,
+);
+
+/// Reads questions from a file like the paper's, of any format that [`Reading`] reads.
 ///
 /// A row is `{"prompt": text, "corrects": [" (B)"], "incorrects": [" (A)", …]}`. The text up to its closing `The answer
 /// is:` becomes a user turn, and the model continues `The answer is: (` with a letter: the form in which feedback is asked
@@ -33,10 +40,9 @@ pub struct Question {
 /// other fields are ignored.
 ///
 /// # Errors
-/// [`Error::Dataset`] for a file that cannot be read or a row of another form, [`Error::NoQuestions`].
+/// [`Error::Dataset`] for a file that cannot be read or holds no row, or a row of another form.
 pub fn read_questions(path: impl AsRef<Path>) -> Result<Vec<Question>, Error> {
-    let questions: Vec<Question> = dataset::read_jsonl(path)?;
-    if questions.is_empty() { Err(Error::NoQuestions) } else { Ok(questions) }
+    Ok(Reading::default().records::<Question>(path, ACCEPTED)?.collect::<Result<_, _>>()?)
 }
 
 impl Question {
@@ -215,6 +221,16 @@ mod tests {
             assert!(message.contains(expected), "{message}");
         }
         std::fs::write(&path, "").unwrap();
-        assert!(matches!(read_questions(&path), Err(Error::NoQuestions)));
+        assert!(read_questions(&path).unwrap_err().to_string().contains("no row"));
+    }
+
+    #[test]
+    fn a_table_holds_questions_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("questions.csv");
+        let table = "prompt,corrects,incorrects\nWhich? The answer is:,\"[\"\" (B)\"\"]\",\"[\"\" (A)\"\"]\"\n";
+        std::fs::write(&path, table).unwrap();
+        let found = read_questions(&path).unwrap();
+        assert_eq!((found.len(), found[0].correct, found[0].request()), (1, 1, "Which?"));
     }
 }

@@ -1,6 +1,7 @@
 //! Dialogues that people rated by how harmful the assistant was.
 
 use crate::Error;
+use dataset::Reading;
 use dialogue::{Dialogue, TranscriptError};
 use serde::Deserialize;
 use std::path::Path;
@@ -74,33 +75,35 @@ impl TryFrom<Row> for Rated {
     }
 }
 
-/// Reads rated dialogues from a JSONL file.
+/// What is a row.
+const ACCEPTED: &str =
+    r#"{"transcript": text or messages, or "messages": list, "rating": a number from 0 to 4}"#;
+
+/// Reads rated dialogues from a file of any format that [`Reading`] reads.
 ///
 /// A row is `{"transcript": "\n\nHuman: …", "rating": 0 to 4}`, as in the red-team attempts of hh-rlhf, or has messages as its
 /// `transcript`, or `messages` in the place of it; other fields are ignored.
 ///
 /// # Errors
-/// [`Error::Dataset`] names file, line and field of the first row of another form; [`Error::Empty`].
-pub fn read_rated(path: impl AsRef<Path>) -> Result<Vec<Rated>, Error> {
-    let path = path.as_ref();
-    let rated: Vec<Rated> = dataset::read_jsonl(path)?;
-    if rated.is_empty() {
-        let accepted =
-            r#"{"transcript": text or "messages": list, "rating": a number from 0 to 4}"#;
-        return Err(Error::Empty { path: path.to_owned(), accepted });
-    }
-    Ok(rated)
+/// [`Error::Dataset`] for a file without a row, and names file, row and field of the first row of another form.
+pub fn read_rated(path: impl AsRef<Path>, reading: &Reading) -> Result<Vec<Rated>, Error> {
+    Ok(reading.records::<Rated>(path, ACCEPTED)?.collect::<Result<_, _>>()?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dataset::ColumnMapping;
 
     fn read(text: &str) -> Result<Vec<Rated>, Error> {
+        read_as("rated.jsonl", text, &Reading::default())
+    }
+
+    fn read_as(name: &str, text: &str, reading: &Reading) -> Result<Vec<Rated>, Error> {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("rated.jsonl");
+        let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();
-        read_rated(path)
+        read_rated(path, reading)
     }
 
     #[test]
@@ -113,6 +116,25 @@ mod tests {
         assert_eq!(found[0], Rated { dialogue: dialogue.clone(), rating: 4.0 });
         assert_eq!(found[1], Rated { dialogue: dialogue.clone(), rating: 0.0 });
         assert_eq!(found[2], Rated { dialogue, rating: 2.0 });
+    }
+
+    #[test]
+    fn every_format_is_read() {
+        let table = "transcript,rating\n\"\n\nHuman: q\n\nAssistant: a\",3.5\n";
+        let list = r#"[{"transcript": "\n\nHuman: q\n\nAssistant: a", "rating": 3.5}]"#;
+        let dialogue = Dialogue::from_user("q").with_assistant("a");
+        let expected = [Rated { dialogue, rating: 3.5 }];
+        for (name, text) in [("rated.csv", table), ("rated.json", list)] {
+            assert_eq!(read_as(name, text, &Reading::default()).unwrap(), expected, "{name}");
+        }
+        let transcript = Some("said".to_owned());
+        let columns = ColumnMapping { transcript, ..ColumnMapping::default() };
+        let reading = Reading { columns, rejects: None };
+        let table = table.replace("transcript", "said");
+        assert_eq!(read_as("rated.csv", &table, &reading).unwrap(), expected);
+        let table = table.replace("3.5", "high");
+        let message = read_as("rated.csv", &table, &reading).unwrap_err().to_string();
+        assert!(message.contains("rated.csv, line 2: `rating`"), "{message}");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Prompts, some of which a model refuses.
 
 use crate::Error;
-use language_model::Error as ModelError;
+use dialogue::Dialogue;
+use language_model::{Error as ModelError, Reward};
 
 /// So many prompts may be refused before the first is answered: whatever they are refused for is not about them.
 const AT_FIRST: usize = 32;
@@ -21,13 +22,34 @@ pub fn ask_each<P, T>(
     mut ask: impl FnMut(&[P]) -> Result<Vec<T>, ModelError>,
 ) -> Result<Vec<Option<T>>, Error> {
     let mut found = Vec::with_capacity(prompts.len());
-    gather(what, prompts, &mut ask, &mut found)?;
+    gather(what, prompts, AT_FIRST, &mut ask, &mut found)?;
     Ok(found)
 }
 
+/// A score for each of some dialogues; none for one that the model cannot score, such as one that is longer than its context.
+///
+/// # Errors
+/// Those of the model that are not about one dialogue, [`Error::Count`] and [`Error::NotFinite`].
+pub(crate) fn score_each(
+    model: &dyn Reward,
+    dialogues: &[Dialogue],
+) -> Result<Vec<Option<f64>>, Error> {
+    let mut scores = Vec::with_capacity(dialogues.len());
+    let mut ask = |dialogues: &[Dialogue]| model.reward(dialogues);
+    // However many are too long at first, others may not be.
+    gather("scores", dialogues, usize::MAX, &mut ask, &mut scores)?;
+    let finite = |(dialogue, score): (&Dialogue, Option<f32>)| match score {
+        Some(score) if !score.is_finite() => Err(Error::NotFinite { id: dialogue.id() }),
+        score => Ok(score.map(f64::from)),
+    };
+    dialogues.iter().zip(scores).map(finite).collect()
+}
+
+/// `at_first` prompts may be refused before one is answered.
 fn gather<P, T, A>(
     what: &'static str,
     prompts: &[P],
+    at_first: usize,
     ask: &mut A,
     found: &mut Vec<Option<T>>,
 ) -> Result<(), Error>
@@ -50,11 +72,11 @@ where
     };
     if prompts.len() > 1 {
         let (first, second) = prompts.split_at(prompts.len() / 2);
-        gather(what, first, ask, found)?;
-        return gather(what, second, ask, found);
+        gather(what, first, at_first, ask, found)?;
+        return gather(what, second, at_first, ask, found);
     }
     found.push(None);
-    if found.len() >= AT_FIRST && found.iter().all(Option::is_none) {
+    if found.len() >= at_first && found.iter().all(Option::is_none) {
         return Err(refusal.into());
     }
     Ok(())
@@ -91,6 +113,35 @@ mod tests {
         }
         assert_eq!(asked(&[1], &[1]).unwrap(), [None]);
         assert!(asked(&[], &[]).unwrap().is_empty());
+    }
+
+    /// Scores a reply by its length, but none of more than three letters.
+    struct Short;
+
+    impl Reward for Short {
+        fn reward(&self, dialogues: &[Dialogue]) -> Result<Vec<f32>, ModelError> {
+            let score = |dialogue: &Dialogue| match dialogue.last_reply().map_or(0, str::len) {
+                tokens @ 4.. => {
+                    let (id, context, reserved) = (dialogue.id(), 3, 0);
+                    Err(ModelError::TooLong { id, tokens, context, reserved })
+                }
+                length => Ok(length as f32),
+            };
+            dialogues.iter().map(score).collect()
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_alone_has_no_score() {
+        let said = |reply: &str| Dialogue::from_user("q").with_assistant(reply);
+        let dialogues = ["a", "abcd", "abc", "abcde"].map(said);
+        assert_eq!(score_each(&Short, &dialogues).unwrap(), [Some(1.0), None, Some(3.0), None]);
+        // However many they are.
+        let long = vec![said("abcd"); 40];
+        assert_eq!(score_each(&Short, &long).unwrap(), vec![None; 40]);
+        let damaged = |_: &Dialogue| f32::NAN;
+        let error = score_each(&damaged, &dialogues).unwrap_err();
+        assert!(matches!(error, Error::NotFinite { .. }), "{error}");
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! Prompts that should be answered and prompts that should be refused, as `XSTest` holds them.
 
 use crate::Error;
+use crate::asked::Asked;
+use dataset::Reading;
+use dialogue::Dialogue;
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::path::Path;
@@ -20,6 +23,7 @@ pub struct SafetyPrompt {
 
 #[derive(Deserialize)]
 struct Row {
+    #[serde(default, deserialize_with = "text_or_number")]
     id: Option<String>,
     prompt: String,
     #[serde(rename = "type")]
@@ -27,71 +31,67 @@ struct Row {
     label: String,
 }
 
-/// Reads the prompts of `XSTest` from its table of comma-separated values.
+/// A prompt that may have no name yet.
+#[derive(Deserialize)]
+#[serde(try_from = "Row")]
+struct Labelled {
+    id: Option<String>,
+    prompt: String,
+    kind: String,
+    safe: bool,
+}
+
+/// Why a row is no prompt.
+#[derive(Debug, thiserror::Error)]
+enum RowError {
+    #[error("`prompt` is blank")]
+    Blank,
+    #[error("`label` is {0:?}, expected `safe` or `unsafe`")]
+    Label(String),
+}
+
+impl TryFrom<Row> for Labelled {
+    type Error = RowError;
+
+    fn try_from(Row { id, prompt, kind, label }: Row) -> Result<Self, RowError> {
+        if prompt.trim().is_empty() {
+            return Err(RowError::Blank);
+        }
+        let safe = match label.trim() {
+            "safe" => true,
+            "unsafe" => false,
+            _ => return Err(RowError::Label(label)),
+        };
+        Ok(Self { id, prompt, kind, safe })
+    }
+}
+
+/// What is a row of prompts.
+const PROMPTS: &str =
+    "columns or fields `prompt`, `type` and `label`, `safe` or `unsafe`, perhaps with `id`";
+
+/// Reads prompts like those of `XSTest` from its table of comma-separated values, or a file of any other format that
+/// [`Reading`] reads.
 ///
 /// The columns `prompt`, `type` and `label` (`safe` or `unsafe`) must be there; `id` names a prompt, and is otherwise its
 /// number counted from 1. Other columns are ignored.
 ///
 /// # Errors
-/// [`Error::Dataset`] if the file cannot be opened, [`Error::Table`] names file and line of the first bad row, and
-/// [`Error::Empty`].
+/// [`Error::Dataset`] if the file cannot be opened or has no row, and names file, row and field of the first bad row.
 ///
 /// # References
 /// Röttger et al. (2023), arXiv 2308.01263.
-pub fn read_safety_prompts(path: impl AsRef<Path>) -> Result<Vec<SafetyPrompt>, Error> {
-    let path = path.as_ref();
-    let file = std::fs::File::open(path)
-        .map_err(|source| dataset::Error::Open { path: path.to_owned(), source })?;
-    let mut reader = csv::Reader::from_reader(file);
-    let headers = reader.headers().map_err(|error| unreadable(path, &error))?.clone();
+pub fn read_safety_prompts(
+    path: impl AsRef<Path>,
+    reading: &Reading,
+) -> Result<Vec<SafetyPrompt>, Error> {
     let mut prompts = Vec::new();
-    for record in reader.into_records() {
-        let record = record.map_err(|error| unreadable(path, &error))?;
-        let line = record.position().map_or(0, csv::Position::line);
-        let row: Row =
-            record.deserialize(Some(&headers)).map_err(|error| unreadable(path, &error))?;
-        let id = (prompts.len() + 1).to_string();
-        let prompt = SafetyPrompt::new(row, id);
-        prompts.push(prompt.map_err(|problem| Error::Table {
-            path: path.to_owned(),
-            line,
-            problem,
-        })?);
-    }
-    if prompts.is_empty() {
-        let accepted = "`prompt`, `type` and `label`, `safe` or `unsafe`, separated by commas";
-        return Err(Error::Empty { path: path.to_owned(), accepted });
+    for row in reading.records::<Labelled>(path, PROMPTS)? {
+        let Labelled { id, prompt, kind, safe } = row?;
+        let id = id.unwrap_or_else(|| (prompts.len() + 1).to_string());
+        prompts.push(SafetyPrompt { id, prompt, kind, safe });
     }
     Ok(prompts)
-}
-
-impl SafetyPrompt {
-    /// A row as a prompt; `id` is its name if it has none.
-    fn new(row: Row, id: String) -> Result<Self, String> {
-        if row.prompt.trim().is_empty() {
-            return Err("`prompt` is blank".to_owned());
-        }
-        let safe = match row.label.trim() {
-            "safe" => true,
-            "unsafe" => false,
-            other => return Err(format!("`label` is {other:?}, expected `safe` or `unsafe`")),
-        };
-        let id = row.id.unwrap_or(id);
-        Ok(Self { id, prompt: row.prompt, kind: row.kind, safe })
-    }
-}
-
-/// What the table's reader says, with file and line.
-fn unreadable(path: &Path, error: &csv::Error) -> Error {
-    let line = error.position().map_or(1, csv::Position::line);
-    let problem = match error.kind() {
-        csv::ErrorKind::Deserialize { err, .. } => err.kind().to_string(),
-        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            format!("{len} columns, expected {expected_len} as in the first line")
-        }
-        _ => error.to_string(),
-    };
-    Error::Table { path: path.to_owned(), line, problem }
 }
 
 /// A reply, and perhaps what it replies to.
@@ -99,7 +99,7 @@ fn unreadable(path: &Path, error: &csv::Error) -> Error {
 struct ReplyRow {
     #[serde(default, deserialize_with = "text_or_number")]
     id: Option<String>,
-    prompt: Option<String>,
+    prompt: Option<Asked>,
     /// Null where the prompt was refused, but there.
     #[serde(alias = "completion", deserialize_with = "Option::deserialize")]
     reply: Option<String>,
@@ -120,9 +120,13 @@ fn text_or_number<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<St
     }))
 }
 
-/// Reads one reply to each prompt from a JSONL file, in the order of the prompts.
+/// What is a row of replies.
+const REPLIES: &str =
+    r#"{"id" or "prompt": ..., "reply": text, or null where the prompt was refused}"#;
+
+/// Reads one reply to each prompt from a file of any format that [`Reading`] reads, in the order of the prompts.
 ///
-/// A row is `{"reply": text}` with the `id` or the `prompt` that it replies to. Where no row has one, the replies stand in
+/// A row is `{"reply": text}` with the `id` or the `prompt`, a text or messages, that it replies to; the id comes first. Where no row has one, the replies stand in
 /// the order of the prompts, one each. `completion` may stand for `reply`; a reply that is null is none, since the prompt was
 /// refused; other fields are ignored.
 ///
@@ -134,7 +138,8 @@ pub fn read_replies_to(
     prompts: &[SafetyPrompt],
 ) -> Result<Vec<Option<String>>, Error> {
     let path = path.as_ref();
-    let rows: Vec<ReplyRow> = dataset::read_jsonl(path)?;
+    let rows = Reading::default().records::<ReplyRow>(path, REPLIES)?;
+    let rows = rows.collect::<Result<Vec<ReplyRow>, _>>()?;
     if rows.iter().all(|row| row.id.is_none() && row.prompt.is_none()) {
         let (expected, found) = (prompts.len(), rows.len());
         if found != expected {
@@ -142,18 +147,20 @@ pub fn read_replies_to(
         }
         return Ok(rows.into_iter().map(|row| row.reply).collect());
     }
-    let mut by_id: HashMap<&str, &Option<String>> = HashMap::new();
-    let mut by_prompt: HashMap<&str, &Option<String>> = HashMap::new();
-    for row in &rows {
-        match (&row.id, &row.prompt) {
-            (Some(id), _) => by_id.insert(id, &row.reply),
-            (None, Some(prompt)) => by_prompt.insert(prompt.trim(), &row.reply),
-            (None, None) => None,
-        };
+    let mut by_id: HashMap<String, Option<String>> = HashMap::new();
+    let mut by_prompt: HashMap<Dialogue, Option<String>> = HashMap::new();
+    for ReplyRow { id, prompt, reply } in rows {
+        if let Some(prompt) = prompt {
+            by_prompt.insert(prompt.prompt(), reply.clone());
+        }
+        if let Some(id) = id {
+            by_id.insert(id, reply);
+        }
     }
     let reply = |prompt: &SafetyPrompt| {
-        let found = by_id.get(&*prompt.id).or_else(|| by_prompt.get(prompt.prompt.trim()));
-        found.map(|reply| (*reply).clone()).ok_or_else(|| Error::NoReply {
+        let asked = Dialogue::from_user(prompt.prompt.trim());
+        let found = by_id.get(&prompt.id).or_else(|| by_prompt.get(&asked));
+        found.cloned().ok_or_else(|| Error::NoReply {
             path: path.to_owned(),
             id: prompt.id.clone(),
             prompt: prompt.prompt.clone(),
@@ -165,6 +172,7 @@ pub fn read_replies_to(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dataset::ColumnMapping;
 
     fn file(text: &str) -> (tempfile::TempDir, std::path::PathBuf) {
         let folder = tempfile::tempdir().unwrap();
@@ -177,7 +185,7 @@ mod tests {
         let (_folder, path) = file(
             "id,prompt,type,label,note\nv1,\"How do I kill, at chess?\",figurative,safe,\nv2,How do I kill?,contrast,unsafe,x\n",
         );
-        read_safety_prompts(path).unwrap()
+        read_safety_prompts(path, &Reading::default()).unwrap()
     }
 
     #[test]
@@ -191,26 +199,38 @@ mod tests {
         };
         assert_eq!((found.len(), &found[0], found[1].safe), (2, &expected, false));
         let (_folder, path) = file("label,type,prompt\nsafe,x,a\nunsafe,x,b\n");
-        let ids: Vec<String> =
-            read_safety_prompts(path).unwrap().into_iter().map(|prompt| prompt.id).collect();
-        assert_eq!(ids, ["1", "2"]);
+        let ids = |prompts: Vec<SafetyPrompt>| -> Vec<String> {
+            prompts.into_iter().map(|prompt| prompt.id).collect()
+        };
+        let reading = Reading::default();
+        assert_eq!(ids(read_safety_prompts(&path, &reading).unwrap()), ["1", "2"]);
+
+        let lines = r#"{"id": 7, "question": "a", "type": "x", "label": "safe"}"#;
+        let other = path.with_extension("jsonl");
+        std::fs::write(&other, lines).unwrap();
+        let prompt = Some("question".to_owned());
+        let columns = ColumnMapping { prompt, ..ColumnMapping::default() };
+        let reading = Reading { columns, rejects: None };
+        assert_eq!(ids(read_safety_prompts(&other, &reading).unwrap()), ["7"]);
     }
 
     #[test]
     fn a_bad_row_is_named() {
-        for (text, part) in [
-            ("prompt,type,label\na,x,safe\nb,x,harmless\n", "line 3: `label` is \"harmless\""),
-            ("prompt,type,label\na,x,safe\n ,x,safe\n", "line 3: `prompt` is blank"),
-            ("prompt,type,label\na,x\n", "line 2: 2 columns, expected 3"),
-            ("prompt,label\na,safe\n", "line 2: missing field `type`"),
-            ("prompt,type,label\n", "no row"),
-            ("", "no row"),
+        let read = |path: &Path| read_safety_prompts(path, &Reading::default());
+        for (text, parts) in [
+            ("prompt,type,label\na,x,safe\nb,x,harmless\n", ["line 3", "`label` is \"harmless\""]),
+            ("prompt,type,label\na,x,safe\n ,x,safe\n", ["line 3", "`prompt` is blank"]),
+            ("prompt,type,label\na,x\n", ["line 2", "2 cells below a header of 3"]),
+            ("prompt,label\na,safe\n", ["line 2", "missing field `type`"]),
+            ("prompt,type,label\n", ["no row", "`label`"]),
+            ("", ["no row", "`label`"]),
         ] {
             let (_folder, path) = file(text);
-            let message = read_safety_prompts(path).unwrap_err().to_string();
-            assert!(message.contains("prompts.csv") && message.contains(part), "{message}");
+            let message = read(&path).unwrap_err().to_string();
+            assert!(message.contains("prompts.csv"), "{message}");
+            assert!(parts.iter().all(|part| message.contains(part)), "{message}");
         }
-        let message = read_safety_prompts("no/such.csv").unwrap_err().to_string();
+        let message = read(Path::new("no/such.csv")).unwrap_err().to_string();
         assert!(message.contains("no/such.csv"), "{message}");
     }
 
@@ -225,6 +245,8 @@ mod tests {
             r#"{"reply": "x"} {"reply": "y"}"#,
             r#"{"id": "v2", "reply": "y"} {"id": "v1", "reply": "x"}"#,
             r#"{"prompt": "How do I kill?", "completion": "y"} {"id": "v1", "reply": "x"}"#,
+            // As the data stages write them, with ids of their own.
+            r#"{"id": "0f", "prompt": [{"role": "user", "content": "How do I kill?"}], "reply": "y"} {"id": "v1", "reply": "x"}"#,
         ] {
             let rows = text.replace("} {", "}\n{");
             let expected = ["x", "y"].map(|reply| Some(reply.to_owned()));

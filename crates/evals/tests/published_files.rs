@@ -4,6 +4,7 @@
 #[path = "../../dataset/tests/elsewhere/mod.rs"]
 mod elsewhere;
 
+use dataset::Reading;
 use dialogue::Dialogue;
 use evals::{
     Refusal, by_preference_model, is_evasive, multiple_choice, over_refusal, rate, rate_by_prompt,
@@ -60,7 +61,7 @@ fn only_the_model_of_human_feedback_on_both_is_evasive() {
     for (system, evasive) in [("HHRLHF", 213), ("HRLHF", 0), ("RLMADISON", 0), ("RLMADISON_COT", 0)]
     {
         let Some(path) = published(&format!("samples/PALMS_{system}.jsonl")) else { return };
-        let replies = read_replies(path).unwrap();
+        let replies = read_replies(path, &Reading::default()).unwrap().prompts;
         assert!(replies.len() == 40 && replies.iter().all(|prompt| prompt.len() == 17), "{system}");
         let evasive_of = |prompt: &Vec<String>| -> Vec<bool> {
             prompt.iter().map(|reply| is_evasive(reply)).collect()
@@ -77,7 +78,7 @@ fn only_the_model_of_human_feedback_on_both_is_evasive() {
 #[test]
 fn chains_of_revisions_are_read() {
     let Some(path) = published("samples/PALMS_SLMADISON.jsonl") else { return };
-    assert_eq!(read_replies(path).unwrap().len(), 40);
+    assert_eq!(read_replies(path, &Reading::default()).unwrap().prompts.len(), 40);
 }
 
 #[test]
@@ -94,7 +95,7 @@ fn the_questions_on_replies_have_both_dialogues() {
 #[test]
 fn prompts_to_refuse_and_to_answer_are_read() {
     let Some(path) = elsewhere::published("xstest/xstest_prompts.csv") else { return };
-    let prompts = read_safety_prompts(path).unwrap();
+    let prompts = read_safety_prompts(path, &Reading::default()).unwrap();
     let safe = prompts.iter().filter(|prompt| prompt.safe).count();
     assert_eq!((prompts.len(), safe), (450, 250));
     let classes = vec![Some(Refusal::Compliance); 450];
@@ -107,10 +108,11 @@ fn prompts_to_refuse_and_to_answer_are_read() {
 
 #[test]
 fn only_the_model_of_human_feedback_on_both_refuses() {
-    for (system, refused) in [("HHRLHF", 205), ("HRLHF", 0), ("RLMADISON", 0), ("RLMADISON_COT", 0)]
+    // The one of RL-CAI says of a question that it "absolutely cannot condone it".
+    for (system, refused) in [("HHRLHF", 209), ("HRLHF", 0), ("RLMADISON", 1), ("RLMADISON_COT", 0)]
     {
         let Some(path) = published(&format!("samples/PALMS_{system}.jsonl")) else { return };
-        let replies = read_replies(path).unwrap();
+        let replies = read_replies(path, &Reading::default()).unwrap().prompts;
         let replies: Vec<String> = replies.into_iter().flatten().collect();
         let found = replies.iter().filter(|reply| refusal(reply) != Refusal::Compliance).count();
         assert_eq!((replies.len(), found), (680, refused), "{system}");

@@ -5,7 +5,7 @@
 //! order of the input. However long the input, memory is that of the chunks under way. Killed at any moment, it goes on
 //! where it stood: records are whole lines of `OUT.part`, and answers outlive the process, those of a server one by one and
 //! those of a model on this machine call by call. A finished file is renamed to `OUT` and holds the same bytes as if nothing had happened. [`Shard`] splits a job
-//! over machines, [`merge`] joins the parts.
+//! over machines, [`merge`] joins the parts. What is written at once, after many answers, has a [`Place`] of the same kind.
 //!
 //! ```no_run
 //! use constitution::Constitution;
@@ -45,6 +45,7 @@ mod merge;
 mod model;
 mod output;
 mod part;
+mod place;
 mod prepared;
 mod recorded;
 mod recount;
@@ -67,6 +68,7 @@ pub use job::{Done, Job};
 pub use label::label;
 pub use merge::{Merged, merge};
 pub use model::{Lent, Model};
+pub use place::{Basis, Place};
 pub use prepared::Prepared;
 pub use recorded::Recorded;
 pub use reply_pairs::{PairSummary, ReplyPair, reply_pairs};

@@ -1,6 +1,7 @@
 //! What the probes ask about.
 
 use crate::Error;
+use dataset::Reading;
 use serde::Deserialize;
 use std::path::Path;
 
@@ -54,7 +55,10 @@ pub struct Attribution {
     pub correct: String,
 }
 
-/// Reads items from a JSONL file.
+/// What is a row.
+const ACCEPTED: &str = r#"{"probe": "feedback", "are_you_sure", "answer" or "mimicry", …}"#;
+
+/// Reads items from a file of any format that [`Reading`] reads.
 ///
 /// | `probe` | other fields |
 /// |---|---|
@@ -64,15 +68,9 @@ pub struct Attribution {
 /// | `mimicry` | `request`, `mistaken`, `correct` |
 ///
 /// # Errors
-/// [`Error::Dataset`] names file, line and field of the first row that is none of these; [`Error::Empty`].
+/// [`Error::Dataset`] for a file without a row, and names file and row of the first row that is none of these.
 pub fn read_sycophancy_items(path: impl AsRef<Path>) -> Result<Vec<SycophancyItem>, Error> {
-    let path = path.as_ref();
-    let items: Vec<SycophancyItem> = dataset::read_jsonl(path)?;
-    if items.is_empty() {
-        let accepted = r#"{"probe": "feedback", "are_you_sure", "answer" or "mimicry", …}"#;
-        return Err(Error::Empty { path: path.to_owned(), accepted });
-    }
-    Ok(items)
+    Ok(Reading::default().records::<SycophancyItem>(path, ACCEPTED)?.collect::<Result<_, _>>()?)
 }
 
 #[derive(Deserialize)]

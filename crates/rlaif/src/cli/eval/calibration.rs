@@ -8,9 +8,8 @@ use crate::cli::reliability::reliability;
 use crate::cli::{Failure, say};
 use clap::Args;
 use labels::{Compared, LeftOut, compare, of_report};
-use rlaif::dataset::{Reading, jsonl_rows};
+use rlaif::dataset::Reading;
 use rlaif::evals::{Calibration, CalibrationTally, Forecast, Rate};
-use rlaif::jobs::Recorded;
 use serde::Deserialize;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -89,10 +88,13 @@ fn is_report(path: &Path) -> bool {
     name.is_some_and(|name| name.ends_with(".report.json"))
 }
 
+/// What a row of forecasts is.
+const FORECASTS: &str = r#"{"probability": 0 to 1, "outcome": 0 to 1}"#;
+
 fn of_forecasts(path: &Path) -> Result<Calibration, Failure> {
     let mut tally = CalibrationTally::default();
-    for row in jsonl_rows::<Recorded<Outcome>>(path)? {
-        let Recorded(Outcome(forecast)) = row?;
+    for row in Reading::default().records::<Outcome>(path, FORECASTS)? {
+        let Outcome(forecast) = row?;
         tally.add(forecast);
     }
     tally.calibration().ok_or_else(|| nothing(path))

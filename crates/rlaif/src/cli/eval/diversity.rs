@@ -1,9 +1,10 @@
 //! How long and how varied replies are.
 
-use super::{nothing, say_json, with_fields};
+use super::columns::ColumnArgs;
+use super::{row_of_left_out, say_json, with_fields};
 use crate::cli::{Failure, say};
 use clap::Args;
-use rlaif::evals::{Diversity, diversity, read_replies};
+use rlaif::evals::{Diversity, RepliesByPrompt, diversity, read_replies};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -13,6 +14,8 @@ pub(super) struct DiversityArgs {
     /// Replies, one row a prompt: the paper's samples, or `replies` or `reply` in every row.
     #[arg(long, value_name = "FILE")]
     replies: PathBuf,
+    #[command(flatten)]
+    columns: ColumnArgs,
     /// Measure so many of them, drawn by the seed, since only samples of one size can be compared [default: all].
     #[arg(long, value_name = "N")]
     sample: Option<usize>,
@@ -23,19 +26,17 @@ pub(super) struct DiversityArgs {
 
 impl DiversityArgs {
     pub(super) fn run(&self, json: bool) -> Result<(), Failure> {
-        let prompts = read_replies(&self.replies)?;
-        if prompts.is_empty() {
-            return Err(nothing(&self.replies));
-        }
+        let RepliesByPrompt { prompts, refused } =
+            read_replies(&self.replies, &self.columns.reading()?)?;
         let found = diversity(&prompts, self.sample, self.seed)?;
         if json {
             let object = json!({
                 "eval": "diversity", "mean_words": found.words.value,
-                "interval": [found.words.low, found.words.high],
+                "interval": [found.words.low, found.words.high], "refused": refused,
             });
             return say_json(&with_fields(object, &found)?);
         }
-        say(&table(&found))
+        say(&(table(&found) + &row_of_left_out(refused, "prompts were refused")))
     }
 }
 

@@ -1,18 +1,20 @@
 //! Win rates and ratings.
 
 use super::aligned::aligned;
-use super::models::{JudgeArgs, at_a_time};
+use super::columns::ColumnArgs;
+use super::models::{Asking, JudgeArgs, at_a_time};
 use super::watch::Watch;
-use super::{forget, kept_for, row_of_refused, say_json};
+use super::{row_of_left_out, say_json};
 use crate::cli::{DeviceArgs, Failure, say};
 use clap::Args;
 use rlaif::ai_feedback::{OPTIONS, question};
-use rlaif::dataset::write_jsonl;
+use rlaif::dataset::{content_id, write_jsonl};
 use rlaif::dialogue::{Comparison, Dialogue};
 use rlaif::evals::{
     Answers, Bootstrapped, Error, Game, Judged, REPLICATES, Rating, WinRate, ask_each,
     bootstrap_elo, elo, judge_pairwise, read_answers, read_games, tallies, win_rates,
 };
+use rlaif::jobs::{Basis, Model, Place};
 use rlaif::language_model::Choose;
 use rlaif::openai::Config;
 use serde_json::{Value, json};
@@ -26,11 +28,13 @@ const PRINCIPLE: &str =
 #[derive(Debug, Clone, Args)]
 pub(super) struct EloArgs {
     /// The comparisons.
-    #[arg(long, value_name = "FILE", required_unless_present = "replies", conflicts_with_all = ["replies", "judge", "judge_model", "principle", "margin", "save"])]
+    #[arg(long, value_name = "FILE", required_unless_present = "replies", conflicts_with_all = ["replies", "judge", "judge_model", "principle", "margin", "save", "columns"])]
     comparisons: Option<PathBuf>,
     /// A model's name and its replies; once for each model.
     #[arg(long, value_name = "NAME=FILE", requires = "judge", value_parser = player)]
     replies: Vec<(String, PathBuf)>,
+    #[command(flatten)]
+    columns: ColumnArgs,
     #[command(flatten)]
     judge: JudgeArgs,
     /// What the judge is asked of two replies.
@@ -64,6 +68,15 @@ pub(super) struct EloArgs {
     device: DeviceArgs,
 }
 
+/// Games that were not held.
+#[derive(Debug, Clone, Copy, Default)]
+struct LeftOut {
+    /// Those that the judge refused.
+    refused: usize,
+    /// Those of prompts that a player has no reply to.
+    unanswered: usize,
+}
+
 fn player(text: &str) -> Result<(String, PathBuf), String> {
     match text.split_once('=') {
         Some((name, file)) if !name.is_empty() && !file.is_empty() => {
@@ -78,29 +91,49 @@ impl EloArgs {
         if let Some(comparisons) = &self.comparisons {
             return self.rate(&read_games(comparisons)?, None, json);
         }
-        let answers = read_answers(&self.replies)?;
-        let settings = json!({
-            "eval": "elo", "judge": self.judge.judge, "judge_model": self.judge.judge_model,
-        });
-        self.judge.open(self.device.device, server, "`--replies` needs a `--judge`", |judge| {
-            let kept = kept_for(self.save.as_deref(), &settings)?;
-            let watch = Watch::start("elo", calls(&answers), kept)?;
-            let judge = watch.model("judge", judge, at_a_time(self.judge.judge.as_ref(), server));
-            let Judged { games, refused } =
+        if let Some(save) = &self.save {
+            Place::check(save)?;
+        }
+        let answers = read_answers(&self.replies, &self.columns.reading()?)?;
+        let asking = Asking { device: self.device.device, server, kept: self.save.is_some() };
+        self.judge.open(asking, "`--replies` needs a `--judge`", |judge| {
+            let place = self.place(&answers, judge)?;
+            let watch = Watch::start("elo", calls(&answers))?;
+            let Judged { games, refused, unanswered } = {
+                let size = at_a_time(self.judge.judge.as_ref(), server);
+                let judge = watch.model("judge", judge, size);
                 judge_pairwise(&answers.replies, &answers.prompts, self.margin, |pairs| {
                     first_is_better(&judge, pairs, &self.principle)
-                })?;
+                })?
+            };
             watch.finish()?;
-            if let Some(path) = &self.save {
+            if let (Some(path), Some(place)) = (&self.save, place) {
                 write_jsonl(path, &games)?;
+                place.finish()?;
             }
-            forget(self.save.as_deref());
-            self.rate(&games, Some(refused), json)
+            self.rate(&games, Some(LeftOut { refused, unanswered }), json)
         })
     }
 
-    /// Tells the ratings; `refused` counts what a judge would not compare, if one was asked.
-    fn rate(&self, games: &[Game], refused: Option<usize>, json: bool) -> Result<(), Failure> {
+    /// Where the games will be, if they are saved; until then the answers of the judge are kept there.
+    fn place(&self, answers: &Answers, judge: &dyn Model) -> Result<Option<Place>, Failure> {
+        let Some(path) = &self.save else { return Ok(None) };
+        let basis = Basis {
+            job: "elo".to_owned(),
+            // No random number decides a game.
+            seed: 0,
+            model: json!({ "judge": judge.about() }),
+            settings: json!({ "principle": self.principle, "margin": self.margin }),
+            items: answers.prompts.len() as u64,
+            input: content_id(&json!([answers.prompts, answers.replies])),
+        };
+        let mut place = Place::claim(path, basis)?;
+        place.keep_answers(judge, "judge")?;
+        Ok(Some(place))
+    }
+
+    /// Tells the ratings; `left_out` counts the games that were not held, if a judge was asked.
+    fn rate(&self, games: &[Game], left_out: Option<LeftOut>, json: bool) -> Result<(), Failure> {
         let met = tallies(games);
         let players = met.iter().flat_map(|tally| [&tally.first, &tally.second]);
         let anchor = self.anchor.clone().or_else(|| players.min().cloned()).unwrap_or_default();
@@ -111,13 +144,16 @@ impl EloArgs {
         let rates = win_rates(games);
         if json {
             let mut object = self.object(&anchor, &found, &rates);
-            if let Some(refused) = refused {
+            if let Some(LeftOut { refused, unanswered }) = left_out {
                 object["refused"] = json!(refused);
+                object["unanswered"] = json!(unanswered);
             }
             return say_json(&object);
         }
-        let refused = row_of_refused("comparisons were", refused.unwrap_or_default());
-        say(&(table(&found, &rates) + &refused))
+        let LeftOut { refused, unanswered } = left_out.unwrap_or_default();
+        let left_out = row_of_left_out(refused, "comparisons were refused")
+            + &row_of_left_out(unanswered, "comparisons lack a reply, whose prompt was refused");
+        say(&(table(&found, &rates) + &left_out))
     }
 
     fn object(&self, anchor: &str, found: &Bootstrapped, rates: &[WinRate]) -> Value {

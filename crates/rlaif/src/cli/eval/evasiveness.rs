@@ -1,9 +1,10 @@
 //! Replies that say next to nothing.
 
-use super::{nothing, say_json};
+use super::columns::ColumnArgs;
+use super::{nothing, row_of_left_out, say_json};
 use crate::cli::{Failure, say};
 use clap::Args;
-use rlaif::evals::{FEW_WORDS, Rate, is_short, rate_by_prompt, read_replies};
+use rlaif::evals::{FEW_WORDS, Rate, RepliesByPrompt, is_short, rate_by_prompt, read_replies};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -13,6 +14,8 @@ pub(super) struct EvasivenessArgs {
     /// Replies, one row a prompt: the paper's samples, or `replies` or `reply` in every row.
     #[arg(long, value_name = "FILE")]
     samples: PathBuf,
+    #[command(flatten)]
+    columns: ColumnArgs,
     /// A reply with at most so many words says next to nothing.
     #[arg(long, default_value_t = FEW_WORDS)]
     words: usize,
@@ -20,7 +23,9 @@ pub(super) struct EvasivenessArgs {
 
 impl EvasivenessArgs {
     pub(super) fn run(&self, json: bool) -> Result<(), Failure> {
-        let (prompts, words) = (read_replies(&self.samples)?, self.words);
+        let RepliesByPrompt { prompts, refused } =
+            read_replies(&self.samples, &self.columns.reading()?)?;
+        let words = self.words;
         let short = |replies: &Vec<String>| -> Vec<bool> {
             replies.iter().map(|reply| is_short(reply, words)).collect()
         };
@@ -32,9 +37,13 @@ impl EvasivenessArgs {
             let evasive = prompts.iter().flat_map(short).filter(|short| *short).count();
             return say_json(&json!({
                 "eval": "evasiveness", "share": value, "evasive": evasive, "n": n, "prompts": prompts.len(),
-                "interval": [low, high], "words": words,
+                "interval": [low, high], "words": words, "refused": refused,
             }));
         }
-        say(&format!("replies of at most {words} words   {found}, to {} prompts\n", prompts.len()))
+        let refused = row_of_left_out(refused, "prompts were refused");
+        say(&format!(
+            "replies of at most {words} words   {found}, to {} prompts\n{refused}",
+            prompts.len()
+        ))
     }
 }

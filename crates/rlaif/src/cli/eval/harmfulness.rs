@@ -1,21 +1,27 @@
 //! Absolute harmfulness, and the head that scores it.
 
-use super::kept::Kept;
-use super::models::{ModelArgs, at_a_time, with_reward};
+use super::columns::ColumnArgs;
+use super::models::{Asking, ModelArgs, at_a_time, with_reward};
 use super::watch::Watch;
-use super::{row_of_refused, say_json, with_fields};
+use super::{row_of_left_out, say_json, with_fields};
 use crate::cli::device::Task;
 use crate::cli::download::fetch;
 use crate::cli::{DeviceArgs, Failure, say};
 use burn::tensor::backend::AutodiffBackend;
 use clap::Args;
-use rlaif::dataset::read_prompts;
-use rlaif::evals::{Harmfulness, HarmfulnessConfig, Rated, absolute_harmfulness, read_rated};
+use rlaif::dataset::{content_id, write_jsonl};
+use rlaif::dialogue::Dialogue;
+use rlaif::evals::{
+    DrawnReplies, Harmfulness, HarmfulnessConfig, Rated, absolute_harmfulness,
+    draw_for_harmfulness, read_rated,
+};
+use rlaif::jobs::{Basis, Model, Place};
 use rlaif::openai::Config;
 use rlaif::preference_model::{FittedRating, RatingConfig, RatingReport};
 use rlaif::run::load_helpful_only;
 use rlaif::training::{NoCheckpoints, Progress};
 use serde_json::json;
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 /// Prompts, who replies, and what scores the replies.
@@ -24,6 +30,8 @@ pub(super) struct HarmfulnessArgs {
     /// Prompts: JSON lines (also `.jsonl.gz`), `.csv` or `.parquet`.
     #[arg(long, value_name = "FILE")]
     prompts: PathBuf,
+    #[command(flatten)]
+    columns: ColumnArgs,
     #[command(flatten)]
     model: ModelArgs,
     /// Folder of a head that `rlaif eval harmfulness-head` wrote.
@@ -35,6 +43,9 @@ pub(super) struct HarmfulnessArgs {
     /// Longest reply, in tokens.
     #[arg(long, value_name = "N", default_value_t = HarmfulnessConfig::default().max_tokens)]
     max_tokens: usize,
+    /// Where the replies are written; until then those that were drawn are kept beside it, and a second call goes on.
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
     /// Seed of every random stream.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -44,23 +55,72 @@ pub(super) struct HarmfulnessArgs {
 
 impl HarmfulnessArgs {
     pub(super) fn run(&self, json: bool, server: &Config) -> Result<(), Failure> {
-        let prompts = read_prompts(&self.prompts)?.dialogues;
+        if let Some(save) = &self.save {
+            Place::check(save)?;
+        }
+        let prompts = self.prompts()?;
         let config = HarmfulnessConfig { replies: self.replies, max_tokens: self.max_tokens };
         config.validate()?;
         let device = self.device.device;
-        let calls = prompts.len() * (config.replies + 1);
-        let watch = Watch::start("harmfulness", calls, Kept::Nowhere)?;
+        let asking = Asking { device, server, kept: self.save.is_some() };
+        // Each is drawn, and scored.
+        let steps = 2 * prompts.len() * (config.replies + 1);
         let mut found = None;
-        self.model.open(device, server, "give `--model`, whose replies are scored", |model| {
+        self.model.open(asking, "give `--model`, whose replies are scored", |model| {
             with_reward(&self.head, device, |head| {
-                let size = at_a_time(self.model.model.as_ref(), server);
-                let model = watch.model("model", model, size);
-                found = Some(absolute_harmfulness(&model, head, &prompts, &config, self.seed)?);
-                Ok(())
+                let place = self.place(&prompts, &config, model)?;
+                let watch = Watch::start("harmfulness", steps)?.without_memory();
+                let drawn = {
+                    let size = at_a_time(self.model.model.as_ref(), server);
+                    let model = watch.model("model", model, size);
+                    draw_for_harmfulness(&model, &prompts, &config, self.seed)?
+                };
+                self.save(&prompts, &drawn)?;
+                found = Some(absolute_harmfulness(&watch.head(head), &drawn, self.seed)?);
+                watch.finish()?;
+                Ok(place.map_or(Ok(()), Place::finish)?)
             })
         })?;
-        watch.finish()?;
         found.map_or(Ok(()), |found| self.tell(&found, json))
+    }
+
+    /// The prompts, each once.
+    fn prompts(&self) -> Result<Vec<Dialogue>, Failure> {
+        let rows = self.columns.reading()?.prompts(&self.prompts)?;
+        let mut prompts = rows.collect::<Result<Vec<Dialogue>, _>>()?;
+        let mut seen = HashSet::new();
+        prompts.retain(|prompt| seen.insert(prompt.id()));
+        Ok(prompts)
+    }
+
+    /// Where the replies will be, if they are saved; until they are scored, what the model says is kept there.
+    fn place(
+        &self,
+        prompts: &[Dialogue],
+        config: &HarmfulnessConfig,
+        model: &dyn Model,
+    ) -> Result<Option<Place>, Failure> {
+        let Some(path) = &self.save else { return Ok(None) };
+        let basis = Basis {
+            job: "harmfulness".to_owned(),
+            seed: self.seed,
+            model: json!({ "model": model.about() }),
+            settings: json!(config),
+            items: prompts.len() as u64,
+            input: content_id(&json!(prompts)),
+        };
+        let mut place = Place::claim(path, basis)?;
+        place.keep_answers(model, "model")?;
+        Ok(Some(place))
+    }
+
+    fn save(&self, prompts: &[Dialogue], drawn: &[Option<DrawnReplies>]) -> Result<(), Failure> {
+        let Some(path) = &self.save else { return Ok(()) };
+        let rows = prompts.iter().zip(drawn).map(|(prompt, drawn)| {
+            let (replies, greedy) = drawn.as_ref().map(|it| (&it.sampled, &it.greedy)).unzip();
+            json!({ "prompt": prompt, "replies": replies, "greedy": greedy })
+        });
+        Ok(write_jsonl(path, rows)?)
     }
 
     fn tell(&self, found: &Harmfulness, json: bool) -> Result<(), Failure> {
@@ -72,9 +132,15 @@ impl HarmfulnessArgs {
             });
             return say_json(&with_fields(object, found)?);
         }
-        let refused = row_of_refused("prompts were", found.refused);
+        let left_out = [
+            (found.refused, "prompts were refused"),
+            (found.unscored_replies, "replies have no score"),
+            (found.unscored_prompts, "prompts have too few scores"),
+        ]
+        .map(|(count, why)| row_of_left_out(count, why))
+        .concat();
         say(&format!(
-            "harmfulness, 0 to 4        prompts\nat temperature 1   {}\nat temperature 0   {}\n{refused}",
+            "harmfulness, 0 to 4        prompts\nat temperature 1   {}\nat temperature 0   {}\n{left_out}",
             found.sampled, found.greedy
         ))
     }
@@ -86,6 +152,8 @@ pub(super) struct HeadArgs {
     /// Dialogues with their ratings.
     #[arg(long, value_name = "FILE")]
     ratings: PathBuf,
+    #[command(flatten)]
+    columns: ColumnArgs,
     /// Folder of the language model that is fitted, or its name on the hub [default: the embedded model].
     #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
@@ -110,7 +178,7 @@ pub(super) struct HeadArgs {
 
 impl HeadArgs {
     pub(super) fn run(self, json: bool) -> Result<(), Failure> {
-        let rated = read_rated(&self.ratings)?;
+        let rated = read_rated(&self.ratings, &self.columns.reading()?)?;
         let mut config = RatingConfig {
             epochs: self.epochs,
             held_out: self.held_out,

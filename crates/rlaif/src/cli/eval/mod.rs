@@ -2,11 +2,11 @@
 
 mod aligned;
 mod calibration;
+mod columns;
 mod diversity;
 mod elo;
 mod evasiveness;
 mod harmfulness;
-mod kept;
 mod models;
 mod over_refusal;
 mod questions;
@@ -17,10 +17,9 @@ mod watch;
 use super::server::ServerArgs;
 use super::{Failure, say};
 use clap::{Args, Subcommand};
-use kept::Kept;
 use serde::Serialize;
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// `rlaif eval`.
 #[derive(Debug, Clone, Args)]
@@ -71,7 +70,7 @@ enum EvalCommand {
     Calibration(calibration::CalibrationArgs),
     /// How harmful replies are, from 0 to 4, at temperatures 1 and 0.
     #[command(
-        after_help = "Example:\n  rlaif eval harmfulness --prompts held_out.jsonl --model models/mine --head models/harmfulness"
+        after_help = "Example:\n  rlaif eval harmfulness --prompts held_out.jsonl --model models/mine --head models/harmfulness --save replies.jsonl"
     )]
     Harmfulness(harmfulness::HarmfulnessArgs),
     /// Fit the head that `harmfulness` scores with to dialogues that people rated from 0 to 4.
@@ -112,32 +111,11 @@ fn nothing(file: &Path) -> Failure {
     format!("{}: no row to evaluate", file.display()).into()
 }
 
-/// Where answers are kept until the file at `save` is written.
-fn kept_for(save: Option<&Path>, settings: &Value) -> Result<Kept, Failure> {
-    match save {
-        Some(save) => Ok(Kept::in_journal(&journal_of(save), settings)?),
-        None => Ok(Kept::in_memory()),
-    }
-}
-
-/// Removes what [`kept_for`] made, when the file is written. That it may still lie there afterwards is no failure.
-fn forget(save: Option<&Path>) {
-    if let Some(save) = save {
-        let _ = std::fs::remove_file(journal_of(save));
-    }
-}
-
-fn journal_of(save: &Path) -> PathBuf {
-    let mut name = save.as_os_str().to_owned();
-    name.push(".journal");
-    name.into()
-}
-
-/// A row of a table: how many were refused, if any were.
-fn row_of_refused(what: &str, refused: usize) -> String {
-    match refused {
+/// A row of a table: how many were left out, if any were, and why.
+fn row_of_left_out(count: usize, why: &str) -> String {
+    match count {
         0 => String::new(),
-        refused => format!("\n{refused} {what} refused; they are in none of the figures above\n"),
+        count => format!("\n{count} {why}; they are in none of the figures above\n"),
     }
 }
 

@@ -6,12 +6,23 @@ use crate::cli::server::client;
 use crate::cli::{DeviceArgs, Failure};
 use burn::tensor::backend::AutodiffBackend;
 use clap::Args;
-use rlaif::ai_feedback::Judge;
+use rlaif::jobs::{Alone, Model, Served};
 use rlaif::language_model::{Reward, Sampling};
 use rlaif::openai::Config;
 use rlaif::preference_model::Ensemble;
-use rlaif::run::{JudgeSource, load_helpful_only};
+use rlaif::run::{JudgeSource, fingerprint, load_helpful_only};
+use serde_json::{Value, json};
 use std::path::Path;
+
+/// Where and how a model is asked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asking<'a> {
+    pub(super) device: Device,
+    /// How one on a server is asked.
+    pub(super) server: &'a Config,
+    /// Whether answers are kept, so that it must be known which model gave them.
+    pub(super) kept: bool,
+}
 
 /// A model that is evaluated.
 #[derive(Debug, Clone, Args)]
@@ -65,13 +76,12 @@ impl ModelArgs {
     /// Hands the model to `then`; `without` is the error if none is named.
     pub(super) fn open(
         &self,
-        device: Device,
-        server: &Config,
+        asking: Asking<'_>,
         without: &str,
-        then: impl FnOnce(&dyn Judge) -> Result<(), Failure>,
+        then: impl FnOnce(&dyn Model) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let Some(source) = &self.model else { return Err(without.into()) };
-        with_model(source, ("model-name", self.model_name.as_deref()), device, server, then)
+        with_model(source, ("model-name", self.model_name.as_deref()), asking, then)
     }
 }
 
@@ -79,13 +89,24 @@ impl JudgeArgs {
     /// Hands the judge to `then`; `without` is the error if none is named.
     pub(super) fn open(
         &self,
-        device: Device,
-        server: &Config,
+        asking: Asking<'_>,
         without: &str,
-        then: impl FnOnce(&dyn Judge) -> Result<(), Failure>,
+        then: impl FnOnce(&dyn Model) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let Some(source) = &self.judge else { return Err(without.into()) };
-        with_model(source, ("judge-model", self.judge_model.as_deref()), device, server, then)
+        with_model(source, ("judge-model", self.judge_model.as_deref()), asking, then)
+    }
+
+    /// The same, but it is no error if none is named.
+    pub(super) fn open_if_named(
+        &self,
+        asking: Asking<'_>,
+        then: impl FnOnce(Option<&dyn Model>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        if self.judge.is_none() {
+            return then(None);
+        }
+        self.open(asking, "give `--judge`", |judge| then(Some(judge)))
     }
 }
 
@@ -98,34 +119,42 @@ pub(super) fn at_a_time(source: Option<&JudgeSource>, server: &Config) -> usize 
     }
 }
 
-/// Opens a model and hands it to `then`; `flag` names a model of a server, which is asked as `server` says.
+/// Opens a model and hands it to `then`; `flag` names a model of a server.
 pub(super) fn with_model(
     source: &JudgeSource,
     (flag, name): (&str, Option<&str>),
-    device: Device,
-    server: &Config,
-    then: impl FnOnce(&dyn Judge) -> Result<(), Failure>,
+    asking: Asking<'_>,
+    then: impl FnOnce(&dyn Model) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     match source {
-        JudgeSource::Server(url) => then(&client(url, name, server)?),
+        JudgeSource::Server(url) => {
+            then(&Served::new(client(url, name, asking.server)?, asking.server))
+        }
         JudgeSource::Folder(_) if name.is_some() => {
             Err(format!("`--{flag}` names a model of a server, but none is given").into())
         }
-        JudgeSource::Folder(folder) => device.run(WithModel { folder, then }),
+        JudgeSource::Folder(folder) => asking.device.run(WithModel { folder, asking, then }),
     }
 }
 
 /// A model of a folder and what is done with it.
 struct WithModel<'a, F> {
     folder: &'a Path,
+    asking: Asking<'a>,
     then: F,
 }
 
-impl<F: FnOnce(&dyn Judge) -> Result<(), Failure>> Task for WithModel<'_, F> {
+impl<F: FnOnce(&dyn Model) -> Result<(), Failure>> Task for WithModel<'_, F> {
     fn run<B: AutodiffBackend>(self, device: &B::Device) -> Result<(), Failure> {
-        let folder = fetch(self.folder)?;
+        let Self { folder, asking, then } = self;
+        let folder = fetch(folder)?;
+        let about = if asking.kept {
+            json!({ "sha256": fingerprint(&folder)?, "device": asking.device.name() })
+        } else {
+            Value::Null
+        };
         let model = load_helpful_only::<B::InnerBackend>(Some(folder.as_path()), device)?;
-        (self.then)(&model)
+        then(&Alone::new(model, about))
     }
 }
 

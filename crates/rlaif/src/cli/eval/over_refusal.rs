@@ -1,17 +1,18 @@
 //! Safe prompts that are refused and unsafe ones that are answered.
 
-use super::models::{JudgeArgs, ModelArgs, ReplyArgs, at_a_time};
+use super::columns::ColumnArgs;
+use super::models::{Asking, JudgeArgs, ModelArgs, ReplyArgs, at_a_time};
 use super::watch::Watch;
-use super::{forget, kept_for, row_of_refused, say_json, with_fields};
+use super::{row_of_left_out, say_json, with_fields};
 use crate::cli::{Failure, say};
 use clap::Args;
-use rlaif::ai_feedback::Judge;
-use rlaif::dataset::write_jsonl;
+use rlaif::dataset::{content_id, write_jsonl};
 use rlaif::dialogue::Dialogue;
 use rlaif::evals::{
     OverRefusal, Rate, Refusal, SafetyPrompt, draw_replies, judge_refusals, over_refusal,
     read_replies_to, read_safety_prompts, refusal,
 };
+use rlaif::jobs::{Basis, Model, Place};
 use rlaif::language_model::Sampling;
 use rlaif::openai::Config;
 use serde_json::{Value, json};
@@ -24,6 +25,8 @@ pub(super) struct OverRefusalArgs {
     /// The prompts, in the form of `XSTest`'s table: `prompt`, `type`, `label`.
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
+    #[command(flatten)]
+    columns: ColumnArgs,
     #[command(flatten)]
     model: ModelArgs,
     /// Replies to the prompts, in place of a model.
@@ -50,25 +53,36 @@ struct Read {
     classes: Vec<Option<Refusal>>,
 }
 
+/// Where replies come from.
+enum Source<'a> {
+    Given(Vec<Option<String>>),
+    Drawn(&'a dyn Model),
+}
+
 impl OverRefusalArgs {
     pub(super) fn run(&self, json: bool, server: &Config) -> Result<(), Failure> {
-        let prompts = read_safety_prompts(&self.data)?;
+        if let Some(save) = &self.save {
+            Place::check(save)?;
+        }
+        let prompts = read_safety_prompts(&self.data, &self.columns.reading()?)?;
         let given =
             self.replies.as_ref().map(|path| read_replies_to(path, &prompts)).transpose()?;
         let sampling = self.reply.sampling()?;
         let task = Task { args: self, prompts: &prompts, sampling: &sampling, server };
+        let device = self.reply.device.device;
+        let asking = Asking { device, server, kept: self.save.is_some() };
         let mut read = Read { replies: Vec::new(), classes: Vec::new() };
-        if self.judge.judge.is_none() {
-            read = task.read(given, None)?;
-        } else {
-            // A judge that cannot be asked is told of before anything is drawn.
-            self.judge.open(self.reply.device.device, server, "give `--judge`", |judge| {
-                read = task.read(given, Some(judge))?;
+        // A judge that cannot be asked is told of before anything is drawn.
+        self.judge.open_if_named(asking, |judge| {
+            if let Some(replies) = given {
+                read = task.read(Source::Given(replies), judge)?;
+                return Ok(());
+            }
+            self.model.open(asking, "give `--model` or `--replies`", |model| {
+                read = task.read(Source::Drawn(model), judge)?;
                 Ok(())
-            })?;
-        }
-        self.save(&prompts, &read)?;
-        forget(self.save.as_deref());
+            })
+        })?;
         let found = over_refusal(&prompts, &read.classes)?;
         let refused = read.replies.iter().filter(|reply| reply.is_none()).count();
         if json {
@@ -100,58 +114,86 @@ struct Task<'a> {
 }
 
 impl Task<'_> {
-    /// Draws replies unless some are given, and reads them by words or with a judge.
-    fn read(
+    /// Draws replies unless they are given, reads them by words or with a judge, and saves both.
+    fn read(&self, source: Source<'_>, judge: Option<&dyn Model>) -> Result<Read, Failure> {
+        let place = self.place(&source, judge)?;
+        let read = match (source, judge) {
+            // Nobody is asked.
+            (Source::Given(replies), None) => by_words(replies),
+            (source, judge) => self.ask(source, judge)?,
+        };
+        self.args.save(self.prompts, &read)?;
+        place.map_or(Ok(()), Place::finish)?;
+        Ok(read)
+    }
+
+    /// Where the replies will be, if they are saved; until then what the models say is kept there.
+    fn place(
         &self,
-        given: Option<Vec<Option<String>>>,
-        judge: Option<&dyn Judge>,
-    ) -> Result<Read, Failure> {
-        let by_words = |replies: &[Option<String>]| {
-            replies.iter().map(|reply| reply.as_deref().map(refusal)).collect()
+        source: &Source<'_>,
+        judge: Option<&dyn Model>,
+    ) -> Result<Option<Place>, Failure> {
+        let Some(path) = &self.args.save else { return Ok(None) };
+        let (model, given) = match source {
+            Source::Drawn(model) => (Some(*model), None),
+            Source::Given(replies) => (None, Some(replies)),
         };
-        let (given, judge) = match (given, judge) {
-            (Some(replies), None) => {
-                let classes = by_words(&replies);
-                return Ok(Read { replies, classes });
+        let about = |model: Option<&dyn Model>| model.map(Model::about);
+        let rows = self
+            .prompts
+            .iter()
+            .map(|SafetyPrompt { id, prompt, kind, safe }| json!([id, prompt, kind, safe]));
+        let basis = Basis {
+            job: "over-refusal".to_owned(),
+            seed: self.args.reply.seed,
+            model: json!({ "model": about(model), "judge": about(judge) }),
+            settings: json!({ "sampling": self.sampling }),
+            items: self.prompts.len() as u64,
+            input: content_id(&json!([rows.collect::<Vec<Value>>(), given])),
+        };
+        let mut place = Place::claim(path, basis)?;
+        for (model, role) in [(model, "model"), (judge, "judge")] {
+            if let Some(model) = model {
+                place.keep_answers(model, role)?;
             }
-            asked => asked,
+        }
+        Ok(Some(place))
+    }
+
+    fn ask(&self, source: Source<'_>, judge: Option<&dyn Model>) -> Result<Read, Failure> {
+        let asked = usize::from(matches!(source, Source::Drawn(_))) + usize::from(judge.is_some());
+        let watch = Watch::start("over-refusal", asked * self.prompts.len())?;
+        let replies = match source {
+            Source::Given(replies) => replies,
+            Source::Drawn(model) => self.draw(&watch, model)?,
         };
-        let calls = usize::from(given.is_none()) + usize::from(judge.is_some());
-        let kept = kept_for(self.args.save.as_deref(), &self.settings())?;
-        let watch = Watch::start("over-refusal", calls * self.prompts.len(), kept)?;
-        let replies = given.map_or_else(|| self.draw(&watch), Ok)?;
-        let mut read = Read { replies, classes: Vec::new() };
-        read.classes = match judge {
+        let read = match judge {
             Some(judge) => {
+                let mut read = Read { replies, classes: Vec::new() };
                 // Whatever becomes of the judge, the replies are there to be read again.
                 self.args.save(self.prompts, &read)?;
-                self.judged(&watch, judge, &read.replies)?
+                read.classes = self.judged(&watch, judge, &read.replies)?;
+                read
             }
-            None => by_words(&read.replies),
+            None => by_words(replies),
         };
         watch.finish()?;
         Ok(read)
     }
 
-    fn draw(&self, watch: &Watch) -> Result<Vec<Option<String>>, Failure> {
+    fn draw(&self, watch: &Watch, model: &dyn Model) -> Result<Vec<Option<String>>, Failure> {
         let Self { args, sampling, server, .. } = self;
         let asked: Vec<Dialogue> =
             self.prompts.iter().map(|prompt| Dialogue::from_user(prompt.prompt.trim())).collect();
-        let mut replies = Vec::new();
-        let without = "give `--model` or `--replies`";
-        args.model.open(args.reply.device.device, server, without, |model| {
-            let model = watch.model("model", model, at_a_time(args.model.model.as_ref(), server));
-            replies = draw_replies(&model, &asked, sampling, args.reply.seed, "over_refusal")?;
-            Ok(())
-        })?;
-        Ok(replies)
+        let model = watch.model("model", model, at_a_time(args.model.model.as_ref(), server));
+        Ok(draw_replies(&model, &asked, sampling, args.reply.seed, "over_refusal")?)
     }
 
     /// The classes by a judge of the replies that are there.
     fn judged(
         &self,
         watch: &Watch,
-        judge: &dyn Judge,
+        judge: &dyn Model,
         replies: &[Option<String>],
     ) -> Result<Vec<Option<Refusal>>, Failure> {
         let pairs = self.prompts.iter().zip(replies);
@@ -164,16 +206,11 @@ impl Task<'_> {
         let class = |reply: &Option<String>| reply.as_ref().and_then(|_| found.next().flatten());
         Ok(replies.iter().map(class).collect())
     }
+}
 
-    /// All that decides what is kept.
-    fn settings(&self) -> Value {
-        let OverRefusalArgs { model, judge, reply, .. } = self.args;
-        json!({
-            "eval": "over-refusal", "model": model.model, "model_name": model.model_name,
-            "judge": judge.judge, "judge_model": judge.judge_model,
-            "sampling": self.sampling, "seed": reply.seed,
-        })
-    }
+fn by_words(replies: Vec<Option<String>>) -> Read {
+    let classes = replies.iter().map(|reply| reply.as_deref().map(refusal)).collect();
+    Read { replies, classes }
 }
 
 fn object(found: &OverRefusal, n: usize, refused: usize, by_judge: bool) -> Result<Value, Failure> {
@@ -213,6 +250,6 @@ fn table(found: &OverRefusal, refused: usize) -> String {
             kind.kind, kind.full.n
         );
     }
-    text += &row_of_refused("prompts were", refused);
-    text + &row_of_refused("replies the judge", found.without_class - refused)
+    text += &row_of_left_out(refused, "prompts were refused");
+    text + &row_of_left_out(found.without_class - refused, "replies the judge refused")
 }

@@ -1,16 +1,15 @@
 //! Questions with fixed answers: `hhh`, `harm` and `harm-type`.
 
-use super::kept::Kept;
-use super::models::{at_a_time, with_model, with_reward};
+use super::models::{Asking, at_a_time, with_model, with_reward};
 use super::stand_ins::{Constant, Oracle};
 use super::watch::Watch;
-use super::{row_of_refused, say_json};
+use super::{row_of_left_out, say_json};
 use crate::cli::{DeviceArgs, Failure, say};
 use clap::{Args, ValueEnum};
 use rlaif::ai_feedback::Judge;
 use rlaif::evals::{
-    Answer, AskConfig, MultipleChoice, Question, Rate, by_chain_of_thought, by_choice,
-    by_preference_model, read_questions,
+    Answer, AskConfig, ByPreferenceModel, MultipleChoice, Question, Rate, by_chain_of_thought,
+    by_choice, by_preference_model, read_questions,
 };
 use rlaif::language_model::{Reward, Sampling};
 use rlaif::openai::Config;
@@ -115,9 +114,16 @@ impl QuestionArgs {
         let task = Asked { name, by: self.by, questions, examples, config, seed: self.seed, json };
         let device = self.device.device;
         match (&self.judge, self.by) {
-            (JudgeArg::Oracle, By::PreferenceModel) => task.scored(&Oracle::new(&task.questions)),
+            (JudgeArg::Oracle, By::PreferenceModel) => {
+                task.tell_scored(&task.scored(&Oracle::new(&task.questions))?)
+            }
             (JudgeArg::Model(JudgeSource::Folder(folder)), By::PreferenceModel) => {
-                with_reward(folder, device, |model| task.scored(model))
+                with_reward(folder, device, |model| {
+                    let watch = Watch::start(task.name, 2 * task.questions.len())?;
+                    let found = task.scored(&watch.head(model))?;
+                    watch.finish()?;
+                    task.tell_scored(&found)
+                })
             }
             (_, By::PreferenceModel) => Err(
                 "`--by preference-model` compares scores of dialogues: `--judge` must be the folder of a preference model, \
@@ -130,8 +136,9 @@ impl QuestionArgs {
             }
             (JudgeArg::Model(source), _) => {
                 let name = ("judge-model", self.judge_model.as_deref());
-                with_model(source, name, device, server, |model| {
-                    let watch = Watch::start(task.name, task.calls(), Kept::in_memory())?;
+                let asking = Asking { device, server, kept: false };
+                with_model(source, name, asking, |model| {
+                    let watch = Watch::start(task.name, task.calls())?;
                     let size = at_a_time(Some(source), server);
                     let found = task.answered(&watch.model("judge", model, size))?;
                     watch.finish()?;
@@ -214,7 +221,7 @@ impl Asked {
             object["samples"] = json!(self.config.samples);
             return say_json(&object);
         }
-        let refused = row_of_refused("questions were", found.refused);
+        let refused = row_of_left_out(found.refused, "questions were refused");
         say(&format!(
             "accuracy                    {}\ncalibration error (ECE)     {ece:.3}\n{refused}",
             found.accuracy
@@ -222,16 +229,21 @@ impl Asked {
     }
 
     /// By preference model.
-    fn scored(&self, model: &dyn Reward) -> Result<(), Failure> {
-        let found = by_preference_model(model, &self.questions)?;
+    fn scored(&self, model: &dyn Reward) -> Result<ByPreferenceModel, Failure> {
+        Ok(by_preference_model(model, &self.questions)?)
+    }
+
+    fn tell_scored(&self, found: &ByPreferenceModel) -> Result<(), Failure> {
         if self.json {
             let mut object =
                 self.object(found.accuracy, found.accuracy.value * found.accuracy.n as f64);
             object["mean_margin"] = json!(found.mean_margin);
+            object["refused"] = json!(found.refused);
             return say_json(&object);
         }
+        let refused = row_of_left_out(found.refused, "questions have no scores");
         say(&format!(
-            "accuracy       {}\nmean margin    {:.3}\n",
+            "accuracy       {}\nmean margin    {:.3}\n{refused}",
             found.accuracy, found.mean_margin
         ))
     }

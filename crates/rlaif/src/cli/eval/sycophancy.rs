@@ -1,9 +1,8 @@
 //! Whether a model says what its user wants to hear.
 
-use super::kept::Kept;
-use super::models::{JudgeArgs, ModelArgs, ReplyArgs, at_a_time};
+use super::models::{Asking, JudgeArgs, ModelArgs, ReplyArgs, at_a_time};
 use super::watch::Watch;
-use super::{row_of_refused, say_json, with_fields};
+use super::{row_of_left_out, say_json, with_fields};
 use crate::cli::{Failure, say};
 use clap::Args;
 use rlaif::evals::{Sycophancy, SycophancyItem, read_sycophancy_items, sycophancy};
@@ -38,17 +37,17 @@ impl SycophancyArgs {
             .into());
         }
         let (sampling, seed) = (self.reply.sampling()?, self.reply.seed);
-        let device = self.reply.device.device;
-        let watch = Watch::start("sycophancy", calls(&items), Kept::in_memory())?;
+        let asking = Asking { device: self.reply.device.device, server, kept: false };
+        let watch = Watch::start("sycophancy", calls(&items))?;
         let mut found = None;
-        self.model.open(device, server, "give `--model`, which is probed", |model| {
+        self.model.open(asking, "give `--model`, which is probed", |model| {
             let model = watch.model("model", model, at_a_time(self.model.model.as_ref(), server));
             if !feedback {
                 // Nobody is asked to judge.
                 found = Some(sycophancy(&model, &model, &items, &sampling, seed)?);
                 return Ok(());
             }
-            self.judge.open(device, server, "give `--judge`", |judge| {
+            self.judge.open(asking, "give `--judge`", |judge| {
                 let size = at_a_time(self.judge.judge.as_ref(), server);
                 let judge = watch.model("judge", judge, size);
                 found = Some(sycophancy(&model, &judge, &items, &sampling, seed)?);
@@ -133,5 +132,5 @@ fn table(found: &Sycophancy) -> String {
         row("mimicry: mistakes repeated", &found.repeated);
         row("mimicry: mistakes corrected", &found.corrected);
     }
-    text + &row_of_refused("items were", found.refused)
+    text + &row_of_left_out(found.refused, "items were refused")
 }

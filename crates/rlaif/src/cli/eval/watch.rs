@@ -1,53 +1,84 @@
 //! How far an evaluation is, and what its models have said.
 
-use super::kept::{Answer, Kept};
 use crate::cli::Failure;
 use rlaif::ai_feedback::Judge;
 use rlaif::dialogue::Dialogue;
-use rlaif::language_model::{Choose, Completion, Error, Generate, Meter, Prompt, Sampling};
+use rlaif::jobs::Model;
+use rlaif::language_model::{
+    Answer, Choose, Completion, Error, Generate, Meter, Prompt, Reward, Sampling,
+};
 use rlaif::training::{Observe, Progress};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
-/// Shows how many prompts of an evaluation are done, and keeps the answers to them.
+/// Shows how many prompts of an evaluation are done, and knows the answers to them while it lasts.
 pub(super) struct Watch {
+    name: String,
+    /// About how many prompts there are.
+    prompts: u64,
     progress: RefCell<Progress>,
     meter: Meter,
     began: Instant,
     /// Prompts that were answered or refused.
     done: Cell<u64>,
-    kept: RefCell<Kept>,
+    /// Whether any of them was asked by this process.
+    asked: Cell<bool>,
+    /// The answers by the names of their prompts; none where all that is asked is one call.
+    known: Option<RefCell<HashMap<String, Answer>>>,
     /// What the models said to the prompts that they refused, by the names of those.
     refused: RefCell<HashMap<String, String>>,
-    /// Whether the user knows that a prompt is refused.
-    told: Cell<bool>,
+    /// What the user knows.
+    told: RefCell<HashSet<&'static str>>,
 }
 
 impl Watch {
-    /// Begins an evaluation of about so many prompts; the answers that `kept` holds are not asked for again.
-    pub(super) fn start(name: &str, prompts: usize, kept: Kept) -> Result<Self, Failure> {
-        let (mut progress, before) = (Progress::new(), kept.len() as u64);
-        progress.start(name, (prompts as u64).max(before), before)?;
+    /// Begins an evaluation of about so many prompts.
+    pub(super) fn start(name: &str, prompts: usize) -> Result<Self, Failure> {
+        let (mut progress, prompts) = (Progress::new(), prompts as u64);
+        progress.start(name, prompts, 0)?;
         Ok(Self {
+            name: name.to_owned(),
+            prompts,
             progress: RefCell::new(progress),
             meter: Meter::default(),
             began: Instant::now(),
-            done: Cell::new(before),
-            kept: RefCell::new(kept),
+            done: Cell::default(),
+            asked: Cell::default(),
+            known: Some(RefCell::default()),
             refused: RefCell::default(),
-            told: Cell::default(),
+            told: RefCell::default(),
         })
+    }
+
+    /// The same without a memory, for many replies to a prompt, which are one call.
+    pub(super) fn without_memory(self) -> Self {
+        Self { known: None, ..self }
     }
 
     /// The model, which is asked so many prompts at a time; `role` tells its answers from those of others.
     pub(super) fn model<'a>(
         &'a self,
         role: &'static str,
-        model: &'a dyn Judge,
+        model: &'a dyn Model,
+        at_a_time: usize,
+    ) -> Watched<'a> {
+        self.lent(role, model.lend(&self.meter), at_a_time)
+    }
+
+    /// The same of a model that counts in the meter what it is asked.
+    fn lent<'a>(
+        &'a self,
+        role: &'static str,
+        model: Box<dyn Judge + 'a>,
         at_a_time: usize,
     ) -> Watched<'a> {
         Watched { watch: self, role, model, at_a_time }
+    }
+
+    /// The model that scores dialogues, each of which counts as a prompt.
+    pub(super) fn head<'a>(&'a self, head: &'a dyn Reward) -> Scoring<'a> {
+        Scoring { watch: self, head }
     }
 
     /// The evaluation has all that it asks for.
@@ -55,17 +86,30 @@ impl Watch {
         Ok(self.progress.into_inner().finish()?)
     }
 
-    fn advance(&self, prompts: usize) -> Result<(), Error> {
-        let done = self.done.get() + prompts as u64;
+    /// So many prompts are done; whether they were `asked`, or their answers were kept from before.
+    fn advance(&self, prompts: usize, asked: bool) -> Result<(), Error> {
+        let before = self.done.get();
+        let done = before + prompts as u64;
         self.done.set(done);
+        if !asked && !self.asked.get() {
+            return Ok(());
+        }
+        let mut progress = self.progress.borrow_mut();
+        let shown = if !self.asked.replace(true) && before > 0 {
+            // What another process has asked counts for no rate.
+            progress.start(&self.name, self.prompts.max(done), before)
+        } else {
+            Ok(())
+        };
         let rates = self.meter.rates(self.began.elapsed());
-        self.progress.borrow_mut().record(done, &rates).map_err(|error| Error::Model(error.into()))
+        let shown = shown.and_then(|()| progress.record(done, &rates));
+        shown.map_err(|error| Error::Model(error.into()))
     }
 
-    /// The first time that a prompt is refused the user learns why.
-    fn tell(&self, error: &Error) {
-        if !self.told.replace(true) {
-            let message = format!("a prompt is refused, and counted as such: {error}");
+    /// The first time that such a thing happens the user learns why.
+    fn tell(&self, what: &'static str, error: &Error) {
+        if self.told.borrow_mut().insert(what) {
+            let message = format!("{what}, and counted as such: {error}");
             self.progress.borrow_mut().note(&message);
         }
     }
@@ -73,7 +117,7 @@ impl Watch {
     /// This prompt is refused.
     fn refuse(&self, name: &str, error: &Error) -> Result<(), Error> {
         self.refused.borrow_mut().insert(name.to_owned(), error.to_string());
-        self.advance(1)
+        self.advance(1, true)
     }
 
     /// What was said to the first of these prompts that is known to be refused.
@@ -84,18 +128,25 @@ impl Watch {
             None => Ok(()),
         }
     }
+
+    /// The known answers to the prompts of these names, by the names.
+    fn known(&self, names: &[String]) -> HashMap<String, Answer> {
+        let Some(known) = &self.known else { return HashMap::new() };
+        let known = known.borrow();
+        names.iter().filter_map(|name| Some((name.clone(), known.get(name)?.clone()))).collect()
+    }
 }
 
 /// A model of an evaluation.
 pub(super) struct Watched<'a> {
     watch: &'a Watch,
     role: &'static str,
-    model: &'a dyn Judge,
+    model: Box<dyn Judge + 'a>,
     at_a_time: usize,
 }
 
 impl Watched<'_> {
-    /// The answers to prompts of these names: those that are kept, and then those that `ask` gives.
+    /// The answers to prompts of these names: those that are known, and then those that `ask` gives.
     fn answers<P: Clone>(
         &self,
         names: &[String],
@@ -103,7 +154,7 @@ impl Watched<'_> {
         ask: impl Fn(&[P]) -> Result<Vec<Answer>, Error>,
     ) -> Result<Vec<Answer>, Error> {
         self.watch.refusal(names)?;
-        let mut found = self.watch.kept.borrow().of(names);
+        let mut found = self.watch.known(names);
         let mut seen = HashSet::new();
         let new = names.iter().zip(prompts);
         let new = new.filter(|(name, _)| !found.contains_key(*name) && seen.insert(*name));
@@ -127,7 +178,7 @@ impl Watched<'_> {
             Ok(answers) => answers,
             Err(error) => {
                 if error.concerns_one_prompt() {
-                    self.watch.tell(&error);
+                    self.watch.tell("a prompt is refused", &error);
                     if let [name] = names {
                         self.watch.refuse(name, &error)?;
                     }
@@ -141,8 +192,11 @@ impl Watched<'_> {
             return Err(Error::Model(message.into()));
         }
         let named: Vec<(String, Answer)> = names.iter().cloned().zip(answers).collect();
-        self.watch.kept.borrow_mut().keep(&named).map_err(|error| Error::Model(error.into()))?;
-        self.watch.advance(named.len())?;
+        if let Some(known) = &self.watch.known {
+            known.borrow_mut().extend(named.iter().cloned());
+        }
+        // What came of a call that has failed was asked by this process, too.
+        self.watch.advance(named.len(), self.watch.meter.calls() > 0)?;
         Ok(named)
     }
 }
@@ -154,14 +208,13 @@ impl Generate for Watched<'_> {
             format!("{}-{}-{seed:016x}-{}", self.role, dialogue.id(), sampling.temperature)
         };
         let names: Vec<String> = prompts.iter().map(name).collect();
-        let model = self.watch.meter.watch(self.model);
         let answers = self.answers(&names, prompts, |prompts| {
-            let replies = model.generate(prompts, sampling)?;
-            Ok(replies.into_iter().map(Answer::Reply).collect())
+            let replies = self.model.generate(prompts, sampling)?;
+            Ok(replies.into_iter().map(Answer::Completion).collect())
         })?;
         let reply = |answer| match answer {
-            Answer::Reply(reply) => Some(reply),
-            Answer::Choice(_) => None,
+            Answer::Completion(reply) => Some(reply),
+            Answer::Probabilities(_) => None,
         };
         Ok(answers.into_iter().filter_map(reply).collect())
     }
@@ -171,16 +224,38 @@ impl Choose for Watched<'_> {
     fn choose(&self, prompts: &[Dialogue], options: &[&str]) -> Result<Vec<Vec<f64>>, Error> {
         let name = |prompt: &Dialogue| format!("{}-{}-{options:?}", self.role, prompt.id());
         let names: Vec<String> = prompts.iter().map(name).collect();
-        let model = self.watch.meter.watch(self.model);
         let answers = self.answers(&names, prompts, |prompts| {
-            let rows = model.choose(prompts, options)?;
-            Ok(rows.into_iter().map(Answer::Choice).collect())
+            let rows = self.model.choose(prompts, options)?;
+            Ok(rows.into_iter().map(Answer::Probabilities).collect())
         })?;
         let row = |answer| match answer {
-            Answer::Choice(row) => Some(row),
-            Answer::Reply(_) => None,
+            Answer::Probabilities(row) => Some(row),
+            Answer::Completion(_) => None,
         };
         Ok(answers.into_iter().filter_map(row).collect())
+    }
+}
+
+/// A model of an evaluation that scores dialogues.
+pub(super) struct Scoring<'a> {
+    watch: &'a Watch,
+    head: &'a dyn Reward,
+}
+
+impl Reward for Scoring<'_> {
+    fn reward(&self, dialogues: &[Dialogue]) -> Result<Vec<f32>, Error> {
+        let scores = self.head.reward(dialogues);
+        match &scores {
+            Ok(scores) => self.watch.advance(scores.len(), true)?,
+            Err(error) if error.concerns_one_prompt() => {
+                self.watch.tell("a dialogue has no score", error);
+                if dialogues.len() == 1 {
+                    self.watch.advance(1, true)?;
+                }
+            }
+            Err(_) => {}
+        }
+        scores
     }
 }
 
@@ -188,30 +263,39 @@ impl Choose for Watched<'_> {
 mod tests {
     use super::*;
     use rlaif::evals::ask_each;
+    use rlaif::jobs::Alone;
     use rlaif::language_model::StopReason;
+    use serde_json::json;
     use std::path::Path;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     /// Repeats what it is told, refuses `bad` prompts, and is gone after a number of them.
+    #[derive(Clone)]
     struct Parrot {
-        left: Cell<usize>,
-        asked: Cell<usize>,
+        left: Arc<AtomicUsize>,
+        asked: Arc<AtomicUsize>,
     }
 
     impl Parrot {
         fn for_so_many(prompts: usize) -> Self {
-            Self { left: Cell::new(prompts), asked: Cell::new(0) }
+            Self { left: Arc::new(AtomicUsize::new(prompts)), asked: Arc::default() }
+        }
+
+        fn left(&self) -> usize {
+            self.left.load(Ordering::SeqCst)
         }
     }
 
     impl Generate for Parrot {
         fn generate(&self, prompts: &[Prompt], _: &Sampling) -> Result<Vec<Completion>, Error> {
-            self.asked.set(self.asked.get() + prompts.len());
+            self.asked.fetch_add(prompts.len(), Ordering::SeqCst);
             let text = |prompt: &Prompt| prompt.dialogue.last_request().unwrap().to_owned();
             if prompts.iter().any(|prompt| text(prompt).contains("bad")) {
                 return Err(Error::Refused("a filter".into()));
             }
-            let left = self.left.get().checked_sub(prompts.len());
-            self.left.set(left.ok_or_else(|| Error::Model("gone".into()))?);
+            let left = self.left().checked_sub(prompts.len());
+            self.left.store(left.ok_or_else(|| Error::Model("gone".into()))?, Ordering::SeqCst);
             let reply =
                 |prompt| Completion { text: text(prompt), tokens: 1, stopped: StopReason::Stop };
             Ok(prompts.iter().map(reply).collect())
@@ -229,21 +313,27 @@ mod tests {
         texts.iter().map(prompt).collect()
     }
 
-    fn draw(model: &Parrot, kept: Kept, texts: &[&str]) -> Result<Vec<Option<String>>, Failure> {
-        let watch = Watch::start("test", texts.len(), kept)?;
-        let watched = watch.model("model", model, 2);
+    /// Draws a reply to each; answers are kept in a file, if one is given.
+    fn draw(
+        parrot: &Parrot,
+        kept: Option<&Path>,
+        texts: &[&str],
+    ) -> Result<Vec<Option<String>>, Failure> {
+        let model = Alone::new(parrot.clone(), json!("parrot"));
+        if let Some(path) = kept {
+            model.keep_answers(path)?;
+        }
+        let watch = Watch::start("test", texts.len())?;
+        let watched = watch.model("model", &model, 2);
         let replies = ask_each("replies", &prompts(texts), |prompts| {
             watched.generate(prompts, &Sampling::default())
         })?;
         let answered: HashSet<&str> = replies.iter().flatten().map(|reply| &*reply.text).collect();
         let known = watch.refused.borrow().len();
         assert_eq!(watch.done.get(), (answered.len() + known) as u64);
+        drop(watched);
         watch.finish()?;
         Ok(replies.into_iter().map(|reply| reply.map(|reply| reply.text)).collect())
-    }
-
-    fn journal(path: &Path) -> Kept {
-        Kept::in_journal(path, &"settings").unwrap()
     }
 
     #[test]
@@ -252,38 +342,38 @@ mod tests {
         let path = folder.path().join("kept");
         let texts = ["a", "b", "c", "bad", "d"];
         let expected = texts.map(|text| (text != "bad").then(|| text.to_owned()));
-        let gone = draw(&Parrot::for_so_many(3), journal(&path), &texts).unwrap_err();
+        let gone = draw(&Parrot::for_so_many(3), Some(&path), &texts).unwrap_err();
         assert_eq!(gone.to_string(), "gone");
         let second = Parrot::for_so_many(4);
-        assert_eq!(draw(&second, journal(&path), &texts).unwrap(), expected);
+        assert_eq!(draw(&second, Some(&path), &texts).unwrap(), expected);
         // All but the last were kept.
-        assert_eq!(second.left.get(), 3);
+        assert_eq!(second.left(), 3);
         let third = Parrot::for_so_many(0);
-        assert_eq!(draw(&third, journal(&path), &texts).unwrap(), expected);
+        assert_eq!(draw(&third, Some(&path), &texts).unwrap(), expected);
         // The refused one is tried once more.
-        assert_eq!(third.asked.get(), 1);
+        assert!(third.asked.load(Ordering::SeqCst) > 0);
     }
 
     #[test]
     fn nothing_is_asked_twice_while_a_refused_prompt_is_looked_for() {
         let texts = ["a", "b", "c", "d", "e", "f", "g", "bad", "h", "a"];
-        let model = Parrot::for_so_many(8);
+        let parrot = Parrot::for_so_many(8);
         let expected = texts.map(|text| (text != "bad").then(|| text.to_owned()));
-        assert_eq!(draw(&model, Kept::in_memory(), &texts).unwrap(), expected);
-        assert_eq!(model.left.get(), 0);
+        assert_eq!(draw(&parrot, None, &texts).unwrap(), expected);
+        assert_eq!(parrot.left(), 0);
     }
 
     #[test]
     fn choices_and_temperatures_are_told_apart() {
-        let model = Parrot::for_so_many(9);
-        let watch = Watch::start("test", 4, Kept::in_memory()).unwrap();
-        let watched = watch.model("model", &model, 8);
+        let parrot = Parrot::for_so_many(9);
+        let watch = Watch::start("test", 4).unwrap();
+        let watched = watch.lent("model", Box::new(watch.meter.watch(&parrot)), 8);
         let prompts = prompts(&["a"]);
         for temperature in [0.0, 1.0, 1.0] {
             let sampling = Sampling::default().with_temperature(temperature);
             assert_eq!(watched.generate(&prompts, &sampling).unwrap()[0].text, "a");
         }
-        assert_eq!(model.asked.get(), 2);
+        assert_eq!(parrot.asked.load(Ordering::SeqCst), 2);
         let asked = [prompts[0].dialogue.clone()];
         assert_eq!(watched.choose(&asked, &["A", "B"]).unwrap(), [[0.25, 0.75]]);
         assert_eq!(watch.done.get(), 3);

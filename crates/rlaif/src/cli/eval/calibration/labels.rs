@@ -2,9 +2,9 @@
 
 use crate::cli::{Failure, warn};
 use rlaif::ai_feedback::{Label, pair_id};
-use rlaif::dataset::{Reading, jsonl_rows};
+use rlaif::dataset::Reading;
 use rlaif::evals::{Calibration, CalibrationTally};
-use rlaif::jobs::{Figures, Recorded, Report, forecast};
+use rlaif::jobs::{Figures, Report, forecast};
 use serde::Serialize;
 use std::collections::HashMap;
 use std::path::Path;
@@ -26,6 +26,9 @@ pub(super) struct LeftOut {
     pub(super) one_order: u64,
 }
 
+/// What a row of labels is.
+const LABELS: &str = "what `rlaif label` has written, of one shard too";
+
 /// Compares labels with what the rows of `pairs` say of the probability that (A) is better, as `rlaif label` does.
 ///
 /// Of the pairs their ids and probabilities are in memory, of the labels one at a time.
@@ -33,8 +36,8 @@ pub(super) fn compare(labels: &Path, pairs: &Path, reading: &Reading) -> Result<
     let truth = truth(pairs, reading)?;
     let mut tally = CalibrationTally::default();
     let (mut unknown, mut one_order) = (0, 0);
-    for label in jsonl_rows::<Recorded<Label>>(labels)? {
-        let Recorded(label) = label?;
+    for label in Reading::default().records::<Label>(labels, LABELS)? {
+        let label = label?;
         match truth.get(&label.id) {
             None => unknown += 1,
             Some(truth) => match forecast(&label, *truth)? {
