@@ -1,9 +1,14 @@
 //! Whether memory stays flat: long runs of every stage of training on a thin model, with rows of ever other lengths.
 //!
-//! The highest memory of the whole run is divided by that of its first tenth. What is longest comes first, so that no
-//! later step needs more than an early one did, and growth is what is kept that should not be.
+//! Two ratios have to stay near 1:
+//!
+//! - of peaks: the highest memory of the whole process by that of the end of the first tenth of the steps. What is longest
+//!   comes first, so that no later step needs more than an early one did, and growth is what is kept that should not be.
+//! - of what is held: the most memory that is resident at the end of a step, of the last tenth of the steps by the first tenth
+//!   after a hundred that settle. It shows growth that stays below the peak of an early step, or of the fitting to what is
+//!   longest that comes before.
 
-use crate::machine::{PEAK, memory};
+use crate::machine::{PEAK, RESIDENT, memory};
 use crate::program::Outcome;
 use burn::module::Module;
 use burn::tensor::backend::AutodiffBackend;
@@ -32,14 +37,17 @@ const SFT_TOKENS: [usize; 2] = [40, 300];
 const PROMPT: [usize; 2] = [5, 40];
 const REPLY: [usize; 2] = [2, 16];
 
-/// Pairs that the preference model is fitted to, in some hundred steps, after as many of the longest as given here.
-const PAIRS: usize = 3000;
+/// Pairs that the preference model is fitted to, in more than a thousand steps, after as many of the longest as given here.
+const PAIRS: usize = 5000;
 const LONGEST_PAIRS: usize = 64;
 
-/// Rounds of reinforcement learning, after some with the longest prompts.
-const ROUNDS: usize = 200;
+/// Rounds of reinforcement learning, each of four optimiser steps, after some with the longest prompts.
+const ROUNDS: usize = 300;
 const LONGEST_ROUNDS: usize = 4;
 const PROMPTS: usize = 64;
+
+/// Steps, or rounds, before what is held is compared.
+const SETTLING: usize = 100;
 
 /// The figures of a workload, `memory/sft` and the like.
 pub(crate) fn flat_memory<B: AutodiffBackend>(
@@ -56,14 +64,20 @@ pub(crate) fn flat_memory<B: AutodiffBackend>(
         "memory/ppo" => ppo(&with_codec(decoder, device)?, &mut look)?,
         other => return Err(format!("no {other:?}").into()),
     }
-    let (Some(first), Some(last)) = (look.first, memory(PEAK)) else {
-        return Err("this system does not say how much memory a process has held".into());
+    let (Some(first_peak), Some(peak), Some([first, last])) =
+        (look.first_peak, memory(PEAK), look.held())
+    else {
+        return Err("this system does not say how much memory a process holds and has held".into());
     };
     Ok(json!({
-        "ratio": last as f64 / first as f64,
+        "peak_ratio": peak as f64 / first_peak as f64,
+        "held_ratio": last as f64 / first as f64,
         "parameters": parameters,
-        "first_peak_bytes": first,
+        "first_peak_bytes": first_peak,
+        "first_held_bytes": first,
+        "last_held_bytes": last,
         "first_steps": look.tenth(),
+        "settling_steps": SETTLING,
         "steps": look.steps,
     }))
 }
@@ -172,16 +186,28 @@ fn numbers(rng: &mut impl Rng, count: usize) -> String {
     numbers.join(" ")
 }
 
-/// Looks at the memory after the first tenth of the steps.
+/// Looks at the memory at the end of every step.
 #[derive(Default)]
 struct Look {
     steps: u64,
-    first: Option<u64>,
+    /// The highest memory up to the end of the first tenth of the steps.
+    first_peak: Option<u64>,
+    /// What is held at the end of each step.
+    resident: Vec<u64>,
 }
 
 impl Look {
     fn tenth(&self) -> u64 {
         self.steps / 10
+    }
+
+    /// The most of the first tenth of the steps after those that settle, and of the last tenth.
+    fn held(&self) -> Option<[u64; 2]> {
+        let settled = self.resident.get(SETTLING..)?;
+        let tenth = self.resident.len() / 10;
+        let first = settled.iter().take(tenth).max()?;
+        let last = settled.iter().rev().take(tenth).max()?;
+        Some([*first, *last])
     }
 }
 
@@ -193,8 +219,9 @@ impl Observe for Look {
 
     fn record(&mut self, step: u64, _metrics: &[(&str, f64)]) -> Result<(), Error> {
         if step == self.tenth() {
-            self.first = memory(PEAK);
+            self.first_peak = memory(PEAK);
         }
+        self.resident.extend(memory(RESIDENT));
         Ok(())
     }
 

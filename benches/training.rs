@@ -10,8 +10,7 @@
 //!
 //! Every workload runs in a process of its own. What the workloads are, to the token, stands in
 //! `benches/peers/workloads.py`; their rows come with the model. Those of `memory` need none: they take a thin model
-//! through a long run of each stage and divide the highest memory by that of the first tenth, see
-//! `benches/flat_memory.rs`.
+//! through a long run of each stage and divide its memory by that of an early part, see `benches/flat_memory.rs`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 mod flat_memory;
@@ -445,10 +444,18 @@ fn table(measured: &[Value]) {
             line["parameters"],
             mebibytes(&line["peak_bytes"]),
         );
-        if let Some(ratio) = line["ratio"].as_f64() {
+        if let (Some(peak), Some(held)) = (line["peak_ratio"].as_f64(), line["held_ratio"].as_f64())
+        {
             let first = mebibytes(&line["first_peak_bytes"]);
             let [early, all] = [&line["first_steps"], &line["steps"]];
-            println!("        {first} after {early} steps, {ratio:.3} times as much after {all}");
+            println!(
+                "        peak {first} after {early} steps, {peak:.3} times as much after {all}"
+            );
+            let first = mebibytes(&line["first_held_bytes"]);
+            let settling = &line["settling_steps"];
+            println!(
+                "        held {first} in {early} steps after {settling}, {held:.3} times as much in the last {early}"
+            );
         }
     }
 }

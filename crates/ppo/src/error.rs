@@ -1,6 +1,6 @@
 //! What a run can fail with.
 
-use crate::Phase;
+use crate::{KlLimit, Phase};
 
 /// Why proximal policy optimisation cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -51,34 +51,33 @@ pub enum Error {
     },
     /// The policy has left its reference far behind.
     #[error(
-        "the KL of a reply is {kl:.1} nats in iteration {iteration}, above `max_kl_per_sequence` = {limit}: the policy has \
-         left its reference, and would again if this run went on; begin the stage anew in a new run folder, with a lower \
-         learning rate, fewer `epochs`, a higher `kl_coefficient` or a `kl_target`, or, if the KL may be this large, a \
-         higher `max_kl_per_sequence`"
+        "the KL of a reply is {kl:.1} nats in iteration {iteration}, above {limit}: the policy has left its reference, and \
+         would again if this run went on; begin the stage anew in a new run folder, with a lower learning rate, fewer \
+         `epochs`, a higher `kl_coefficient` or a `kl_target`, or, if the KL may be this large, a higher `{}`",
+        .limit.setting()
     )]
     KlExploded {
         /// The iteration, counted from 1.
         iteration: usize,
         /// Mean over replies, in nats.
         kl: f64,
-        /// The setting.
-        limit: f32,
+        /// The largest that may be learned from.
+        limit: KlLimit,
     },
     /// The replies are likelier to the reference than to the policy that is said to have drawn them.
     #[error(
-        "the KL of a reply is {kl:.1} nats in iteration {iteration}, below 0 by more than `max_kl_per_sequence` = \
-         {limit}: what a policy draws is on average no likelier to its reference than to itself; the log-probs of the \
-         engine that drew and of the trainer differ by {engine_gap:.3} nats a token: if that is far from 0, begin the \
-         stage anew in a new run folder on another device; if it is not, the replies are too few for a mean, so draw \
-         more in a round"
+        "the KL of a reply is {kl:.1} nats in iteration {iteration}, below 0 by more than {limit}: what a policy draws is \
+         on average no likelier to its reference than to itself; the log-probs of the engine that drew and of the trainer \
+         differ by {engine_gap:.3} nats a token: if that is far from 0, begin the stage anew in a new run folder on \
+         another device; if it is not, the replies are too few for a mean, so draw more in a round"
     )]
     KlNegative {
         /// The iteration, counted from 1.
         iteration: usize,
         /// Mean over replies, in nats.
         kl: f64,
-        /// The setting.
-        limit: f32,
+        /// The largest that may be learned from.
+        limit: KlLimit,
         /// Mean absolute difference of the log-probs of trainer and engine, in nats a token.
         engine_gap: f64,
     },

@@ -42,10 +42,13 @@ impl Estimates {
 /// What the losses are computed from.
 ///
 /// # Shapes
-/// One row a reply; `advantages` one number a token, `rewards` and `returns` one a slot.
+/// One row a reply; `advantages` one number a token, `rewards` and `returns` one a slot. `reply_rewards`, one number a reply.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Experience {
-    /// The reward of every slot, before whitening.
+    /// What every reply earned: its score, less penalties and the KL of its tokens, before clipping and a group's baseline,
+    /// so that it means the same whatever [`PpoConfig::advantage`]. Nothing is learned from it.
+    pub reply_rewards: Vec<f64>,
+    /// The reward of every slot, of which the score has been clipped and a group's baseline taken off, before whitening.
     pub rewards: Vec<Vec<f32>>,
     /// Advantages, whitened if [`PpoConfig::whiten_advantages`] says so, but for whitening over minibatches.
     pub advantages: Vec<Vec<f32>>,
@@ -68,7 +71,10 @@ impl Experience {
         scores: &[f32],
     ) -> Self {
         assert_eq!(estimates.log_probs.len(), scores.len(), "one score a reply");
-        let rewards = rewards(config, kl_coefficient, estimates, scores);
+        let coefficient = if config.kl_place == KlPlace::Reward { kl_coefficient } else { 0.0 };
+        let kl = kl(config, estimates);
+        let reply_rewards = reply_rewards(coefficient, &kl, scores);
+        let rewards = rewards(config, coefficient, &kl, &estimates.values, scores);
         let mut whitened = rewards.clone();
         config.whiten_rewards.apply(Over::Round, &mut whitened);
         let estimated: Vec<Vec<f32>> = whitened
@@ -93,28 +99,45 @@ impl Experience {
             advantages.truncate(tokens.len());
         }
         config.whiten_advantages.apply(Over::Round, &mut advantages);
-        Self { rewards, advantages, returns }
+        Self { reply_rewards, rewards, advantages, returns }
     }
+}
+
+/// The KL of every token, as rewards have it.
+fn kl(config: &PpoConfig, estimates: &Estimates) -> Vec<Vec<f32>> {
+    let models = estimates.log_probs.iter().zip(&estimates.reference_log_probs);
+    models
+        .map(|(policy, reference)| {
+            kl_per_token(policy, reference, config.kl_estimator, config.kl_clamp)
+        })
+        .collect()
+}
+
+/// The score of every reply less what the KL of its tokens costs.
+fn reply_rewards(coefficient: f32, kl: &[Vec<f32>], scores: &[f32]) -> Vec<f64> {
+    kl.iter()
+        .zip(scores)
+        .map(|(kl, &score)| {
+            let kl: f64 = kl.iter().copied().map(f64::from).sum();
+            f64::from(score) - f64::from(coefficient) * kl
+        })
+        .collect()
 }
 
 /// The reward of every slot: the KL penalty of its token, if rewards have one, and the score at the last.
 fn rewards(
     config: &PpoConfig,
-    kl_coefficient: f32,
-    estimates: &Estimates,
+    coefficient: f32,
+    kl: &[Vec<f32>],
+    values: &[Vec<f32>],
     scores: &[f32],
 ) -> Vec<Vec<f32>> {
     let clip = |score: f32| config.score_clip.map_or(score, |limit| score.clamp(-limit, limit));
-    let coefficient = if config.kl_place == KlPlace::Reward { kl_coefficient } else { 0.0 };
     let scores = config.advantage.baselined(scores, config.samples_per_prompt);
-    let models = estimates.log_probs.iter().zip(&estimates.reference_log_probs);
-    models
-        .zip(&estimates.values)
+    kl.iter()
+        .zip(values)
         .zip(scores)
-        .map(|(((policy, reference), values), score)| {
-            let kl = kl_per_token(policy, reference, config.kl_estimator, config.kl_clamp);
-            token_rewards(&kl, coefficient, clip(score), values.len())
-        })
+        .map(|((kl, values), score)| token_rewards(kl, coefficient, clip(score), values.len()))
         .collect()
 }
 
@@ -211,6 +234,30 @@ mod tests {
         let config = PpoConfig { kl_place: KlPlace::Loss, ..config(false) };
         let experience = Experience::new(&config, 0.1, &estimates(), &[2.0, -1.0]);
         assert_close(&experience.rewards[0], &[0.0, 0.0, 2.0], 1e-6);
+        are_near(&experience.reply_rewards, &[2.0, -1.0]);
+    }
+
+    fn are_near(found: &[f64], expected: &[f64]) {
+        assert_eq!(found.len(), expected.len());
+        let near = |(found, expected): (&f64, &f64)| (found - expected).abs() < 1e-6;
+        assert!(found.iter().zip(expected).all(near), "{found:?} against {expected:?}");
+    }
+
+    #[test]
+    fn what_a_reply_earned_does_not_depend_on_the_advantage() {
+        let scores = [2.0, -1.0];
+        for advantage in
+            [Advantage::Gae, Advantage::Rloo, Advantage::GroupNormalised, Advantage::GroupCentred]
+        {
+            let config = PpoConfig { advantage, ..config(false) };
+            let experience = Experience::new(&config, 0.1, &estimates(), &scores);
+            // KL 1 - 1 + 0 of the first, 1 of the second.
+            are_near(&experience.reply_rewards, &[2.0, -1.1]);
+            let slots: f32 = experience.rewards.iter().flatten().sum();
+            // What is learned from has the baseline taken off: its scores add up to 0.
+            let expected = if advantage == Advantage::Gae { 0.9 } else { -0.1 };
+            assert!((slots - expected).abs() < 1e-5, "{advantage:?}: {slots}");
+        }
     }
 
     proptest! {

@@ -49,6 +49,7 @@ mod group_advantage;
 mod inputs;
 mod kl;
 mod kl_controller;
+mod kl_limit;
 mod loss;
 mod metrics;
 mod phase;
@@ -79,6 +80,7 @@ pub use group_advantage::{
 pub use inputs::Inputs;
 pub use kl::{KlEstimator, kl_per_token};
 pub use kl_controller::{KlTarget, adapted_coefficient};
+pub use kl_limit::KlLimit;
 pub use loss::{Clip, importance_weights, kl_loss, mean_entropy, policy_loss, value_loss};
 pub use metrics::{
     Metrics, RolloutMetrics, UpdateMetrics, approximate_kl, clip_fraction, explained_variance,

@@ -12,7 +12,7 @@ use language_model::StopReason;
 /// |---|---|---|
 /// | `score_mean` | score | mean of the reward's scores over replies, before any penalty |
 /// | `score_std` | score | their standard deviation (divisor `n`) |
-/// | `reward_mean` | score | mean over replies of the sum of their tokens' rewards: score, penalties and KL, before whitening |
+/// | `reward_mean` | score | mean over replies of their score less penalties and KL, before clipping, a group's baseline and whitening: the same quantity whatever `advantage` |
 /// | `held_out_score_mean` | score | the same as `score_mean` by [`crate::Inputs::held_out_reward`], if there is one |
 /// | `kl_per_sequence` | nats | mean over replies of `sum over tokens of (policy - reference)`, log-probs at drawing time |
 /// | `kl_per_token` | nats | the same sum over all replies, divided by all reply tokens |
@@ -128,7 +128,7 @@ impl RolloutMetrics {
         Self {
             score_mean,
             score_std: score_variance.sqrt(),
-            reward_mean: sum(&experience.rewards) / count,
+            reward_mean: experience.reply_rewards.iter().sum::<f64>() / count,
             kl_per_sequence: kl / count,
             kl_per_token: kl / tokens,
             kl_coefficient,

@@ -11,8 +11,8 @@ use crate::start::{REFERENCE, Start, begin, with_adapter};
 use crate::states::States;
 use crate::update::{Learner, Round};
 use crate::{
-    Error, Experience, Inputs, KlTarget, Metrics, Phase, PpoConfig, RolloutMetrics, ScoredReply,
-    ValueStart, adapted_coefficient,
+    Error, Experience, Inputs, KlLimit, KlTarget, Metrics, Phase, PpoConfig, RolloutMetrics,
+    ScoredReply, ValueStart, adapted_coefficient,
 };
 use burn::module::AutodiffModule;
 use burn::prelude::Backend;
@@ -66,8 +66,8 @@ impl PpoConfig {
     /// Before anything is drawn: settings out of range or without the input that they need, no prompts, a prompt that leaves
     /// no room for `max_tokens` and the end of the turn, a group of an optimiser without a parameter, or prompts of
     /// [`PpoConfig::best_of_n_start`] of which none can be held out. Later: a score, a loss or a gradient that is not finite,
-    /// a KL above `max_kl_per_sequence` or as far below 0, a round of empty replies, or an error of the reward, of `observe`
-    /// or of `checkpoint`.
+    /// a KL above [`KlLimit`] or as far below 0, a round of empty replies, or an error of the reward, of `observe` or of
+    /// `checkpoint`.
     ///
     /// # References
     /// arXiv 2212.08073, section 4; arXiv 2204.05862, section 4; arXiv 1707.06347.
@@ -248,7 +248,7 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
         let tokens: Vec<&[u32]> = rollouts.iter().map(Rollout::reply_tokens).collect();
         let rollout =
             RolloutMetrics::new(&replies, &tokens, &estimates, &experience, self.kl_coefficient);
-        check_kl(&rollout, self.config.max_kl_per_sequence, number)?;
+        check_kl(&rollout, self.config, number)?;
         let held_out_score_mean = self.held_out(&rollouts, number)?;
         self.watch(&rollout, held_out_score_mean, number, observe);
         self.show(&replies, iteration, observe)?;
@@ -387,12 +387,13 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
 }
 
 /// Says why a round whose KL is too large, or too far below 0, must not be learned from.
-fn check_kl(rollout: &RolloutMetrics, limit: f32, iteration: usize) -> Result<(), Error> {
+fn check_kl(rollout: &RolloutMetrics, config: &PpoConfig, iteration: usize) -> Result<(), Error> {
     let RolloutMetrics { kl_per_sequence: kl, engine_gap_mean: engine_gap, .. } = *rollout;
-    if kl > f64::from(limit) {
+    let limit = KlLimit::of(config, rollout.reply_tokens);
+    if kl > limit.nats() {
         return Err(Error::KlExploded { iteration, kl, limit });
     }
-    if kl < -f64::from(limit) {
+    if kl < -limit.nats() {
         return Err(Error::KlNegative { iteration, kl, limit, engine_gap });
     }
     Ok(())

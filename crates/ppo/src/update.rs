@@ -658,7 +658,7 @@ mod tests {
                 before.values.iter().map(|row| vec![number; row.len()]).collect::<Vec<_>>()
             };
             let experience =
-                Experience { rewards: rows(0.0), advantages: rows(0.0), returns: rows(1.0) };
+                Experience { advantages: rows(0.0), returns: rows(1.0), ..Experience::default() };
             let round = round(&rollouts, &before, &experience);
             let (actor, _) = Learner::new(&config).learn(actor, &round, &mut stream(5)).unwrap();
             let after = look(&actor);

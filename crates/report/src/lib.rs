@@ -3,7 +3,8 @@
 //! [`write()`] reads a run folder and writes `report.html` into it: the results of the three models with their
 //! intervals, harmlessness against helpfulness (figure 2 of Constitutional AI, arXiv 2212.08073), harmlessness by
 //! number of revisions (figure 5), the calibration of labels and preference model (figure 9), the curves of every
-//! stage, transcripts, the constitution and the settings. A part that is missing is left out with a word about it.
+//! stage, score against KL along PPO (arXiv 2204.05862, section 4.3), transcripts, the constitution and the settings. A
+//! part that is missing is left out with a word about it.
 //!
 //! | file | holds | shown as |
 //! |---|---|---|

@@ -8,7 +8,7 @@ use crate::{
     metrics::Series,
     names,
     palette::{self, Colour},
-    plots::{self, Plot, TradeOff},
+    plots::{self, Keyed, Plot},
     results::{LabelQuality, PreferenceModelQuality, Results},
     run_folder::{RunFolder, TRAINED},
     summary::summary,
@@ -37,7 +37,7 @@ struct Page<'a> {
     summary: Vec<String>,
     table: Option<TableView>,
     notes: &'a [String],
-    trade_off: Option<TradeOff>,
+    trade_off: Option<Keyed>,
     revisions: Option<Plot>,
     traces: &'a [Trace],
     trace_count: usize,
@@ -102,6 +102,7 @@ struct QualityView {
 struct StageView {
     name: &'static str,
     title: String,
+    score_by_kl: Option<Keyed>,
     curves: Vec<CurveView>,
 }
 
@@ -290,6 +291,7 @@ fn stages(metrics: &[Vec<Series>; 3]) -> Result<Vec<StageView>, Error> {
             Ok(StageView {
                 name: stage,
                 title: names::stage(stage),
+                score_by_kl: plots::score_by_kl(series)?,
                 curves: series.iter().map(curve).collect::<Result<_, Error>>()?,
             })
         })

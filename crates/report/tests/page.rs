@@ -229,6 +229,23 @@ fn models_without_ground_truth_have_a_page_too() {
 }
 
 #[test]
+fn scores_are_shown_by_the_kl_that_they_cost() {
+    let rounds = [
+        json!({"step": 1, "score_mean": 0.1, "held_out_score_mean": 0.2, "sqrt_kl": 0.0}),
+        json!({"step": 2, "score_mean": 0.4, "held_out_score_mean": 0.1, "sqrt_kl": 0.8}),
+    ];
+    let run = ("run.toml", "seed = 1".to_owned());
+    let shown = page(&folder(&[run, ("ppo/metrics.jsonl", lines(rounds))]));
+    for expected in
+        ["Square root of the KL from the start", "● score that is learned from", "■ held-out score"]
+    {
+        assert_eq!(shown.matches(expected).count(), 1, "{expected}");
+    }
+    // A run that records neither has no such picture.
+    assert!(!page(&whole()).contains("Square root of the KL"));
+}
+
+#[test]
 fn a_damaged_file_is_named_with_its_line() {
     let cases = [
         ("evals/results.json", "{\n\"models\": {\n\"sl_cai\": 3}}", 3),

@@ -81,6 +81,7 @@ impl PpoConfig {
             ("kl_clamp", self.kl_clamp),
             ("score_clip", self.score_clip),
             ("max_kl_per_sequence", Some(self.max_kl_per_sequence)),
+            ("max_kl_per_token", Some(self.max_kl_per_token)),
         ] {
             number.map_or(Ok(()), |number| positive(setting, number))?;
         }
@@ -191,7 +192,7 @@ mod tests {
     #[test]
     fn names_the_setting_out_of_range() {
         type Break = fn(&mut PpoConfig);
-        let cases: [(&str, Break); 43] = [
+        let cases: [(&str, Break); 44] = [
             ("iterations", |c| c.iterations = 0),
             ("prompts_per_iteration", |c| c.prompts_per_iteration = 0),
             ("samples_per_prompt", |c| c.samples_per_prompt = 0),
@@ -268,6 +269,7 @@ mod tests {
             ("value_optimizer", |c| c.value_optimizer = Some(OptimizerConfig::default())),
             ("entropy_coefficient", |c| c.entropy_coefficient = -1.0),
             ("max_kl_per_sequence", |c| c.max_kl_per_sequence = -2.0),
+            ("max_kl_per_token", |c| c.max_kl_per_token = 0.0),
         ];
         PpoConfig::default().validate().unwrap();
         for (name, spoil) in cases {

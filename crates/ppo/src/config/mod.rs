@@ -124,7 +124,8 @@ impl Default for BestOfN {
 ///
 /// | setting | default | meaning |
 /// |---|---|---|
-/// | `max_kl_per_sequence` | 200.0 | the run stops before it learns from a round whose mean KL a reply, in nats, is above, or as far below 0; a huge one turns this off |
+/// | `max_kl_per_sequence` | 200.0 | the run stops before it learns from a round whose mean KL a reply, in nats, is above, or as far below 0; above 0, a huge one turns this off |
+/// | `max_kl_per_token` | 5.0 | the same where this times the mean length of the round's replies is smaller, in nats a token, so that short replies have a limit that they can reach; above 0, a huge one turns this off |
 /// | `samples_every` | 5 | rounds between two that show some of their replies, at least 1 |
 ///
 /// [`PpoConfig::preset`] gives the settings of other systems. A setting that another one leaves without effect is
@@ -182,6 +183,7 @@ pub struct PpoConfig {
     pub ptx_coefficient: f32,
 
     pub max_kl_per_sequence: f32,
+    pub max_kl_per_token: f32,
     pub samples_every: usize,
 }
 
@@ -230,6 +232,7 @@ impl Default for PpoConfig {
             value_coefficient: 0.1,
             ptx_coefficient: 0.0,
             max_kl_per_sequence: 200.0,
+            max_kl_per_token: 5.0,
             samples_every: 5,
         }
     }

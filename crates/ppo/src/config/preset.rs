@@ -56,8 +56,8 @@ impl PpoConfig {
     }
 
     /// The numerics of another system, with how much is drawn, what learns and begins, and what is watched as in these
-    /// settings: rounds, prompts, replies and micro-batches, `lora`, `best_of_n_start`, `max_kl_per_sequence` and
-    /// `samples_every`.
+    /// settings: rounds, prompts, replies and micro-batches, `lora`, `best_of_n_start`, `max_kl_per_sequence`,
+    /// `max_kl_per_token` and `samples_every`.
     #[must_use]
     pub fn with_preset(self, preset: Preset) -> Self {
         Self {
@@ -68,6 +68,7 @@ impl PpoConfig {
             best_of_n_start: self.best_of_n_start,
             lora: self.lora,
             max_kl_per_sequence: self.max_kl_per_sequence,
+            max_kl_per_token: self.max_kl_per_token,
             tokens_per_micro_batch: self.tokens_per_micro_batch,
             samples_every: self.samples_every,
             ..Self::preset(preset)

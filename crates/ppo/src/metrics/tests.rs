@@ -60,7 +60,9 @@ fn rollouts_by_hand() {
         ..Estimates::default()
     };
     let experience = Experience {
-        rewards: vec![vec![0.0, 0.5, 1.0], vec![-2.0]],
+        reply_rewards: vec![1.5, -2.0],
+        // As a group leaves them.
+        rewards: vec![vec![0.0, 0.5, 1.25], vec![-1.75]],
         returns: vec![vec![1.0; 3], vec![0.0]],
         advantages: vec![],
     };

@@ -513,8 +513,29 @@ fn stops_when_the_kl_explodes() {
     let error = run(&config, &vowels, &prompts(4)).unwrap_err();
     assert!(matches!(error, Error::KlExploded { iteration: 2.., .. }), "{error}");
     let message = error.to_string();
-    for advice in ["learning rate", "`kl_coefficient`", "`epochs`", "new run folder", "anew"] {
+    for advice in [
+        "above `max_kl_per_sequence` = 0.05",
+        "learning rate",
+        "`kl_coefficient`",
+        "`epochs`",
+        "new run folder",
+        "anew",
+        "a higher `max_kl_per_sequence`",
+    ] {
         assert!(message.contains(advice), "`{advice}` is missing in: {message}");
+    }
+}
+
+/// Replies are too short to come near the limit of a whole one.
+#[test]
+fn stops_when_the_kl_of_short_replies_explodes() {
+    let mut config = PpoConfig { max_kl_per_token: 0.01, iterations: 9, ..small() };
+    config.optimizer.learning_rate = 0.05;
+    let error = run(&config, &vowels, &prompts(4)).unwrap_err();
+    assert!(matches!(error, Error::KlExploded { limit: KlLimit::PerToken { .. }, .. }), "{error}");
+    let message = error.to_string();
+    for part in ["`max_kl_per_token` = 0.01 at ", "a higher `max_kl_per_token`"] {
+        assert!(message.contains(part), "`{part}` is missing in: {message}");
     }
 }
 
@@ -537,7 +558,8 @@ fn a_kl_far_below_0_is_as_broken_and_has_advice_of_its_own() {
             engine_kl: 0.1,
             explained_variance: 0.0,
         };
-        check_kl(&rollout, 2.0, 3)
+        let config = PpoConfig { max_kl_per_sequence: 2.0, ..PpoConfig::default() };
+        check_kl(&rollout, &config, 3)
     };
     for kl in [-2.0, -0.1, 0.0, 2.0] {
         check(kl).unwrap();

@@ -193,6 +193,14 @@ pub(crate) fn extremes(numbers: impl IntoIterator<Item = f64>) -> (f64, f64) {
     bounds.unwrap_or((0.0, 1.0))
 }
 
+/// Larger numbers, of a run that has diverged, are drawn as if they were this large.
+const LARGEST: f64 = 1e12;
+
+/// The number, or the largest that is drawn.
+pub(crate) fn bounded(number: f64) -> f64 {
+    number.clamp(-LARGEST, LARGEST)
+}
+
 /// True if numbers are so close that they only differ by rounding; ticks between them would never end.
 pub(crate) fn is_flat(low: f64, high: f64) -> bool {
     high - low <= (1e-6 * low.abs().max(high.abs())).max(1e-12)

@@ -1,6 +1,6 @@
 //! One number over the steps of a stage.
 
-use super::chart::{self, Axis, Plot, draw, px};
+use super::chart::{self, Axis, Plot, bounded, draw, px};
 use crate::{
     Error,
     metrics::{Series, smoothed, thinned},
@@ -16,14 +16,11 @@ const POINTS: usize = 240;
 /// From this many points on a smooth line is laid over the raw one.
 const SMOOTH: usize = 40;
 
-/// Larger numbers, of a run that has diverged, are drawn at this height.
-const LARGEST: f64 = 1e12;
-
 /// The curve of one series, which holds at least one point.
 pub(crate) fn curve(series: &Series, colour: Colour) -> Result<Plot, Error> {
     let points: Vec<(f64, f64)> = thinned(&series.points, POINTS)
         .into_iter()
-        .map(|(step, value)| (step, value.clamp(-LARGEST, LARGEST)))
+        .map(|(step, value)| (step, bounded(value)))
         .collect();
     let steps = points.iter().map(|&(step, _)| step);
     let (first, last) = chart::extremes(steps);

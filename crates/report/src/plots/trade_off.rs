@@ -1,6 +1,7 @@
 //! Harmlessness against helpfulness: where each model stands, and the way there.
 
-use super::chart::{self, Axis, Chart, Drawn, Plot, draw, px, shown, text};
+use super::chart::{self, Axis, Chart, Drawn, draw, px, shown, text};
+use super::keyed::{Key, Keyed};
 use crate::{
     Error, names,
     palette::{self, Colour},
@@ -10,7 +11,6 @@ use plotters::{
     prelude::*,
     style::text_anchor::{HPos, Pos, VPos},
 };
-use serde::Serialize;
 use std::ops::Range;
 
 const SIZE: (u32, u32) = (500, 400);
@@ -28,23 +28,8 @@ impl Point {
     }
 }
 
-/// The picture and the key to its marks.
-#[derive(Debug, Serialize)]
-pub(crate) struct TradeOff {
-    pub(crate) plot: Plot,
-    pub(crate) keys: Vec<Key>,
-}
-
-/// A mark of the picture and what it stands for.
-#[derive(Debug, Serialize)]
-pub(crate) struct Key {
-    mark: &'static str,
-    colour: &'static str,
-    title: String,
-}
-
 /// The picture, if at least one model was measured on both sides.
-pub(crate) fn trade_off(results: &Results) -> Result<Option<TradeOff>, Error> {
+pub(crate) fn trade_off(results: &Results) -> Result<Option<Keyed>, Error> {
     let mut models: Vec<Point> = results
         .models
         .iter()
@@ -73,7 +58,7 @@ pub(crate) fn trade_off(results: &Results) -> Result<Option<TradeOff>, Error> {
         draw_path(chart, &path)?;
         models.iter().try_for_each(|point| draw_model(chart, point))
     })?;
-    Ok(Some(TradeOff { plot, keys: keys(&models, &path) }))
+    Ok(Some(Keyed { plot, keys: keys(&models, &path) }))
 }
 
 /// The range of one side, with room above 100% for the marks that stand there.
