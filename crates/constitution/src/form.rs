@@ -67,7 +67,7 @@ impl Mending<'_> {
     /// Takes out of a table what is unknown, and puts in what is missing.
     fn keys(&mut self, table: &mut DeTable<'_>, start: usize, name: &str, keys: &Keys) {
         let known: Vec<&'static str> = keys.required.iter().chain(keys.optional).copied().collect();
-        let is_known = |key: &str| known.iter().any(|&one| one == key);
+        let is_known = |key: &str| known.contains(&key);
         let unknown: Vec<(String, usize)> = table
             .keys()
             .filter(|key| !is_known(key.get_ref()))

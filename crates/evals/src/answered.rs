@@ -86,11 +86,11 @@ fn first_beside<'a>(prompts: &'a [Dialogue], known: &[Dialogue]) -> Option<&'a D
     prompts.iter().find(|one| !known.contains(one))
 }
 
-/// The prompts of a file in their order, and the reply to each.
-fn read(
-    path: &Path,
-    reading: &Reading,
-) -> Result<(Vec<Dialogue>, HashMap<Dialogue, Option<String>>), Error> {
+/// Prompts in their order, and the reply to each; none to what was refused.
+type Replies = (Vec<Dialogue>, HashMap<Dialogue, Option<String>>);
+
+/// The prompts and replies of a file.
+fn read(path: &Path, reading: &Reading) -> Result<Replies, Error> {
     let (mut prompts, mut replies) = (Vec::new(), HashMap::new());
     for row in reading.records::<Answered>(path, ACCEPTED)? {
         let Answered { prompt, reply } = row?;

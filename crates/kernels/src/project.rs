@@ -530,7 +530,7 @@ mod tests {
 
     fn agrees(sizes: [usize; 3]) -> Result<(), TestCaseError> {
         let [rows, inner, outer] = sizes;
-        let expected = learned_numbers::<Primitives>(sizes, |x, weight| x.matmul(weight));
+        let expected = learned_numbers::<Primitives>(sizes, Tensor::matmul);
         let learnt = learned_numbers::<Fused>(sizes, project);
         let learnt_transposed =
             learned_numbers::<Fused>(sizes, |x, weight| project_transposed(x, weight.transpose()));

@@ -378,7 +378,8 @@ fn scored_rows(
 
 /// For every stretch that is opened, in their order, the positions in it that predict what is asked, in order.
 fn wanted_in_open(steps: &[Step], asked: &[Vec<Asked>]) -> Vec<Vec<usize>> {
-    let (mut all, mut open): (Vec<Vec<usize>>, Vec<(usize, &Range<usize>)>) = Default::default();
+    let mut all: Vec<Vec<usize>> = Vec::new();
+    let mut open: Vec<(usize, &Range<usize>)> = Vec::new();
     for step in steps {
         match step {
             Step::Open { tokens, .. } => {

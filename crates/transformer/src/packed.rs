@@ -145,10 +145,9 @@ impl Packed {
         assert!(token < length, "token {token} of a row of {length}");
         let place = self.rows[row].place(token);
         let Some(wanted) = &self.wanted else { return place };
-        match wanted.binary_search(&place) {
-            Ok(place) => place,
-            Err(_) => panic!("the state of token {token} of row {row} is wanted"),
-        }
+        let found = wanted.binary_search(&place);
+        assert!(found.is_ok(), "the state of token {token} of row {row} is wanted");
+        found.unwrap_or_else(|place| place)
     }
 
     /// Where the state behind the last token of every row is found.

@@ -140,7 +140,9 @@ fn of_tokens<B: Backend>(logits: Tensor<B, 2>, targets: &[Target]) -> Tensor<B, 
     };
     let columns: Vec<usize> = targets.iter().map(column).collect();
     let most = tokens.iter().map(Vec::len).max().unwrap_or(0).max(1);
-    tokens.iter_mut().for_each(|tokens| tokens.resize(most, 0));
+    for tokens in &mut tokens {
+        tokens.resize(most, 0);
+    }
     let tokens = indices::<B>(&tokens.concat(), &logits.device()).reshape([positions, most]);
     let gathered = logits.gather(1, tokens).reshape([positions * most, 1]);
     let place = |(target, column): (&Target, usize)| target.position * most + column;
