@@ -3,7 +3,7 @@
     python trl_arm.py --model FOLDER --only WORKLOAD [--steps 8] [--iterations 2] [--threads 2]
 
 The trainers are TRL's own and run in float32 with what is fastest on a processor: no gradient
-checkpointing and --micro-rows rows at once. --as-shipped leaves TRL's settings as they come.
+checkpointing and --micro-rows rows at once, of PPO all 64. --as-shipped leaves TRL's settings as they come.
 """
 
 import argparse
@@ -71,7 +71,8 @@ def parse_arguments():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=8, help="optimiser steps that are timed")
     parser.add_argument("--iterations", type=int, default=2, help="PPO iterations that are timed")
-    parser.add_argument("--micro-rows", type=int, default=8, help="rows or pairs at once")
+    most_at_once = "rows or pairs at once [default: 8, in PPO all]"
+    parser.add_argument("--micro-rows", type=int, help=most_at_once)
     parser.add_argument("--as-shipped", action="store_true", help="TRL's settings as they come")
     arguments = parser.parse_args()
     most = workloads.MOST_STEPS - workloads.WARM_UP_STEPS
@@ -181,7 +182,8 @@ def step_settings(arguments, folder):
 
 def settings(arguments, folder, rows):
     """What all trainers share: float32 on the processor, and nothing but training."""
-    micro_rows = min(arguments.micro_rows, rows)
+    default = rows if arguments.only.startswith("ppo") else 8
+    micro_rows = min(arguments.micro_rows or default, rows)
     chosen = {}
     if not arguments.as_shipped:
         chosen = dict(gradient_checkpointing=False)
