@@ -235,7 +235,9 @@ mod tests {
     }
 
     fn replies(text: &str) -> Result<Vec<Option<String>>, Error> {
-        let (_folder, path) = file(text);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("replies.jsonl");
+        std::fs::write(&path, text).unwrap();
         read_replies_to(path, &prompts())
     }
 

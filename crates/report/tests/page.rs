@@ -255,7 +255,7 @@ fn a_damaged_file_is_named_with_its_line() {
         ("critique_revision/summary.json", "{\n\"traces\": -1}", 2),
         ("red_team/figures.json", "{\n\"red_team\": {\"linez\": 1}}", 2),
         ("ai_feedback/labels.jsonl", "x\n", 1),
-        ("constitution.toml", "name = \"n\"\n[[comparison]]\nid = 3\n", 3),
+        ("constitution.toml", "name = \"n\"\n[[comparison]]\ntext = \"t\"\nid = 3\n", 4),
     ];
     for (file, text, line) in cases {
         let folder = folder(&[("run.toml", String::new()), (file, text.to_owned())]);
