@@ -7,9 +7,24 @@
 
 use burn_flex::FlexTensor;
 use gemm::Parallelism;
+use rayon::prelude::*;
+use std::ops::Range;
 
 /// Products of two numbers that are worth more than one thread.
 const WORTH_THREADS: usize = 192 * 192 * 192;
+
+/// Products of two numbers that are worth a tile of their own.
+const WORTH_A_TILE: usize = 1 << 21;
+
+/// Tiles for every thread: what one is late for, the others do.
+const TILES_A_THREAD: usize = 2;
+
+/// Tiles are whole numbers of these high and wide, but for the last ones: a cache line of numbers.
+const UNIT: usize = 16;
+
+/// A side of a tile is at least this long. `gemm` adds up deep products in other pieces if both sides have at most 64, which
+/// would make sums depend on the tiles, and so on the number of threads.
+const LONG: usize = 80;
 
 /// Numbers in rows and columns.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +85,15 @@ impl<'a> Matrix<'a> {
         self.columns
     }
 
+    fn rows_of(self, range: &Range<usize>) -> Self {
+        let numbers = self.numbers.get(range.start * self.row_stride..).unwrap_or_default();
+        Self { numbers, rows: range.len(), ..self }
+    }
+
+    fn columns_of(self, range: &Range<usize>) -> Self {
+        self.transposed().rows_of(range).transposed()
+    }
+
     fn fits(&self) -> bool {
         let offset = |count: usize, stride: usize| (count - 1).checked_mul(stride);
         let last = || {
@@ -114,37 +138,111 @@ pub(crate) fn multiply_into(
     unsafe { product(a, b, out.as_mut_ptr(), stride, add) }
 }
 
+/// `gemm` shares a product out anew for every piece of its depth, and waits for the last thread each time. Here every thread
+/// takes whole tiles of the result, each of them a product for itself.
+///
 /// # Safety
 /// `out` points to as many rows of as many numbers as the product has, `stride` apart, that nothing else uses; if `add`,
 /// they have values.
 unsafe fn product(a: Matrix<'_>, b: Matrix<'_>, out: *mut f32, stride: usize, add: bool) {
     assert_eq!(a.columns, b.rows, "as many rows as the other has columns");
-    let (rows, columns, inner) = (a.rows, b.columns, a.columns);
-    let work = rows.saturating_mul(columns).saturating_mul(inner);
-    let threads = if work < WORTH_THREADS { Parallelism::None } else { Parallelism::Rayon(0) };
-    // SAFETY: matrices lie within their numbers, which nothing writes to as long as they are borrowed.
-    unsafe {
-        gemm::gemm(
-            rows,
-            columns,
-            inner,
-            out,
-            1,
-            stride.cast_signed(),
-            add,
-            a.numbers.as_ptr(),
-            a.column_stride.cast_signed(),
-            a.row_stride.cast_signed(),
-            b.numbers.as_ptr(),
-            b.column_stride.cast_signed(),
-            b.row_stride.cast_signed(),
-            1.0,
-            1.0,
-            false,
-            false,
-            false,
-            threads,
-        );
+    let (rows, columns) = (a.rows, b.columns);
+    let work = rows.saturating_mul(columns).saturating_mul(a.columns);
+    let threads = if work < WORTH_THREADS { 1 } else { rayon::current_num_threads() };
+    let out = Place { first: out, stride, add };
+    if threads == 1 {
+        // SAFETY: as of this function.
+        return unsafe { out.write(a, b) };
+    }
+    let [above, beside] =
+        grid([rows, columns], (TILES_A_THREAD * threads).min(work / WORTH_A_TILE));
+    (0..above * beside).into_par_iter().with_max_len(1).for_each(|tile| {
+        let of_rows = part(rows, tile / beside, above);
+        let of_columns = part(columns, tile % beside, beside);
+        // SAFETY: tiles lie within the product and do not overlap.
+        unsafe {
+            let out = out.at(of_rows.start, of_columns.start);
+            out.write(a.rows_of(&of_rows), b.columns_of(&of_columns));
+        }
+    });
+}
+
+/// Into how many parts to cut rows and columns to get at least so many tiles, if they do not become too small.
+fn grid(shape: [usize; 2], tiles: usize) -> [usize; 2] {
+    let mut parts = [1, 1];
+    while parts[0] * parts[1] < tiles {
+        let half = [0, 1].map(|side| shape[side] / parts[side] / 2);
+        let longer = usize::from(half[1] >= half[0]);
+        let shorter = 1 - longer;
+        if half[longer] >= LONG + UNIT {
+            parts[longer] *= 2;
+        } else if half[longer] * 2 >= LONG + UNIT && half[shorter] >= UNIT {
+            parts[shorter] *= 2;
+        } else {
+            break;
+        }
+    }
+    parts
+}
+
+/// The part `index` of `parts` of `length` rows or columns.
+fn part(length: usize, index: usize, parts: usize) -> Range<usize> {
+    let units = length.div_ceil(UNIT);
+    let begin = |index: usize| (index * units / parts * UNIT).min(length);
+    begin(index)..begin(index + 1)
+}
+
+/// Where a product is written to, or added to.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    first: *mut f32,
+    stride: usize,
+    add: bool,
+}
+
+// SAFETY: it is no more than a pointer; those who write through it say why they may.
+unsafe impl Send for Place {}
+// SAFETY: likewise.
+unsafe impl Sync for Place {}
+
+impl Place {
+    /// # Safety
+    /// The number lies within what the place was made for.
+    unsafe fn at(self, row: usize, column: usize) -> Self {
+        // SAFETY: the caller's.
+        Self { first: unsafe { self.first.add(row * self.stride + column) }, ..self }
+    }
+
+    /// `a b`, on one thread.
+    ///
+    /// # Safety
+    /// As many rows of as many numbers as the product has lie here, and nothing else uses them; if they are added to, they
+    /// have values.
+    unsafe fn write(self, a: Matrix<'_>, b: Matrix<'_>) {
+        // SAFETY: matrices lie within their numbers, which nothing writes to as long as they are borrowed.
+        unsafe {
+            gemm::gemm(
+                a.rows,
+                b.columns,
+                a.columns,
+                self.first,
+                1,
+                self.stride.cast_signed(),
+                self.add,
+                a.numbers.as_ptr(),
+                a.column_stride.cast_signed(),
+                a.row_stride.cast_signed(),
+                b.numbers.as_ptr(),
+                b.column_stride.cast_signed(),
+                b.row_stride.cast_signed(),
+                1.0,
+                1.0,
+                false,
+                false,
+                false,
+                Parallelism::None,
+            );
+        }
     }
 }
 
@@ -281,6 +379,45 @@ mod tests {
             assert!(sizes.iter().product::<usize>() >= WORTH_THREADS);
             for (by_columns, spare) in ways.into_iter().zip([0, 3, 5, 0]) {
                 agrees(sizes, spare, by_columns).unwrap();
+            }
+        }
+    }
+
+    /// Many small tiles, sides that are no whole units, and depths that `gemm` adds up in pieces.
+    #[test]
+    fn the_number_of_threads_changes_no_bit() {
+        for [rows, inner, columns] in LARGE.into_iter().chain([[256, 2047, 257], [90, 1500, 61]]) {
+            let a = Stored::new([rows, inner], 0.37, 0, true);
+            let b = Stored::new([inner, columns], 0.73, 0, false);
+            let bits = |threads: usize| -> Vec<u32> {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                let numbers = pool.install(|| multiply(a.matrix(), b.matrix()));
+                numbers.into_iter().map(f32::to_bits).collect()
+            };
+            let expected = bits(1);
+            assert!([2, 3, 16].into_iter().all(|threads| bits(threads) == expected));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+        #[test]
+        fn tiles_are_the_whole_and_not_small(
+            shape in prop::array::uniform2(1_usize..3000),
+            tiles in 1_usize..200,
+        ) {
+            let [above, beside] = grid(shape, tiles);
+            let parts = |length, parts: usize| (0..parts).map(move |index| part(length, index, parts));
+            for (length, count) in shape.into_iter().zip([above, beside]) {
+                let ends = parts(length, count).fold(0, |end, part| {
+                    assert!(part.start == end && (count == 1 || !part.is_empty()));
+                    part.end
+                });
+                prop_assert_eq!(ends, length);
+            }
+            if above * beside > 1 {
+                let shortest = |side| parts(shape[side], [above, beside][side]).map(|part| part.len()).min();
+                prop_assert!(shortest(0).max(shortest(1)) > Some(64));
             }
         }
     }
