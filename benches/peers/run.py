@@ -318,10 +318,11 @@ def check_work(measured):
 def operation_rows(measured):
     """Milliseconds of each arm, and what they come to.
 
-    Ratios are above 1 where this project is faster.
+    Ratios are above 1 where this project is faster. A share is that of the rate beside it in the
+    ceiling below the table: the median of the rounds' own shares would be another.
     """
     seconds, rates = medians(measured, "seconds"), medians(measured, "rate")
-    shares = medians(measured, "share")
+    ceilings = ceiling_rates(rates, OURS)
     titles = ["ours (ms)", "primitives (ms)", "PyTorch (ms)", "ours, a second", "share of ceiling"]
     rows = [["operation", *titles, "to primitives", "to PyTorch"]]
     for name in operations.WORK:
@@ -332,10 +333,16 @@ def operation_rows(measured):
         ours = keys[0]
         row = [f"`{name}`", *(milliseconds(seconds.get(key)) for key in keys)]
         row.append(f"{figure(rates[ours])} {unit}" if ours in rates else "")
-        row.append(f"{shares[ours]:.0%}" if ours in shares else "")
+        row.append(f"{rates[ours] / ceilings[unit]:.0%}" if ours in rates else "")
         row += [ratio(seconds, key, ours).strip("-") for key in keys[1:]]
         rows.append(row)
     return rows
+
+
+def ceiling_rates(rates, arm):
+    """What an arm can reach, by unit."""
+    ceilings = operations.CEILINGS.items()
+    return {unit: rates[arm, name] for name, (unit, _) in ceilings if (arm, name) in rates}
 
 
 def print_markdown(rows):

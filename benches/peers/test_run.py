@@ -85,6 +85,14 @@ class Arms(unittest.TestCase):
 
 
 class Tables(unittest.TestCase):
+    def test_a_share_is_that_of_the_rate_beside_it(self):
+        names = ["attend_step/64", "ceiling/memory"]
+        rounds = [(20.0, 22.8), (25.74, 20.0), (30.0, 30.0)]
+        report = lambda rate, ceiling: dict(seconds=1e-3, rate=rate, share=rate / ceiling)
+        reports = zip(*([report(*rates), report(rates[1], rates[1])] for rates in rounds))
+        _, row = run.operation_rows({OURS: dict(zip(names, reports))})
+        self.assertEqual(row[4:6], ["25.74 GB/s", "113%"])
+
     def test_memory_is_shown_whole_and_beside_the_libraries(self):
         job = run.Job("train/16x128", "2M", {})
         report = lambda peak, base: [{"peak_bytes": peak << 20, "base_bytes": base << 20}]

@@ -22,11 +22,15 @@ pub enum Activation {
 ///
 /// # Shapes
 /// Both the same, and so is the result.
+///
+/// # Panics
+/// If the shapes differ.
 pub fn gated<B: Backend>(
     activation: Activation,
     gate: Tensor<B, 2>,
     up: Tensor<B, 2>,
 ) -> Tensor<B, 2> {
+    assert_eq!(gate.dims(), up.dims(), "a gate of the same shape");
     let (gate, up) = match both_tracked(gate, up) {
         Ok([gate, up]) => {
             let held = [&gate, &up].map(|operand| ordered(operand.primitive.clone()));
@@ -90,6 +94,8 @@ struct At {
 #[inline(always)]
 fn silu(x: f32) -> At {
     let share = 1.0 / (1.0 + exp(-x));
+    // There `exp(-x)` grows no further, and the share that it leaves would count where `x` is far below.
+    let share = if x < -88.0 { 0.0 } else { share };
     At { value: x * share, slope: share * (1.0 + x * (1.0 - share)) }
 }
 
@@ -117,7 +123,9 @@ fn gelu_tanh(x: f32) -> At {
     let inner = root * (x + GELU_CUBE * x * x * x);
     // tanh(u) = 1 - 2 / (exp(2 u) + 1)
     let tanh = 1.0 - 2.0 / (exp(2.0 * inner) + 1.0);
-    let of_inner = root * (1.0 + 3.0 * GELU_CUBE * x * x);
+    // Further out the hyperbolic tangent is 1 or -1 to the last bit, and a square may be too large a number.
+    let near = x.clamp(-10.0, 10.0);
+    let of_inner = root * (1.0 + 3.0 * GELU_CUBE * near * near);
     At {
         value: 0.5 * x * (1.0 + tanh),
         slope: 0.5 * (1.0 + tanh) + 0.5 * x * (1.0 - tanh * tanh) * of_inner,
@@ -250,10 +258,14 @@ fn gated_slopes_with(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tracked::tests::{Fused, Primitives, distance, numbers, wave};
+    use crate::exact::{Exact, any_off};
+    use crate::tracked::tests::{Fused, Primitives, distance, none_or_up_to, numbers, wave};
+    use burn::tensor::TensorData;
     use burn::tensor::backend::AutodiffBackend;
     use burn_flex::{Flex, FlexDevice};
+    use proptest::num::f32::{NEGATIVE, NORMAL, POSITIVE, ZERO};
     use proptest::prelude::*;
+    use std::f64::consts::PI as PI_64;
 
     const ALL: [Activation; 3] = [Activation::Silu, Activation::Gelu, Activation::GeluTanh];
 
@@ -297,7 +309,11 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
         #[test]
-        fn agrees_with_primitives(rows in 1_usize..600, width in 1_usize..70, size in 0.1_f32..40.0) {
+        fn agrees_with_primitives(
+            rows in none_or_up_to(600),
+            width in none_or_up_to(70),
+            size in 0.1_f32..40.0,
+        ) {
             for activation in ALL {
                 let shape = [rows, width];
                 let expected = learned_numbers::<Primitives>(
@@ -320,6 +336,96 @@ mod tests {
                 prop_assert_eq!(&numbers(plain), &found[0]);
             }
         }
+    }
+
+    /// `P(X <= x)` of a standard normal `X`, by Simpson's rule from 0 on.
+    fn normal_below(x: f64) -> f64 {
+        // Less than 1e-23 is left.
+        if x.abs() > 10.0 {
+            return if x > 0.0 { 1.0 } else { 0.0 };
+        }
+        let (parts, density) = (400, |t: f64| (-0.5 * t * t).exp());
+        let step = x / f64::from(parts);
+        let inner = (1..parts).map(|i| {
+            let factor = if i % 2 == 1 { 4.0 } else { 2.0 };
+            factor * density(f64::from(i) * step)
+        });
+        let integral = (density(0.0) + inner.sum::<f64>() + density(x)) * step / 3.0;
+        0.5 + integral / (2.0 * PI_64).sqrt()
+    }
+
+    /// The value and the slope in double precision. A value is as exact as `x` is, or as 1 where `x` is larger; a slope as 1.
+    fn exact(activation: Activation, x: f64) -> (Exact, Exact) {
+        let [value, slope] = match activation {
+            Activation::Silu => {
+                let share = 1.0 / (1.0 + (-x).exp());
+                [x * share, share * (1.0 + x * (1.0 - share))]
+            }
+            Activation::Gelu => {
+                let density = (-0.5 * x * x).exp() / (2.0 * PI_64).sqrt();
+                [x * normal_below(x), normal_below(x) + x * density]
+            }
+            Activation::GeluTanh => {
+                let (root, cube) = ((2.0 / PI_64).sqrt(), 0.044_715);
+                let tanh = (root * (x + cube * x.powi(3))).tanh();
+                let of_inner = root * (1.0 + 3.0 * cube * x * x);
+                let below = 0.5 * (1.0 + tanh);
+                [x * below, below + 0.5 * x * (1.0 - tanh * tanh) * of_inner]
+            }
+        };
+        // The smallest numbers have fewer bits.
+        let size = value.abs().max(x.abs().min(1.0)) + f64::from(f32::MIN_POSITIVE);
+        (Exact { value, parts: size }, Exact { value: slope, parts: 1.0 })
+    }
+
+    /// The first value or slope that is not what it should be.
+    fn first_off<B: AutodiffBackend<Device = FlexDevice>>(
+        activation: Activation,
+        xs: &[f32],
+    ) -> Option<String> {
+        let data = TensorData::new(xs.to_vec(), [1, xs.len()]);
+        let x = Tensor::<B, 2>::from_data(data, &FlexDevice).require_grad();
+        let value = activate(activation, x.clone());
+        let gradients = value.clone().sum().backward();
+        let found = [numbers(value), numbers(x.grad(&gradients).unwrap())];
+        let exact = xs.iter().map(|&x| exact(activation, f64::from(x)));
+        let (values, slopes): (Vec<Exact>, Vec<Exact>) = exact.unzip();
+        any_off(&found, &[values, slopes])
+    }
+
+    #[test]
+    fn the_largest_numbers_have_values_and_slopes() {
+        let xs = [f32::MIN, -1e38, -1e30, -1e19, -88.5, 88.5, 1e19, 1e30, 1e38, f32::MAX];
+        for activation in ALL {
+            assert_eq!(first_off::<Fused>(activation, &xs), None, "{activation:?}");
+        }
+    }
+
+    /// Numbers of every size, and of those where functions bend.
+    fn finite() -> impl Strategy<Value = f32> {
+        prop_oneof![POSITIVE | NEGATIVE | NORMAL | ZERO, -100.0_f32..100.0, -10.0_f32..10.0]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn agrees_with_double_precision(xs in prop::collection::vec(finite(), 0..100)) {
+            for activation in ALL {
+                prop_assert_eq!(first_off::<Fused>(activation, &xs), None, "{:?}", activation);
+            }
+            // Primitives multiply a slope of 0 by the square of a number, which must not be infinite.
+            let xs: Vec<f32> = xs.into_iter().filter(|x| x.abs() < 1e19).collect();
+            for activation in ALL {
+                prop_assert_eq!(first_off::<Primitives>(activation, &xs), None, "{:?}", activation);
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "a gate of the same shape")]
+    fn a_gate_of_another_shape_is_a_mistake() {
+        let [gate, up] = [[2, 4], [4, 2]].map(|shape| wave::<Flex, 2>(shape, 0.37, 1.0));
+        let _ = gated(Activation::Silu, gate, up);
     }
 
     #[test]

@@ -45,12 +45,18 @@ impl AdamW {
     /// ```
     ///
     /// `epsilon` is added after the bias correction, as in `PyTorch`. On flex all of it is one pass, in place where
-    /// tensors have no other owner.
+    /// tensors have no other owner. That pass is worth all cores where a tensor is large, and costs next to nothing where it is
+    /// small, so every parameter is a call of its own.
     ///
     /// # Shapes
     /// All tensors have one dimension, of the same length.
+    ///
+    /// # Panics
+    /// If the lengths differ.
     pub fn step<B: Backend>(&self, moving: Moving<B>, gradient: Tensor<B, 1>) -> Moving<B> {
         let Moving { weights, mean, square } = moving;
+        let lengths = [weights.dims(), mean.dims(), square.dims()];
+        assert_eq!(lengths, [gradient.dims(); 3], "weights, means and a gradient of one length");
         if !is_flex::<B>() {
             return self.of_primitives(Moving { weights, mean, square }, gradient);
         }
@@ -141,7 +147,7 @@ impl Numbers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tracked::tests::{close, numbers, wave};
+    use crate::tracked::tests::{close, none_or_up_to, numbers, wave};
     use burn::tensor::TensorData;
     use burn_flex::{Flex, FlexDevice};
     use proptest::prelude::*;
@@ -191,12 +197,25 @@ mod tests {
         assert_ne!(after.weights.into_data().to_vec::<f32>().unwrap(), [1.0, 2.0]);
     }
 
+    #[test]
+    #[should_panic(expected = "of one length")]
+    fn a_gradient_of_fewer_numbers_is_a_mistake() {
+        let _ = step(1).step(moving(&[1.0, 2.0]), tensor(&[1.0]));
+    }
+
+    #[test]
+    #[should_panic(expected = "of one length")]
+    fn so_are_means_of_fewer_numbers() {
+        let moving = Moving { mean: tensor(&[0.0]), ..moving(&[1.0, 2.0]) };
+        let _ = step(1).step(moving, tensor(&[1.0, 1.0]));
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(16))]
-        /// Several tensors, some of more than one chunk, most of lengths that fill no vector.
+        /// Several tensors, some of nothing, some of more than one chunk, most of lengths that fill no vector.
         #[test]
         fn agrees_with_primitives(
-            lengths in prop::collection::vec(1_usize..40_000, 1..4),
+            lengths in prop::collection::vec(none_or_up_to(40_000), 1..4),
             time in 1_u64..2000,
             weight_decay in 0.0_f64..0.5,
             gradient_scale in 0.01_f64..1.0,

@@ -120,11 +120,15 @@ pub(crate) fn for_each_row(
 }
 
 /// Calls `work` for pieces of slices of equal length that lie at the same place; on all cores if there is enough to do.
+///
+/// # Panics
+/// If the slices differ in length.
 pub(crate) fn for_each_chunk<const N: usize>(
     written: [&mut [f32]; N],
     read: &[f32],
     work: impl Fn([&mut [f32]; N], &[f32]) + Sync,
 ) {
+    assert!(written.iter().all(|slice| slice.len() == read.len()), "slices of one length");
     if read.len() <= CHUNK {
         return vectorised(
             #[inline(always)]
@@ -145,4 +149,16 @@ pub(crate) fn for_each_chunk<const N: usize>(
             || work(written, read),
         );
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "slices of one length")]
+    fn a_shorter_slice_is_a_mistake() {
+        let mut written = [0.0; 3];
+        for_each_chunk([&mut written[..]], &[0.0; 2], |_, _| ());
+    }
 }

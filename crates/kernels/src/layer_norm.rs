@@ -13,14 +13,21 @@ const CHUNK: usize = 1 << 14;
 
 /// `(x - mean(x)) / sqrt(var(x) + epsilon) * weight + bias`.
 ///
+/// Numbers may be as large as in [`rms_norm`].
+///
 /// # Shapes
 /// `x` `[positions, model]`, `weight` and `bias` `[model]`, to `[positions, model]`.
+///
+/// # Panics
+/// If the rows are not as wide as the weight and the bias.
 pub fn layer_norm<B: Backend>(
     x: Tensor<B, 2>,
     weight: Tensor<B, 1>,
     bias: Tensor<B, 1>,
     epsilon: f64,
 ) -> Tensor<B, 2> {
+    let widths = [weight.dims(), bias.dims()];
+    assert_eq!([[x.dims()[1]]; 2], widths, "rows as wide as the weight and the bias");
     #[allow(clippy::cast_possible_truncation, reason = "the numbers have 32 bits too")]
     let small = epsilon as f32;
     let (x, weight) = match both_tracked(x, weight) {
@@ -166,7 +173,7 @@ mod tests {
     use super::*;
     use crate::exact::any_off;
     use crate::exact_norm::Case;
-    use crate::tracked::tests::{Fused, Primitives, numbers};
+    use crate::tracked::tests::{Fused, Primitives, none_or_up_to, numbers, wave};
     use burn::tensor::backend::AutodiffBackend;
     use burn_flex::{Flex, FlexDevice};
     use proptest::prelude::*;
@@ -206,7 +213,10 @@ mod tests {
         /// Numbers close to their mean and parts of a gradient nearly cancel, so that both roads are compared with what is
         /// exact.
         #[test]
-        fn both_roads_agree_with_double_precision(rows in 1_usize..300, width in 1_usize..150) {
+        fn both_roads_agree_with_double_precision(
+            rows in none_or_up_to(300),
+            width in 1_usize..150,
+        ) {
             let case = Case::wave([rows, width]);
             let exact = case.exact(true);
             let found = learned_numbers::<Fused>(&case);
@@ -219,10 +229,36 @@ mod tests {
     }
 
     #[test]
-    fn extreme_numbers_neither_overflow_nor_vanish() {
-        for width in [1, 2, 7, 64, 150] {
+    fn rows_of_a_finite_sum_of_squares_neither_overflow_nor_vanish() {
+        for width in [1, 2, 7, 64, 150, 4096] {
             let case = Case::extreme(width);
-            assert_eq!(any_off(&learned_numbers::<Fused>(&case), &case.exact(true)), None);
+            let exact = case.exact(true);
+            assert_eq!(any_off(&learned_numbers::<Fused>(&case), &exact), None, "{width}");
+            assert_eq!(any_off(&learned_numbers::<Primitives>(&case), &exact), None, "{width}");
         }
+    }
+
+    /// Of rows of eight numbers, with a weight and a bias of these widths.
+    fn normed_with<B: Backend<Device = FlexDevice>>(weight: usize, bias: usize) {
+        let [weight, bias] = [weight, bias].map(|width| wave::<B, 1>([width], 0.7, 1.0));
+        let _ = layer_norm(wave([2, 8], 0.37, 1.0), weight, bias, 1e-5);
+    }
+
+    #[test]
+    #[should_panic(expected = "rows as wide as the weight and the bias")]
+    fn a_narrower_weight_is_a_mistake() {
+        normed_with::<Flex>(4, 4);
+    }
+
+    #[test]
+    #[should_panic(expected = "rows as wide as the weight and the bias")]
+    fn so_is_a_bias_of_another_width() {
+        normed_with::<Flex>(8, 4);
+    }
+
+    #[test]
+    #[should_panic(expected = "rows as wide as the weight and the bias")]
+    fn so_is_one_number_for_all() {
+        normed_with::<Primitives>(8, 1);
     }
 }

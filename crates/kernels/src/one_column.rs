@@ -13,7 +13,11 @@ use burn::tensor::{Tensor, backend::Backend};
 ///
 /// # Shapes
 /// `x` `[rows, in]`, `w` `[in, out]`, to `[rows, out]`.
+///
+/// # Panics
+/// If `x` has not as many columns as `w` has rows.
 pub fn product<B: Backend>(x: Tensor<B, 2>, w: Tensor<B, 2>) -> Tensor<B, 2> {
+    assert_eq!(x.dims()[1], w.dims()[0], "as many inputs as weights of an output");
     match w.dims() {
         _ if on_flex::<B>() => project(x, w),
         [_, 1] => weighted_sum(x, w),
@@ -74,6 +78,12 @@ mod tests {
             let expected = [1.0, -1.0, 2.0, 10.0, -10.0, 20.0];
             assert_eq!(numbers(x.grad(&gradients).unwrap()), expected);
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "as many inputs as weights of an output")]
+    fn other_inputs_are_a_mistake() {
+        let _ = product(matrix(), matrix());
     }
 
     #[test]

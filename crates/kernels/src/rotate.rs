@@ -102,7 +102,11 @@ impl<B: Backend> Angles<B> {
 /// # Shapes
 /// `x` `[positions, heads * head_dim]` to the same. If there are fewer angles than positions, they are those of one row
 /// of a batch, and all rows share them.
+///
+/// # Panics
+/// If a row is not made of whole heads, or the positions not of whole rows of the batch.
 pub fn rotate<B: Backend>(x: Tensor<B, 2>, angles: &Angles<B>, scale: f32) -> Tensor<B, 2> {
+    angles.turns.assert_fit(x.dims());
     let x = match tracked(x) {
         Ok(mut x) => {
             let result = angles.turns.turn(ordered(take(&mut x)), scale, 1.0);
@@ -120,6 +124,19 @@ pub fn rotate<B: Backend>(x: Tensor<B, 2>, angles: &Angles<B>, scale: f32) -> Te
 impl Turns {
     fn tables(&self) -> usize {
         self.cos.len() / self.pairs.max(1)
+    }
+
+    fn assert_fit(&self, [positions, width]: [usize; 2]) {
+        let (head_dim, tables) = (self.head_dim, self.tables());
+        assert!(
+            width.is_multiple_of(head_dim),
+            "{width} numbers are no whole heads of {head_dim} dimensions"
+        );
+        // Without pairs nothing turns, and there are no tables to count.
+        assert!(
+            self.pairs == 0 || positions.is_multiple_of(tables),
+            "{positions} positions are no whole rows of {tables} angles"
+        );
     }
 
     /// In the storage of `x`, `[positions, heads * head_dim]`; backward if `direction` is -1.
@@ -191,7 +208,7 @@ fn of_primitives<B: Backend>(x: Tensor<B, 2>, angles: &Angles<B>, scale: f32) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tracked::tests::{Fused, Primitives, distance, wave};
+    use crate::tracked::tests::{Fused, Primitives, distance, none_or_up_to, wave};
     use burn::tensor::backend::AutodiffBackend;
     use burn_flex::{Flex, FlexDevice};
     use proptest::prelude::*;
@@ -271,8 +288,8 @@ mod tests {
             heads in 1_usize..5,
             frequencies in prop::collection::vec(0.0_f32..1.0, 0..7),
             rest in 0_usize..4,
-            positions in prop::collection::vec(0_usize..100_000, 1..60),
-            rows in 1_usize..5,
+            positions in prop::collection::vec(0_usize..100_000, 0..60),
+            rows in none_or_up_to(4),
             scale in prop_oneof![Just(1.0_f32), 0.1_f32..3.0],
         ) {
             let rest = if frequencies.is_empty() { rest + 1 } else { rest };
@@ -283,6 +300,24 @@ mod tests {
                 prop_assert!(distance(found, expected) < 1e-5);
             }
         }
+    }
+
+    /// Two positions, heads of four dimensions.
+    fn rotated(shape: [usize; 2]) {
+        let angles = Angles::<Flex>::new(&[0, 1], &[1.0, 0.1], 4, &[1], &FlexDevice);
+        let _ = rotate(wave(shape, 0.7, 1.0), &angles, 1.0);
+    }
+
+    #[test]
+    #[should_panic(expected = "6 numbers are no whole heads of 4 dimensions")]
+    fn a_part_of_a_head_is_a_mistake() {
+        rotated([2, 6]);
+    }
+
+    #[test]
+    #[should_panic(expected = "3 positions are no whole rows of 2 angles")]
+    fn so_is_a_part_of_a_row() {
+        rotated([3, 4]);
     }
 
     #[test]

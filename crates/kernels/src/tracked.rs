@@ -118,6 +118,7 @@ pub(crate) mod tests {
     use burn::backend::autodiff::checkpoint::strategy::BalancedCheckpointing;
     use burn::tensor::TensorData;
     use burn_flex::FlexDevice;
+    use proptest::prelude::{Just, Strategy, prop_oneof};
 
     /// Learns by burn's own operations.
     pub(crate) type Primitives = Autodiff<Flex, BalancedCheckpointing>;
@@ -132,6 +133,11 @@ pub(crate) mod tests {
         let count = shape.iter().product::<usize>();
         let data: Vec<f32> = (0..count).map(|i| (i as f32 * salt).sin() * size).collect();
         Tensor::from_data(TensorData::new(data, shape), &FlexDevice)
+    }
+
+    /// Sizes of what may also be empty, which is rare among all sizes.
+    pub(crate) fn none_or_up_to(most: usize) -> impl Strategy<Value = usize> {
+        prop_oneof![1 => Just(0_usize), 7 => 1..=most]
     }
 
     pub(crate) fn numbers<B: Backend, const D: usize>(x: Tensor<B, D>) -> Vec<f32> {

@@ -23,16 +23,18 @@ pub struct Place {
 /// `store` `[rows, slots, key_value_heads, 1, head_dim]`, `new` `[tokens, key_value_heads * head_dim]`, to the store.
 ///
 /// # Panics
-/// If a place lies outside the store or the new tokens.
+/// If a place lies outside the store or the new tokens, if these are not as wide as a slot, or if the fourth dimension of the store
+/// is not 1.
 pub fn write_rows<B: Backend>(
     store: Tensor<B, 5>,
     new: Tensor<B, 2>,
     places: &[Place],
 ) -> Tensor<B, 5> {
     let shape = store.dims();
-    let [rows, slots, heads, _, head_dim] = shape;
-    let width = heads * head_dim;
-    let [tokens, _] = new.dims();
+    let [rows, slots, ..] = shape;
+    let width = slot_width(shape);
+    let [tokens, new_width] = new.dims();
+    assert_eq!(new_width, width, "new tokens as wide as a slot");
     let inside = |place: &Place| {
         place.row < rows && place.slot + place.count <= slots && place.from + place.count <= tokens
     };
@@ -63,7 +65,7 @@ pub fn write_rows<B: Backend>(
 /// `store` `[rows, slots, key_value_heads, 1, head_dim]`, to the same.
 ///
 /// # Panics
-/// If the rows or the slots lie outside the store.
+/// If the rows or the slots lie outside the store, or its fourth dimension is not 1.
 pub fn move_row<B: Backend>(
     store: Tensor<B, 5>,
     from: usize,
@@ -71,8 +73,8 @@ pub fn move_row<B: Backend>(
     count: usize,
 ) -> Tensor<B, 5> {
     let shape = store.dims();
-    let [rows, slots, heads, _, head_dim] = shape;
-    let width = heads * head_dim;
+    let [rows, slots, ..] = shape;
+    let width = slot_width(shape);
     assert!(from < rows && to < rows && count <= slots, "rows lie in the store");
     match in_order(store) {
         Ok(mut store) => {
@@ -90,6 +92,12 @@ pub fn move_row<B: Backend>(
             of_primitives(flat, moved, &[place], slots).reshape(shape)
         }
     }
+}
+
+/// Numbers of a token.
+fn slot_width([_, _, heads, group, head_dim]: [usize; 5]) -> usize {
+    assert_eq!(group, 1, "keys and values are stored once for the heads that share them");
+    heads * head_dim
 }
 
 fn of_primitives<B: Backend>(
@@ -179,6 +187,19 @@ mod tests {
     fn places_outside_are_a_mistake() {
         let place = Place { row: 0, slot: 3, from: 0, count: 2 };
         let _ = write_rows(Tensor::<B, 5>::zeros([2, 4, 1, 1, 2], &FlexDevice), new(), &[place]);
+    }
+
+    #[test]
+    #[should_panic(expected = "new tokens as wide as a slot")]
+    fn so_are_wider_tokens() {
+        let store = Tensor::<B, 5>::zeros([2, 4, 1, 1, 2], &FlexDevice);
+        let _ = write_rows(store, wave([3, 4], 0.37, 1.0), &PLACES);
+    }
+
+    #[test]
+    #[should_panic(expected = "stored once for the heads that share them")]
+    fn so_is_a_store_of_repeated_heads() {
+        let _ = move_row(Tensor::<B, 5>::zeros([2, 4, 1, 2, 2], &FlexDevice), 1, 0, 3);
     }
 
     /// Stretches of every row, each with a gap before it, a number of tokens and the first of them.

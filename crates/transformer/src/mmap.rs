@@ -1,4 +1,4 @@
-//! Files mapped into memory: the only place of the workspace with `unsafe`.
+//! Files mapped into memory, one of the three places of the workspace with `unsafe`.
 
 use memmap2::Mmap;
 use std::fs::File;

@@ -141,7 +141,8 @@ impl<B: AutodiffBackend> Optimizer<B> {
     }
 }
 
-/// A step over all parameters of a module.
+/// A step over all parameters of a module, one after the other: each is one pass over its own memory, by all cores if it is large,
+/// and a small one costs next to nothing, so that there is nothing to gain from gathering them.
 struct Step<'a, B: AutodiffBackend> {
     optimizer: &'a mut Optimizer<B>,
     learning_rate: f64,
