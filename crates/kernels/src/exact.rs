@@ -1,5 +1,8 @@
 //! Numbers in double precision, and how near those of single precision must come to them.
 
+/// The share of its parts by which a number may be off.
+pub(crate) const ALLOWED: f64 = 1e-5;
+
 /// A number and the size of what it is the sum or the difference of. Rounding leaves a share of the parts, however little is
 /// left of them where they cancel.
 #[derive(Debug, Clone, Copy)]
@@ -8,11 +11,11 @@ pub(crate) struct Exact {
     pub(crate) parts: f64,
 }
 
-/// The first number that is further from the exact one than `1e-5` of its parts, or is none; nothing if all are near.
+/// The first number that is further from the exact one than [`ALLOWED`] of its parts, or is none; nothing if all are near.
 pub(crate) fn off(found: &[f32], exact: &[Exact]) -> Option<String> {
     assert_eq!(found.len(), exact.len(), "as many numbers");
     let near =
-        |found: f32, exact: &Exact| (f64::from(found) - exact.value).abs() <= 1e-5 * exact.parts;
+        |found: f32, exact: &Exact| (f64::from(found) - exact.value).abs() <= ALLOWED * exact.parts;
     let place = found.iter().zip(exact).position(|(&found, exact)| !near(found, exact))?;
     Some(format!("{} at {place} is not {:?}", found[place], exact[place]))
 }

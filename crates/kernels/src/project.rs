@@ -76,6 +76,15 @@ pub fn project_transposed<B: Backend>(x: Tensor<B, 2>, weight: Tensor<B, 2>) -> 
     }
 }
 
+/// `x W^T` of rows that lie in order, with the bits of [`project_transposed`]: some rows of a matrix need no copy.
+pub(crate) fn rows_times_rows(x: &[f32], weight: &[f32], sizes: Sizes) -> Vec<f32> {
+    let Sizes { rows, inner, outer } = sizes;
+    if are_few(rows, inner * outer) {
+        return few_times_rows(x, weight, sizes);
+    }
+    multiply(Matrix::new(x, rows, inner), Matrix::new(weight, outer, inner).transposed())
+}
+
 type Pair<T> = (T, T);
 
 /// Both as flex holds them.
@@ -96,8 +105,11 @@ fn both_held<B: Backend>(
 /// Whether there are weights, and so few rows that [`Plain`] and [`Transposed`] are faster than a general product, and the
 /// processor multiplies and adds at once, without which they are not.
 fn few_rows(x: &FlexTensor, weight: &FlexTensor) -> bool {
-    let few = FEW_ROWS.contains(&x.layout().shape()[0]);
-    few && weight.layout().num_elements() > 0 && !matches!(pulp::Arch::new(), pulp::Arch::Scalar)
+    are_few(x.layout().shape()[0], weight.layout().num_elements())
+}
+
+fn are_few(rows: usize, weights: usize) -> bool {
+    FEW_ROWS.contains(&rows) && weights > 0 && !matches!(pulp::Arch::new(), pulp::Arch::Scalar)
 }
 
 fn one_column(weight: &FlexTensor) -> bool {
@@ -159,10 +171,10 @@ impl Rule<2> for Product {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Sizes {
-    rows: usize,
-    inner: usize,
-    outer: usize,
+pub(crate) struct Sizes {
+    pub(crate) rows: usize,
+    pub(crate) inner: usize,
+    pub(crate) outer: usize,
 }
 
 /// A general product would take another way where there are more rows, and a score change its last bits with the batch.
@@ -190,15 +202,19 @@ fn multiply_few(x: &FlexTensor, weight: &FlexTensor) -> FlexTensor {
     let (x_shape, shape) = (x.layout().shape(), weight.layout().shape());
     let sizes = Sizes { rows: x_shape[0], inner: x_shape[1], outer: shape[1] };
     let (x, weight) = (x.storage(), weight.storage());
-    by_stretches(sizes, |first, out| {
+    let out = by_stretches(sizes, |first, out| {
         pulp::Arch::new().dispatch(Plain { x, weight, sizes, first, out });
-    })
+    });
+    from_numbers(out, [sizes.rows, sizes.outer])
 }
 
 fn multiply_transposed(x: &FlexTensor, weight: &FlexTensor) -> FlexTensor {
     let (x_shape, shape) = (x.layout().shape(), weight.layout().shape());
     let sizes = Sizes { rows: x_shape[0], inner: x_shape[1], outer: shape[0] };
-    let (x, weight) = (x.storage(), weight.storage());
+    from_numbers(few_times_rows(x.storage(), weight.storage(), sizes), [sizes.rows, sizes.outer])
+}
+
+fn few_times_rows(x: &[f32], weight: &[f32], sizes: Sizes) -> Vec<f32> {
     by_stretches(sizes, |first, out| {
         pulp::Arch::new().dispatch(Transposed { x, weight, sizes, first, out });
     })
@@ -206,7 +222,7 @@ fn multiply_transposed(x: &FlexTensor, weight: &FlexTensor) -> FlexTensor {
 
 /// Computes all outputs, each thread a stretch of them for all rows. `stretch` is given the first output and fills
 /// `[rows, width]`.
-fn by_stretches(sizes: Sizes, stretch: impl Fn(usize, &mut [f32]) + Sync) -> FlexTensor {
+fn by_stretches(sizes: Sizes, stretch: impl Fn(usize, &mut [f32]) + Sync) -> Vec<f32> {
     let Sizes { rows, inner, outer } = sizes;
     let work = inner * outer * rows.max(ROWS_OF_A_READ);
     let threads = rayon::current_num_threads().min(work / WORTH_A_THREAD).max(1);
@@ -214,12 +230,12 @@ fn by_stretches(sizes: Sizes, stretch: impl Fn(usize, &mut [f32]) + Sync) -> Fle
     let mut out = vec![0.0_f32; rows * outer];
     if width >= outer {
         stretch(0, &mut out);
-        return from_numbers(out, [rows, outer]);
+        return out;
     }
     let stretch = |(index, out): (usize, &mut [f32])| stretch(index * width, out);
     if rows == 1 {
         out.par_chunks_mut(width).enumerate().for_each(stretch);
-        return from_numbers(out, [rows, outer]);
+        return out;
     }
     let mut stretches = vec![0.0_f32; rows * outer];
     stretches.par_chunks_mut(rows * width).enumerate().for_each(stretch);
@@ -229,7 +245,7 @@ fn by_stretches(sizes: Sizes, stretch: impl Fn(usize, &mut [f32]) + Sync) -> Fle
             out[row * outer + index * width..][..wide].copy_from_slice(part);
         }
     }
-    from_numbers(out, [rows, outer])
+    out
 }
 
 /// Computes `x W` for the outputs from `first` on.
