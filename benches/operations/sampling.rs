@@ -5,7 +5,7 @@ use crate::operations::shapes::{VOCABULARY, wave};
 use crate::operations::work::Work;
 use burn::backend::Flex;
 use rlaif::language_model::{Sampling, stream};
-use rlaif::transformer::{SeenTokens, sample};
+use rlaif::transformer::{SeenTokens, draw_rows, sample};
 use std::time::Instant;
 
 const TOP_K: usize = 50;
@@ -17,18 +17,22 @@ pub(crate) fn sampling(rows: usize) -> Case {
     Case { work: Work::numbers(rows * VOCABULARY), ours: draws(rows), primitives: None }
 }
 
-/// Drawing overwrites the logits; writing them anew is not timed.
+/// As replies are drawn: each from its own stream, a step's on all cores. Drawing overwrites the logits; writing them anew
+/// is not timed.
 fn draws(rows: usize) -> Run {
     let fresh: Vec<f32> =
         wave::<Flex, 2>([rows, VOCABULARY], 0.37, 8.0).into_data().iter().collect();
     let sampling = Sampling { top_k: Some(TOP_K), top_p: Some(TOP_P), ..Sampling::default() };
-    let (mut logits, seen, mut rng) = (fresh.clone(), SeenTokens::default(), stream(1));
+    let (mut logits, seen) = (fresh.clone(), SeenTokens::default());
+    let mut streams: Vec<_> = (0..).take(rows).map(stream).collect();
     Box::new(move || {
         logits.copy_from_slice(&fresh);
         let start = Instant::now();
-        for row in logits.chunks_exact_mut(VOCABULARY) {
-            sample(row, &seen, &sampling, &mut rng).expect("the logits are finite");
-        }
-        (start.elapsed(), Vec::new())
+        let drawn = draw_rows(&mut streams, &mut logits, |stream, logits| {
+            sample(logits, &seen, &sampling, stream).expect("the logits are finite")
+        });
+        let elapsed = start.elapsed();
+        assert_eq!(drawn.len(), rows);
+        (elapsed, Vec::new())
     })
 }

@@ -9,7 +9,8 @@ work is counted.
   everywhere, written anew in every run; all operands get gradients.
 - Operands have another owner: nothing writes over them but `adamw` over its own state.
 - `attend_step/N` is one new token of each of N rows whose caches hold 160. `sample/64` draws one
-  token for each of 64 rows among the 50 most likely and of those a nucleus of 0.9.
+  token for each of 64 rows among the 50 most likely and of those a nucleus of 0.9, on all
+  threads.
 - Everything runs once to warm up and then again until 0.5 seconds and 5 runs have passed; the
   median run counts, of ceilings the best.
 - Bytes count every operand and every result once: what bounds is memory. Elsewhere operations count.

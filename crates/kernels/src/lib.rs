@@ -43,7 +43,7 @@ pub use attend_step::attend_step;
 pub use causal_attention::{Heads, Tree, causal_attention};
 pub use flex::is_flex;
 pub use layer_norm::layer_norm;
-pub use logits::{largest_logit, weigh_logits};
+pub use logits::{largest_logit, largest_weights, weigh_logits, weights_from};
 pub use masked_softmax::{Stretch, Visibility, masked_softmax};
 pub use one_column::{product, row_sums};
 pub use project::{project, project_transposed};

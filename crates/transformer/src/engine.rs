@@ -68,6 +68,26 @@ pub fn generate<B: Backend>(
     engine: &Engine,
     next: &mut dyn FnMut(usize, &mut [f32]) -> Next,
 ) -> Result<Vec<Vec<u32>>, Error> {
+    let vocabulary = decoder.config().vocab_size;
+    let mut one_by_one = |step: &[usize], logits: &mut [f32]| -> Vec<Next> {
+        let rows = step.iter().zip(logits.chunks_exact_mut(vocabulary));
+        rows.map(|(&prompt, logits)| next(prompt, logits)).collect()
+    };
+    generate_in_steps(decoder, prompts, max_new, engine, &mut one_by_one)
+}
+
+/// What follows every sequence of a step, in their order: is given the places of their prompts, each once, and the logits
+/// of their next tokens, `[sequences, vocabulary]`.
+pub(crate) type NextOfEach<'a> = dyn FnMut(&[usize], &mut [f32]) -> Vec<Next> + 'a;
+
+/// As [`generate`], deciding about all sequences of a step at once, so that they can share the cores.
+pub(crate) fn generate_in_steps<B: Backend>(
+    decoder: &Decoder<B>,
+    prompts: &[Vec<u32>],
+    max_new: usize,
+    engine: &Engine,
+    next: &mut NextOfEach<'_>,
+) -> Result<Vec<Vec<u32>>, Error> {
     for (index, prompt) in prompts.iter().enumerate() {
         check(decoder, index, "prompt", prompt, prompt.len() + 1)?;
     }
@@ -205,7 +225,7 @@ fn take<T>(waiting: &mut Vec<T>, most: usize, length: impl Fn(&T) -> usize) -> V
 }
 
 impl<B: Backend> Run<'_, B> {
-    fn all(&mut self, next: &mut dyn FnMut(usize, &mut [f32]) -> Next) {
+    fn all(&mut self, next: &mut NextOfEach<'_>) {
         loop {
             let free = self.cache.free_rows();
             if free > 0
@@ -221,12 +241,7 @@ impl<B: Backend> Run<'_, B> {
     }
 
     /// Reads the rests of prompts into free rows and draws their first tokens.
-    fn admit(
-        &mut self,
-        prompts: &[usize],
-        from: usize,
-        next: &mut dyn FnMut(usize, &mut [f32]) -> Next,
-    ) {
+    fn admit(&mut self, prompts: &[usize], from: usize, next: &mut NextOfEach<'_>) {
         let tokens: Vec<&[u32]> =
             prompts.iter().map(|&prompt| &self.prompts[prompt][from..]).collect();
         let lengths: Vec<usize> = tokens.iter().map(|row| row.len()).collect();
@@ -243,7 +258,7 @@ impl<B: Backend> Run<'_, B> {
     }
 
     /// Extends every running row by one token.
-    fn step(&mut self, next: &mut dyn FnMut(usize, &mut [f32]) -> Next) {
+    fn step(&mut self, next: &mut NextOfEach<'_>) {
         let tokens: Vec<i64> =
             self.running.iter().map(|row| i64::from(row.token.unwrap_or(0))).collect();
         let count = tokens.len();
@@ -253,19 +268,13 @@ impl<B: Backend> Run<'_, B> {
     }
 
     /// Draws the next token of the rows from `first` on, from `states` `[rows, model]`, and gives up those that end.
-    fn draw(
-        &mut self,
-        first: usize,
-        states: Tensor<B, 2>,
-        next: &mut dyn FnMut(usize, &mut [f32]) -> Next,
-    ) {
-        let vocabulary = self.decoder.config().vocab_size;
+    fn draw(&mut self, first: usize, states: Tensor<B, 2>, next: &mut NextOfEach<'_>) {
         let mut logits = numbers(self.decoder.logits(states));
-        for (row, logits) in
-            self.running[first..].iter_mut().zip(logits.chunks_exact_mut(vocabulary))
-        {
+        let rows = &mut self.running[first..];
+        let prompts: Vec<usize> = rows.iter().map(|row| row.prompt).collect();
+        for (row, next) in rows.iter_mut().zip(next(&prompts, &mut logits)) {
             let written = &mut self.written[row.prompt];
-            row.token = match next(row.prompt, logits) {
+            row.token = match next {
                 Next::Token(token) => {
                     written.push(token);
                     let length = self.prompts[row.prompt].len() + written.len();

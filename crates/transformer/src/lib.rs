@@ -41,6 +41,7 @@ mod chat_template;
 mod codec;
 mod config;
 mod decoder;
+mod draw_rows;
 mod drawing;
 mod engine;
 mod error;
@@ -88,6 +89,7 @@ pub use config::{
     Activation, Architecture, Family, ModelConfig, Positions, Rope, RopeScaling, SlidingWindow,
 };
 pub use decoder::Decoder;
+pub use draw_rows::draw_rows;
 pub use engine::{Engine, Next, continuation_log_probs, generate};
 pub use error::Error;
 pub use folder::{ModelFiles, replace_folder, write_folder};

@@ -2,10 +2,10 @@
 
 use crate::{
     Architecture, Codec, Decoder, Engine, Error, ModelConfig, ModelFiles, Next, Precision, Sampled,
-    Weights, continuation_log_probs,
+    Weights, continuation_log_probs, draw_rows,
     drawing::Drawing,
+    engine::generate_in_steps,
     folder::{CONFIG, write_folder},
-    generate,
     weights::WEIGHTS_FILE,
 };
 use burn::{
@@ -204,25 +204,28 @@ impl<B: Backend> Transformer<B> {
             Drawing::new(&self.codec, sampling, stops, prompt, seed)
         };
         let mut drawings: Vec<Drawing> = prompts.iter().zip(seeds).map(drawing).collect();
+        let mut waiting: Vec<Option<&mut Drawing>> = drawings.iter_mut().map(Some).collect();
         let mut damaged = None;
-        let mut next = |index: usize, logits: &mut [f32]| {
-            let drawing = &mut drawings[index];
+        let mut next = |step: &[usize], logits: &mut [f32]| -> Vec<Next> {
             if damaged.is_some() {
-                return Next::Stop;
+                return vec![Next::Stop; step.len()];
             }
-            let Ok(next) = drawing.next(logits) else {
-                damaged = Some(index);
-                return Next::Stop;
-            };
-            match (observe(drawing), next) {
-                (ControlFlow::Break(()), Next::Token(token)) => {
-                    drawing.cancel();
-                    Next::Last(token)
-                }
-                (_, next) => next,
+            let mut rows: Vec<&mut Drawing> =
+                step.iter().filter_map(|&index| waiting[index].take()).collect();
+            let drawn = draw_rows(&mut rows, logits, |drawing, logits| drawing.next(logits));
+            let mut next = Vec::with_capacity(step.len());
+            for ((&index, drawing), drawn) in step.iter().zip(rows).zip(drawn) {
+                next.push(if let Ok(next) = drawn {
+                    observed(drawing, next, observe)
+                } else {
+                    damaged = damaged.or(Some(index));
+                    Next::Stop
+                });
+                waiting[index] = Some(drawing);
             }
+            next
         };
-        generate(&self.decoder, prompts, sampling.max_tokens, &self.engine, &mut next)?;
+        generate_in_steps(&self.decoder, prompts, sampling.max_tokens, &self.engine, &mut next)?;
         match damaged {
             Some(index) => Err(ModelError::NotFinite { what: "a logit", id: id(index) }),
             None => Ok(drawings),
@@ -327,6 +330,21 @@ impl<B: Backend> Choose for Transformer<B> {
     }
 }
 
+/// What follows a drawing once `observe` has seen it, which may end it.
+fn observed<'a>(
+    drawing: &mut Drawing<'a>,
+    next: Next,
+    observe: &mut dyn FnMut(&Drawing<'a>) -> ControlFlow<()>,
+) -> Next {
+    match (observe(drawing), next) {
+        (ControlFlow::Break(()), Next::Token(token)) => {
+            drawing.cancel();
+            Next::Last(token)
+        }
+        (_, next) => next,
+    }
+}
+
 /// Lets a reply come to its own end.
 fn all_of_it(_: &Drawing) -> ControlFlow<()> {
     ControlFlow::Continue(())
@@ -396,6 +414,28 @@ mod tests {
         let mut other = prompts();
         other[0].seed = 99;
         assert_ne!(model.draw(&other, &short()).unwrap()[0].tokens(), together[0].tokens());
+    }
+
+    #[test]
+    fn many_replies_are_the_same_with_any_number_of_threads() {
+        // More logits a step than one thread draws from at once.
+        let prompt = |seed| Prompt { dialogue: Dialogue::from_user(format!("Hi {seed}")), seed };
+        let prompts: Vec<Prompt> = (0..64).map(prompt).collect();
+        let sampling = Sampling {
+            top_k: Some(50),
+            top_p: Some(0.9),
+            repetition_penalty: Some(1.2),
+            stop: vec!["e".to_owned()],
+            ..short()
+        };
+        let with_threads = |count| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(count).build().unwrap();
+            pool.install(|| model().draw(&prompts, &sampling).unwrap())
+        };
+        let expected = with_threads(1);
+        for count in [2, 3] {
+            assert_eq!(with_threads(count), expected, "{count} threads");
+        }
     }
 
     #[test]
@@ -590,6 +630,7 @@ mod tests {
         let first = [prompts().swap_remove(0)];
         for error in [
             damaged.generate(&first, &short()).unwrap_err(),
+            damaged.generate(&[first[0].clone(), first[0].clone()], &short()).unwrap_err(),
             damaged.choose(&[Dialogue::from_user("Hi")], &["A", "B"]).unwrap_err(),
         ] {
             assert!(matches!(&error, ModelError::NotFinite { id: named, .. } if *named == id));

@@ -1,9 +1,13 @@
 //! Drawing the next token from its logits.
+//!
+//! It works on numbers in host memory, whatever the backend, and is no operation on tensors of `kernels`, since every reply
+//! has a random stream of its own and keeps the exact log-probabilities of what was drawn, the same on every device.
 
 use crate::Error;
-use kernels::{largest_logit, weigh_logits};
+use kernels::{largest_logit, largest_weights, weigh_logits, weights_from};
 use language_model::Sampling;
 use rand::Rng;
+use std::cell::Cell;
 use std::collections::HashSet;
 
 /// A drawn token.
@@ -64,7 +68,7 @@ impl Extend<u32> for SeenTokens {
 /// These are the logits processors of Hugging Face's `transformers` in their order. Two things differ: `top_k` keeps
 /// exactly `k` tokens where `transformers` keeps all that equal the last of them, and a penalised logit stays finite.
 ///
-/// Without `top_k` and `top_p` nothing is sorted and, unless there is a repetition penalty, nothing allocated. The
+/// Only what may belong to the nucleus of `top_p` is sorted, and every thread uses the same memory again and again. A
 /// penalty costs a copy of the logits and another pass over them, for [`Sampled::untruncated_log_prob`].
 ///
 /// # Errors
@@ -75,18 +79,50 @@ pub fn sample(
     sampling: &Sampling,
     rng: &mut impl Rng,
 ) -> Result<Sampled, Error> {
+    let mut scratch = SCRATCH.take();
+    let sampled = sample_with(&mut scratch, logits, seen, sampling, rng);
+    SCRATCH.set(scratch);
+    sampled
+}
+
+thread_local! {
+    /// Of the rows that this thread draws from, one after the other.
+    static SCRATCH: Cell<Scratch> =
+        const { Cell::new(Scratch { raw: Vec::new(), kept: Vec::new(), bits: Vec::new() }) };
+}
+
+/// Memory that is used again.
+#[derive(Default)]
+struct Scratch {
+    /// The logits before a penalty.
+    raw: Vec<f32>,
+    /// The tokens that `top_k` and `top_p` leave, with their weights.
+    kept: Vec<(usize, f32)>,
+    /// What finding them takes.
+    bits: Vec<u32>,
+}
+
+fn sample_with(
+    scratch: &mut Scratch,
+    logits: &mut [f32],
+    seen: &SeenTokens,
+    sampling: &Sampling,
+    rng: &mut impl Rng,
+) -> Result<Sampled, Error> {
     let highest = finite_argmax(logits)?;
     let Some(penalty) = sampling.repetition_penalty else {
-        return Ok(draw_from(logits, highest, sampling, rng));
+        return Ok(draw_from(logits, highest, sampling, rng, scratch));
     };
-    let mut raw = logits.to_vec();
+    scratch.raw.clear();
+    scratch.raw.extend_from_slice(logits);
     seen.penalise(logits, penalty);
     let likeliest = finite_argmax(logits)?;
-    let mut sampled = draw_from(logits, likeliest, sampling, rng);
+    let mut sampled = draw_from(logits, likeliest, sampling, rng, scratch);
+    let raw = &mut scratch.raw;
     let temperature = if sampling.temperature > 0.0 { sampling.temperature } else { 1.0 };
     let largest = raw[highest];
     let drawn = f64::from((raw[sampled.token as usize] - largest) / temperature);
-    let sum = weigh_logits(&mut raw, largest, temperature);
+    let sum = weigh_logits(raw, largest, temperature);
     sampled.untruncated_log_prob = narrow(drawn - sum.ln());
     Ok(sampled)
 }
@@ -97,6 +133,7 @@ fn draw_from(
     highest: usize,
     sampling: &Sampling,
     rng: &mut impl Rng,
+    scratch: &mut Scratch,
 ) -> Sampled {
     let max = logits[highest];
     if sampling.temperature <= 0.0 {
@@ -120,10 +157,11 @@ fn draw_from(
         let kept_sum = if min_weight > 0.0 { total(candidates.clone()) } else { sum };
         (draw(candidates, u * kept_sum), kept_sum)
     } else {
-        let mut kept = truncated(weights, sum, top_k, top_p);
-        kept.retain(|&(_, weight)| weight >= min_weight);
-        let kept_sum = total(kept.iter().copied());
-        (draw(kept.into_iter(), u * kept_sum), kept_sum)
+        truncate(weights, sum, top_k, top_p, scratch);
+        scratch.kept.retain(|&(_, weight)| weight >= min_weight);
+        let candidates = scratch.kept.iter().copied();
+        let kept_sum = total(candidates.clone());
+        (draw(candidates, u * kept_sum), kept_sum)
     };
     let drawn = drawn.unwrap_or(highest);
     let log_weight = f64::from(weights[drawn]).ln();
@@ -163,51 +201,49 @@ fn draw(candidates: impl Iterator<Item = (usize, f32)>, threshold: f64) -> Optio
     last
 }
 
-/// The tokens that `top_k` and then `top_p` leave, with their weights.
-fn truncated(
+/// Keeps in `scratch` the tokens that `top_k` and then `top_p` leave: those of `top_k` in the order of the vocabulary, those
+/// of `top_p` the likeliest first.
+fn truncate(
     weights: &[f32],
     sum: f64,
     top_k: Option<usize>,
     top_p: Option<f32>,
-) -> Vec<(usize, f32)> {
-    // The set of all tokens of probability at least (1 - p) / n holds the nucleus: those left out sum to less than
-    // 1 - p. That leaves few to sort. With `top_k` the sum of those kept is not known yet, so nothing is left out.
-    let floor = match (top_k, top_p) {
-        (None, Some(p)) => 0.99 * (1.0 - f64::from(p)) * sum / weights.len() as f64,
-        _ => 0.0,
-    };
-    let mut kept: Vec<(usize, f32)> = weights
-        .iter()
-        .enumerate()
-        .map(|(index, &weight)| (index, weight))
-        .filter(|&(_, weight)| f64::from(weight) >= floor)
-        .collect();
-    let likelier = |a: &(usize, f32), b: &(usize, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+    scratch: &mut Scratch,
+) {
+    let Scratch { kept, bits, .. } = scratch;
     let mut kept_sum = sum;
     if let Some(k) = top_k {
-        kept.select_nth_unstable_by(k - 1, likelier);
-        kept.truncate(k);
-        kept_sum = kept.iter().map(|&(_, weight)| f64::from(weight)).sum();
+        largest_weights(weights, k, kept, bits);
+        kept_sum = total(kept.iter().copied());
+    } else {
+        // The set of all tokens of probability at least (1 - p) / n holds the nucleus: those left out sum to less than
+        // 1 - p. That leaves few to sort.
+        let left_out = 1.0 - f64::from(top_p.unwrap_or(1.0));
+        weights_from(weights, narrow(0.99 * left_out * sum / weights.len() as f64), kept);
     }
     if let Some(p) = top_p {
-        kept.sort_unstable_by(likelier);
-        let mut running = 0.0;
-        let reached = kept.iter().position(|&(_, weight)| {
-            running += f64::from(weight);
-            running >= f64::from(p) * kept_sum
-        });
-        kept.truncate(reached.map_or(kept.len(), |last| last + 1));
+        keep_nucleus(kept, f64::from(p) * kept_sum);
     }
-    kept
+}
+
+/// Keeps the likeliest tokens that together weigh at least `least`; between equal ones the lower token is the likelier one.
+fn keep_nucleus(kept: &mut Vec<(usize, f32)>, least: f64) {
+    kept.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    let mut running = 0.0;
+    let reached = kept.iter().position(|&(_, weight)| {
+        running += f64::from(weight);
+        running >= least
+    });
+    kept.truncate(reached.map_or(kept.len(), |last| last + 1));
 }
 
 fn token(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "a log-probability needs no more than f32")]
-fn narrow(log_prob: f64) -> f32 {
-    log_prob as f32
+#[allow(clippy::cast_possible_truncation, reason = "no more than f32 is needed")]
+fn narrow(number: f64) -> f32 {
+    number as f32
 }
 
 #[cfg(test)]
@@ -390,13 +426,55 @@ mod tests {
     }
 
     #[test]
+    fn a_row_sees_nothing_of_the_one_before() {
+        let sampling = Sampling { repetition_penalty: Some(1.5), ..with(1.0, Some(3), Some(0.9)) };
+        let long: Vec<f32> = (0..1000).map(|i| (i as f32 * 0.37).sin() * 8.0).collect();
+        let draw = || super::sample(&mut halves(), &seen(&[1]), &sampling, &mut stream(1)).unwrap();
+        let expected = draw();
+        super::sample(&mut long.clone(), &seen(&[5]), &sampling, &mut stream(2)).unwrap();
+        assert_eq!(draw(), expected);
+        let elsewhere = std::thread::scope(|scope| scope.spawn(draw).join().unwrap());
+        assert_eq!(elsewhere, expected);
+    }
+
+    #[test]
     fn extreme_settings_stay_sound() {
         let mut logits = vec![f32::MAX, f32::MIN, 0.0];
         let drawn = sample(&mut logits, &with(f32::from_bits(1), None, None), &mut stream(1));
         assert_eq!(drawn.unwrap(), Sampled { token: 0, log_prob: 0.0, untruncated_log_prob: 0.0 });
     }
 
+    /// What `top_k` and then `top_p` leave, by sorting all.
+    fn left(weights: &[f32], top_k: Option<usize>, top_p: Option<f32>) -> Vec<(usize, f32)> {
+        let mut all: Vec<(usize, f32)> = weights.iter().copied().enumerate().collect();
+        all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        all.truncate(top_k.unwrap_or(weights.len()));
+        let Some(p) = top_p else {
+            all.sort_by_key(|&(place, _)| place);
+            return all;
+        };
+        let least = f64::from(p) * total(all.iter().copied());
+        let reached = |count: &usize| total(all[..*count].iter().copied()) >= least;
+        let count = (1..=all.len()).find(reached).unwrap_or(all.len());
+        all.truncate(count);
+        all
+    }
+
     proptest! {
+        #[test]
+        fn what_is_left_is_what_sorting_all_leaves(
+            // Their sums are exact in every order.
+            eighths in prop::collection::vec(0_u8..=8, 1..600),
+            top_k in prop::option::of(1_usize..700),
+            top_p in prop::option::of(0.01_f32..1.0),
+        ) {
+            let weights: Vec<f32> = eighths.into_iter().map(|n| f32::from(n) / 8.0).collect();
+            let sum = weights.iter().copied().map(f64::from).sum();
+            let mut scratch = Scratch::default();
+            truncate(&weights, sum, top_k, top_p, &mut scratch);
+            prop_assert_eq!(scratch.kept, left(&weights, top_k, top_p));
+        }
+
         #[test]
         fn draws_from_the_kept_tokens(
             logits in prop::collection::vec(-30.0_f32..30.0, 1..40),
