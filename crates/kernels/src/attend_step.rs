@@ -3,6 +3,7 @@
 use crate::exp::exp;
 use crate::flex::{from_numbers, in_order, to_tensor};
 use crate::lanes::{maximum, sum};
+use crate::masked_attention::{first, masked_attention};
 use crate::masked_softmax::Visibility;
 use burn::tensor::{Tensor, backend::Backend};
 use burn_flex::FlexTensor;
@@ -15,37 +16,55 @@ use std::ops::Range;
 /// model is wider than 2,600.
 const WORTH_A_THREAD: usize = 1 << 18;
 
-/// `softmax(query K^T) V` of every row over the tokens that it sees, each row as far as it goes: rows of unequal length
-/// cost no more than their tokens. Every head of a row is computed by itself, in one order, so its result depends neither on
-/// the number of threads nor on other rows. Gives the query back if the backend is not flex, for which primitives serve.
+/// `softmax(query K^T) V` of every row over the tokens that it sees. On flex each row goes as far as it sees, so that rows of
+/// unequal length cost no more than their tokens, and every head of a row is computed by itself, in one order, so that its
+/// result depends neither on the number of threads nor on other rows; elsewhere all go as far as the longest.
 ///
 /// # Shapes
 /// `query` `[rows, key_value_heads, 1, group, head_dim]` to the same; `keys` and `values`
 /// `[rows or more, slots, key_value_heads, 1, head_dim]`.
 ///
-/// # Errors
-/// The query, on any other backend.
-///
 /// # Panics
-/// If `visible` describes another number of rows, or a row sees beyond the slots.
+/// If shapes do not agree, heads have no dimensions, `visible` describes another number of rows or more than one query of each,
+/// or a row sees beyond the slots.
 pub fn attend_step<B: Backend>(
     query: Tensor<B, 5>,
     keys: &Tensor<B, 5>,
     values: &Tensor<B, 5>,
     visible: &Visibility<B>,
-) -> Result<Tensor<B, 5>, Tensor<B, 5>> {
+) -> Tensor<B, 5> {
     let shape = query.dims();
-    let [rows, key_value_heads, _, group, head_dim] = shape;
-    let slots = keys.dims()[1];
-    let query = in_order(query)?;
-    let (Ok(keys), Ok(values)) = (in_order(keys.clone()), in_order(values.clone())) else {
-        return Err(to_tensor(query));
+    let sizes = Sizes::of(shape, keys.dims(), values.dims());
+    let seen = seen(visible, shape[0], sizes.slots);
+    let query = match in_order(query) {
+        Ok(query) => query,
+        Err(query) => return of_primitives(query, [keys, values], visible, &seen),
     };
-    let sizes = Sizes { slots, key_value_heads, group, head_dim };
-    let seen: Vec<Range<usize>> = (0..rows).map(|row| visible.of_row(row, slots)).collect();
+    let [Ok(held_keys), Ok(held_values)] = [keys, values].map(|x| in_order(x.clone())) else {
+        return of_primitives(to_tensor(query), [keys, values], visible, &seen);
+    };
     let mut out = vec![0.0_f32; shape.iter().product()];
-    attend(sizes, &seen, &query, &keys, &values, &mut out);
-    Ok(to_tensor(from_numbers(out, shape)))
+    attend(sizes, &seen, &query, &held_keys, &held_values, &mut out);
+    to_tensor(from_numbers(out, shape))
+}
+
+/// The slots that every row sees.
+fn seen<B: Backend>(visible: &Visibility<B>, rows: usize, slots: usize) -> Vec<Range<usize>> {
+    assert!(visible.is_step_of(rows), "one query of each of {rows} rows");
+    let seen: Vec<Range<usize>> = (0..rows).map(|row| visible.of_row(row)).collect();
+    assert!(seen.iter().all(|seen| seen.end <= slots), "no row sees beyond {slots} slots");
+    seen
+}
+
+fn of_primitives<B: Backend>(
+    query: Tensor<B, 5>,
+    keys_and_values: [&Tensor<B, 5>; 2],
+    visible: &Visibility<B>,
+    seen: &[Range<usize>],
+) -> Tensor<B, 5> {
+    let longest = seen.iter().map(|seen| seen.end).max().unwrap_or(0);
+    let used = keys_and_values.map(|x| first(x, seen.len(), longest));
+    masked_attention(query, &[used], visible, 0)
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +73,19 @@ struct Sizes {
     key_value_heads: usize,
     group: usize,
     head_dim: usize,
+}
+
+impl Sizes {
+    fn of(query: [usize; 5], keys: [usize; 5], values: [usize; 5]) -> Self {
+        let [rows, key_value_heads, queries, group, head_dim] = query;
+        let [stored, slots, ..] = keys;
+        assert!(queries == 1, "a row has one query, not {queries}");
+        assert!(head_dim > 0, "heads have dimensions");
+        assert!(rows <= stored, "{rows} rows have keys, not {stored}");
+        assert_eq!(keys[2..], [key_value_heads, 1, head_dim], "keys have the heads of the query");
+        assert_eq!(keys, values, "keys and values belong together");
+        Self { slots, key_value_heads, group, head_dim }
+    }
 }
 
 fn attend(
@@ -156,19 +188,11 @@ fn add_scaled<S: Simd>(simd: S, out: &mut [f32], factor: f32, x: &[f32]) {
 mod tests {
     use super::*;
     use crate::exact::{Exact, off};
-    use crate::tracked::tests::{close, numbers, wave};
-    use crate::{Stretch, masked_softmax};
-    use burn::backend::Autodiff;
-    use burn::tensor::TensorData;
+    use crate::exact_attention;
+    use crate::tracked::tests::{Fused, Primitives, close, numbers, wave};
+    use burn::tensor::{DType, TensorData};
     use burn_flex::{Flex, FlexDevice};
     use proptest::prelude::*;
-
-    #[test]
-    fn other_backends_get_their_query_back() {
-        let x = Tensor::<Autodiff<Flex>, 5>::ones([1, 1, 1, 1, 2], &FlexDevice);
-        let visible = Visibility::new(vec![0], 1, None);
-        assert!(attend_step(x.clone(), &x, &x, &visible).is_err());
-    }
 
     /// The numbers that some rows of different lengths are given by so many threads.
     fn of_rows(rows: Range<usize>, threads: usize) -> Vec<u32> {
@@ -181,7 +205,7 @@ mod tests {
         let first = lengths[rows].iter().map(|length| length - 1).collect();
         let visible = Visibility::new(first, 1, None);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let found = pool.install(|| attend_step(query, &keys, &values, &visible).unwrap());
+        let found = pool.install(|| attend_step(query, &keys, &values, &visible));
         found.into_data().iter::<f32>().map(f32::to_bits).collect()
     }
 
@@ -195,29 +219,12 @@ mod tests {
         assert_eq!(of_rows(1..2, 5), of_rows(1..2, 1));
     }
 
-    /// Of one query over all tokens, in double precision; a mean of values within 2.
-    fn attended(query: &[f32], keys: &[f32], values: &[f32]) -> Vec<Exact> {
-        let head_dim = query.len();
-        let score = |key: &[f32]| -> f64 {
-            query.iter().zip(key).map(|(&q, &k)| f64::from(q) * f64::from(k)).sum()
-        };
-        let scores: Vec<f64> = keys.chunks_exact(head_dim).map(score).collect();
-        let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let weights: Vec<f64> = scores.iter().map(|score| (score - largest).exp()).collect();
-        let total: f64 = weights.iter().sum();
-        let of_dimension = |dimension: usize| {
-            let column = values[dimension..].iter().step_by(head_dim).map(|&x| f64::from(x));
-            let sum: f64 = weights.iter().zip(column).map(|(weight, value)| weight * value).sum();
-            Exact { value: sum / total, parts: 2.0 }
-        };
-        (0..head_dim).map(of_dimension).collect()
-    }
+    const SLOTS: usize = 40;
+    const HEAD_DIM: usize = 17;
 
-    /// Scores of 10,000 above zero, below it, and both, with eighths between them: floats hold them exactly.
-    #[test]
-    fn extreme_scores_neither_overflow_nor_vanish() {
-        const SLOTS: usize = 40;
-        const HEAD_DIM: usize = 17;
+    /// Queries of three rows of two heads, and the keys and values of the rows. Scores of 10,000 above zero, below it, and both,
+    /// with eighths between them: floats hold them exactly.
+    fn extreme() -> [Vec<f32>; 3] {
         let mut keys = vec![0.0_f32; 3 * SLOTS * HEAD_DIM];
         for (place, key) in keys.chunks_exact_mut(HEAD_DIM).enumerate() {
             let (row, slot) = (place / SLOTS, place % SLOTS);
@@ -230,46 +237,114 @@ mod tests {
             query[1] = 1.0;
         }
         let values = numbers(wave::<Flex, 1>([keys.len()], 0.73, 2.0));
+        [queries, keys, values]
+    }
+
+    fn of_extreme<B: Backend<Device = FlexDevice>>() -> Vec<f32> {
+        let [queries, keys, values] = extreme();
+        let tensor = |numbers: Vec<f32>, shape: [usize; 5]| {
+            Tensor::<B, 5>::from_data(TensorData::new(numbers, shape), &FlexDevice)
+        };
+        let [keys, values] = [keys, values].map(|x| tensor(x, [3, SLOTS, 1, 1, HEAD_DIM]));
+        let query = tensor(queries, [3, 1, 1, 2, HEAD_DIM]);
+        let visible = Visibility::new(vec![SLOTS - 1; 3], 1, None);
+        numbers(attend_step(query, &keys, &values, &visible))
+    }
+
+    #[test]
+    fn extreme_scores_neither_overflow_nor_vanish() {
+        let [queries, keys, values] = extreme();
         let of_query = |(place, query): (usize, &[f32])| {
             let row = place / 2 * SLOTS * HEAD_DIM..(place / 2 + 1) * SLOTS * HEAD_DIM;
-            attended(query, &keys[row.clone()], &values[row])
+            let keys = keys[row.clone()].chunks_exact(HEAD_DIM);
+            let seen: Vec<_> = keys.zip(values[row].chunks_exact(HEAD_DIM)).collect();
+            exact_attention::attended(query, &seen, 2.0)
         };
         let expected: Vec<Exact> =
             queries.chunks_exact(HEAD_DIM).enumerate().flat_map(of_query).collect();
-        let stored = |numbers: &[f32]| {
-            let data = TensorData::new(numbers.to_vec(), [3, SLOTS, 1, 1, HEAD_DIM]);
-            Tensor::<Flex, 5>::from_data(data, &FlexDevice)
-        };
-        let query = TensorData::new(queries, [3, 1, 1, 2, HEAD_DIM]);
-        let visible = Visibility::new(vec![SLOTS - 1; 3], 1, None);
-        let query = Tensor::from_data(query, &FlexDevice);
-        let found = attend_step(query, &stored(&keys), &stored(&values), &visible).unwrap();
-        assert_eq!(off(&numbers(found), &expected), None);
+        assert_eq!(off(&of_extreme::<Flex>(), &expected), None);
+        assert_eq!(off(&of_extreme::<Primitives>(), &expected), None);
+    }
+
+    /// One row of two slots of a head of two dimensions, and what `visible` describes.
+    fn attend_two_slots<B: Backend<Device = FlexDevice>>(
+        query: [usize; 5],
+        visible: &Visibility<B>,
+    ) -> Tensor<B, 5> {
+        let stored = wave([1, 2, 1, 1, 2], 0.7, 1.0);
+        attend_step(wave(query, 0.3, 1.0), &stored, &stored, visible)
+    }
+
+    #[test]
+    #[should_panic(expected = "no row sees beyond 2 slots")]
+    fn a_row_sees_what_there_is() {
+        attend_two_slots::<Flex>([1, 1, 1, 1, 2], &Visibility::new(vec![2], 1, None));
+    }
+
+    #[test]
+    #[should_panic(expected = "no row sees beyond 2 slots")]
+    fn a_row_of_primitives_sees_what_there_is() {
+        attend_two_slots::<Primitives>([1, 1, 1, 1, 2], &Visibility::new(vec![2], 1, None));
+    }
+
+    #[test]
+    #[should_panic(expected = "one query of each of 1 rows")]
+    fn all_that_is_visible_belongs_to_a_row() {
+        attend_two_slots::<Flex>([1, 1, 1, 1, 2], &Visibility::new(vec![1, 1], 1, None));
+    }
+
+    #[test]
+    #[should_panic(expected = "keys have the heads of the query")]
+    fn the_cache_has_the_heads_of_the_query() {
+        attend_two_slots::<Flex>([1, 2, 1, 1, 2], &Visibility::new(vec![1], 1, None));
+    }
+
+    #[test]
+    #[should_panic(expected = "2 rows have keys, not 1")]
+    fn every_row_has_keys() {
+        attend_two_slots::<Flex>([2, 1, 1, 1, 2], &Visibility::new(vec![1], 1, None));
+    }
+
+    #[derive(Debug, Clone)]
+    struct Case {
+        lengths: Vec<usize>,
+        heads: usize,
+        group: usize,
+        head_dim: usize,
+        window: Option<usize>,
+    }
+
+    fn of_case<B: Backend<Device = FlexDevice>>(case: &Case, dtype: DType) -> Vec<f32> {
+        let Case { ref lengths, heads, group, head_dim, window } = *case;
+        let query = wave::<B, 5>([lengths.len(), heads, 1, group, head_dim], 0.37, 2.0);
+        // A row more than is in use, and slots behind the longest.
+        let stored = [lengths.len() + 1, 41, heads, 1, head_dim];
+        let (keys, values) = (wave::<B, 5>(stored, 0.11, 2.0), wave::<B, 5>(stored, 0.73, 2.0));
+        let [query, keys, values] = [query, keys, values].map(|x| x.cast(dtype));
+        let first = lengths.iter().map(|length| length - 1).collect();
+        numbers(attend_step(query, &keys, &values, &Visibility::new(first, 1, window)))
     }
 
     proptest! {
         #[test]
-        fn agrees_with_products_and_a_softmax(
+        fn agrees_with_primitives(
             lengths in prop::collection::vec(1_usize..40, 1..5),
             heads in 1_usize..4,
             group in 1_usize..4,
             head_dim in 1_usize..40,
             window in prop::option::of(1_usize..12),
         ) {
-            let rows = lengths.len();
-            let query = wave::<Flex, 5>([rows, heads, 1, group, head_dim], 0.37, 2.0);
-            // A row more than is in use, and slots behind the longest.
-            let stored = [rows + 1, 41, heads, 1, head_dim];
-            let (keys, values) = (wave::<Flex, 5>(stored, 0.11, 2.0), wave::<Flex, 5>(stored, 0.73, 2.0));
-            let first: Vec<usize> = lengths.iter().map(|length| length - 1).collect();
-            let visible = Visibility::new(first, 1, window);
-            let used = |x: &Tensor<Flex, 5>| x.clone().narrow(0, 0, rows).permute([0, 2, 3, 1, 4]);
-            let scores = query.clone().matmul(used(&keys).swap_dims(3, 4));
-            let weights = masked_softmax(vec![Stretch { scores, start: 0 }], &visible, 0).remove(0);
-            let expected = numbers(weights.matmul(used(&values)));
-            let found = numbers(attend_step(query, &keys, &values, &visible).unwrap());
-            // Means of values within 2.
-            prop_assert!(close(&found, &expected, 1e-5, 2.0));
+            let case = Case { lengths, heads, group, head_dim, window };
+            let found = of_case::<Flex>(&case, DType::F32);
+            // Numbers of 64 bits are left to primitives, as is what learns.
+            for expected in [
+                of_case::<Flex>(&case, DType::F64),
+                of_case::<Primitives>(&case, DType::F32),
+                of_case::<Fused>(&case, DType::F32),
+            ] {
+                // Means of values within 2.
+                prop_assert!(close(&found, &expected, 1e-5, 2.0));
+            }
         }
     }
 }

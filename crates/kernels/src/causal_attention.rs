@@ -1,6 +1,6 @@
 //! Causal attention of rows of unequal length to themselves and to what they follow, as training and reading need it.
 //!
-//! Heads are read and written where they lie, scores exist for a block of queries of one head at a time, and what causal
+//! On flex heads are read and written where they lie, scores exist for a block of queries of one head at a time, and what causal
 //! order hides beyond the block is not computed: memory grows with tokens, not with their square.
 
 use crate::exp::exp;
@@ -13,6 +13,13 @@ use burn_flex::FlexTensor;
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
+
+mod padded;
+mod primitives;
+mod rows;
+mod side_by_side;
+
+pub use rows::{Rows, Tree};
 
 /// Queries of a head whose scores exist at the same time.
 const BLOCK: usize = 64;
@@ -37,70 +44,32 @@ pub struct Heads {
     pub head_dim: usize,
 }
 
-/// A row of tokens, and rows that go on where it ends, each for itself: what they all begin with stands there once.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tree {
-    /// The tokens that every branch follows.
-    pub stem: Range<usize>,
-    /// The tokens of every branch, in ascending order behind the stem.
-    pub branches: Vec<Range<usize>>,
-}
-
-impl From<Range<usize>> for Tree {
-    /// A row that nothing follows.
-    fn from(stem: Range<usize>) -> Self {
-        Self { stem, branches: Vec::new() }
-    }
-}
-
-impl Tree {
-    /// From its first token to its last.
-    fn span(&self) -> Range<usize> {
-        self.stem.start..self.branches.last().unwrap_or(&self.stem).end
-    }
-
-    /// The stem, then every branch.
-    fn parts(&self) -> impl Iterator<Item = &Range<usize>> {
-        std::iter::once(&self.stem).chain(&self.branches)
-    }
-}
-
 /// `softmax(Q K^T) V` of every row of tokens for itself and for what it follows: the stem of its tree and before that `past`,
 /// stretches of tokens that stand in their order before every row. A token sees itself and those before it, of these the last
 /// `window` (itself among them) if there is one. Scores are not scaled here: queries come scaled.
 ///
 /// # Shapes
 /// `query` `[tokens, key_value_heads * group * head_dim]` to the same; `key` and `value`, and those of every stretch of the
-/// past, `[tokens, key_value_heads * head_dim]`. `rows` are the tokens of each row, in ascending order; those between them
-/// are padding, which nothing sees and for which nothing is computed. What a row is given does not depend on the rows that it
-/// does not follow.
-///
-/// # Errors
-/// The operands, if the backend is not flex, with automatic differentiation around it or without, or their numbers have
-/// not 32 bits, or they learn behind a past; there, primitives serve.
+/// past, `[tokens, key_value_heads * head_dim]`. What is padding among `rows` nothing sees, and it is given 0. What a row is
+/// given does not depend on the rows that it does not follow.
 ///
 /// # Panics
-/// If rows and shapes do not agree, heads have no dimensions, or the window is 0.
+/// If rows and shapes do not agree, heads have no dimensions or the window is 0; without flex also if the rows were used with
+/// another number of tokens before.
 pub fn causal_attention<B: Backend>(
     operands: [Tensor<B, 2>; 3],
     past: &[[Tensor<B, 2>; 2]],
     heads: Heads,
-    rows: Vec<Tree>,
+    rows: &Rows<B>,
     window: Option<usize>,
-) -> Result<Tensor<B, 2>, [Tensor<B, 2>; 3]> {
+) -> Tensor<B, 2> {
     let behind = past.iter().map(|[key, _]| key.dims()[0]).sum();
-    let attention = Attention { heads, rows: rows.into(), window, behind };
-    let operands = match all(operands, tracked) {
-        Ok(operands) if past.is_empty() => return Ok(learned(attention.recorded(operands))),
-        Ok(operands) => return Err(operands.map(learned)),
-        Err(operands) => operands,
-    };
-    let held = all(operands, in_order)?;
-    let stored = past.iter().map(|stretch| stretch.each_ref().map(|x| in_order(x.clone()).ok()));
-    let stored = stored.map(|[key, value]| Some([key?, value?])).collect::<Option<Vec<_>>>();
-    let Some(stored) = stored else { return Err(held.map(to_tensor)) };
-    attention.check(&held, &stored);
-    Ok(to_tensor(attention.forward(&held, &stored)))
+    let attention = Attention { heads, rows: rows.trees().clone(), window, behind };
+    attention.check(&operands, past);
+    match attention.on_flex(operands, past) {
+        Ok(attended) => attended,
+        Err(operands) => attention.of_primitives(operands, past, rows),
+    }
 }
 
 /// All three, if a backend that holds one holds all; it is then given back as it was.
@@ -220,8 +189,12 @@ impl<'a> Side<'a> {
 }
 
 impl Attention {
-    fn check(&self, [query, key, value]: &[FlexTensor; 3], past: &[[FlexTensor; 2]]) {
-        let tokens = query.layout().shape()[0];
+    fn check<B: Backend>(
+        &self,
+        [query, key, value]: &[Tensor<B, 2>; 3],
+        past: &[[Tensor<B, 2>; 2]],
+    ) {
+        let [tokens, _] = query.dims();
         let parts = || self.rows.iter().flat_map(Tree::parts);
         let ends = parts().map(|part| part.end);
         let ascend = parts().zip(std::iter::once(0).chain(ends)).all(|(part, before)| {
@@ -234,14 +207,35 @@ impl Attention {
         for (x, heads) in
             [(query, self.heads.queries()), (key, key_value_heads), (value, key_value_heads)]
         {
-            let shape: &[usize] = x.layout().shape();
-            assert_eq!(shape, [tokens, heads * head_dim], "heads make up the tokens");
+            assert_eq!(x.dims(), [tokens, heads * head_dim], "heads make up the tokens");
         }
         for [key, value] in past {
-            let shape = key.layout().shape();
-            assert_eq!(shape[1], key_value_heads * head_dim, "the past has the same heads");
-            assert_eq!(shape, value.layout().shape(), "keys and values belong together");
+            let [_, width] = key.dims();
+            assert_eq!(width, key_value_heads * head_dim, "the past has the same heads");
+            assert_eq!(key.dims(), value.dims(), "keys and values belong together");
         }
+    }
+
+    /// The operands, if the backend is not flex, with automatic differentiation around it or without, or their numbers have not
+    /// 32 bits, or they learn behind a past.
+    fn on_flex<B: Backend>(
+        &self,
+        operands: [Tensor<B, 2>; 3],
+        past: &[[Tensor<B, 2>; 2]],
+    ) -> Result<Tensor<B, 2>, [Tensor<B, 2>; 3]> {
+        let operands = match all(operands, tracked) {
+            Ok(operands) if past.is_empty() => {
+                return Ok(learned(self.clone().recorded(operands)));
+            }
+            Ok(operands) => return Err(operands.map(learned)),
+            Err(operands) => operands,
+        };
+        let held = all(operands, in_order)?;
+        let stored =
+            past.iter().map(|stretch| stretch.each_ref().map(|x| in_order(x.clone()).ok()));
+        let stored = stored.map(|[key, value]| Some([key?, value?])).collect::<Option<Vec<_>>>();
+        let Some(stored) = stored else { return Err(held.map(to_tensor)) };
+        Ok(to_tensor(self.forward(&held, &stored)))
     }
 
     /// The blocks of the stem, then those of every branch.
@@ -375,7 +369,6 @@ impl Attention {
 
     fn recorded(self, operands: [Tracked; 3]) -> Tracked {
         let held = operands.each_ref().map(|operand| ordered(operand.primitive.clone()));
-        self.check(&held, &[]);
         let out = self.forward(&held, &[]);
         let [query, key, value] = &operands;
         let kept = |out: &FlexTensor| Kept { attention: self, operands: held, out: out.clone() };

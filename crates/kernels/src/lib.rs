@@ -2,8 +2,7 @@
 //!
 //! Every function takes and gives tensors of any backend. On flex, burn's CPU backend, it works on the storage itself,
 //! in place where it can, with vector instructions and on all cores, and those that training needs have a backward pass
-//! written by hand; on every other backend it is made of burn's primitives, or gives its operands back where the caller
-//! has more to choose, and `masked_softmax` is there for what is given back. Both roads give the same numbers up to rounding.
+//! written by hand; on every other backend it is made of burn's primitives. Both roads give the same numbers up to rounding.
 //!
 //! The fast road needs no trait bound: the backend is recognised at run time, so code that is generic over `B: Backend`
 //! calls these functions as it would call burn's own.
@@ -19,6 +18,8 @@ mod causal_attention;
 #[cfg(test)]
 mod exact;
 #[cfg(test)]
+mod exact_attention;
+#[cfg(test)]
 mod exact_norm;
 mod exp;
 mod flex;
@@ -26,6 +27,7 @@ mod gemm;
 mod lanes;
 mod layer_norm;
 mod logits;
+mod masked_attention;
 mod masked_softmax;
 mod one_column;
 mod project;
@@ -40,11 +42,11 @@ mod write_rows;
 pub use activation::{Activation, activate, gated};
 pub use adamw::{AdamW, Moving};
 pub use attend_step::attend_step;
-pub use causal_attention::{Heads, Tree, causal_attention};
+pub use causal_attention::{Heads, Rows, Tree, causal_attention};
 pub use flex::is_flex;
 pub use layer_norm::layer_norm;
 pub use logits::{largest_logit, largest_weights, weigh_logits, weights_from};
-pub use masked_softmax::{Stretch, Visibility, masked_softmax};
+pub use masked_softmax::Visibility;
 pub use one_column::{product, row_sums};
 pub use project::{project, project_transposed};
 pub use rms_norm::rms_norm;

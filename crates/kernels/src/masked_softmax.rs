@@ -6,11 +6,11 @@ use std::sync::{Mutex, PoisonError};
 
 /// Scores of queries against a stretch of tokens.
 #[derive(Debug, Clone)]
-pub struct Stretch<B: Backend> {
+pub(crate) struct Stretch<B: Backend> {
     /// `[rows, key_value_heads, group, queries, slots]`.
-    pub scores: Tensor<B, 5>,
+    pub(crate) scores: Tensor<B, 5>,
     /// The position of the token in the first slot.
-    pub start: usize,
+    pub(crate) start: usize,
 }
 
 /// Which tokens a query may look at: those up to its own position, of these the last `window` if there is one.
@@ -125,18 +125,23 @@ fn to_device<B: Backend>(
 
 impl<B: Backend> Visibility<B> {
     /// `time` queries a row from the position `first` on, one for every row or one for all rows.
+    ///
+    /// # Panics
+    /// If the window is 0.
     pub fn new(first: Vec<usize>, time: usize, window: Option<usize>) -> Self {
+        assert!(window != Some(0), "a token sees itself");
         Self { queries: Queries { first, time, window }, on_device: Mutex::default() }
     }
 
-    /// How many tokens a query sees at most, itself among them.
-    pub fn window(&self) -> Option<usize> {
-        self.queries.window
+    /// Whether it is one query each of so many rows.
+    pub(crate) fn is_step_of(&self, rows: usize) -> bool {
+        let Queries { first, time, .. } = &self.queries;
+        *time == 1 && [1, rows].contains(&first.len())
     }
 
-    /// The slots, of `slots` from position 0 on, that the first query of row `row` sees.
-    pub(crate) fn of_row(&self, row: usize, slots: usize) -> Range<usize> {
-        self.queries.visible(row, 0, 0, slots)
+    /// The positions that the first query of row `row` sees.
+    pub(crate) fn of_row(&self, row: usize) -> Range<usize> {
+        self.queries.visible(row, 0, 0, usize::MAX)
     }
 
     /// Adds minus infinity to the scores of what must not be seen; `from` is the first query's place among all of the
@@ -144,7 +149,7 @@ impl<B: Backend> Visibility<B> {
     ///
     /// Not merely a large number: C libraries take the slow road when `exp` underflows, but give 0 for minus infinity at
     /// once.
-    pub fn mask(&self, stretch: Stretch<B>, from: usize) -> Tensor<B, 5> {
+    pub(crate) fn mask(&self, stretch: Stretch<B>, from: usize) -> Tensor<B, 5> {
         let Stretch { scores, start } = stretch;
         let [rows, heads, group, queries, slots] = scores.dims();
         let one_position = self.queries.time == 1;
@@ -191,7 +196,7 @@ impl<B: Backend> Visibility<B> {
 ///
 /// # Panics
 /// If the stretches differ in more than their slots.
-pub fn masked_softmax<B: Backend>(
+pub(crate) fn masked_softmax<B: Backend>(
     stretches: Vec<Stretch<B>>,
     visible: &Visibility<B>,
     from: usize,

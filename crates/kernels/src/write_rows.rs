@@ -124,7 +124,7 @@ fn of_primitives<B: Backend>(
 }
 
 #[allow(clippy::cast_possible_wrap, reason = "places of things in memory are far smaller")]
-fn indices<B: Backend>(
+pub(crate) fn indices<B: Backend>(
     indices: impl Iterator<Item = usize>,
     device: &B::Device,
 ) -> Tensor<B, 1, Int> {

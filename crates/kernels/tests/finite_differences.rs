@@ -9,7 +9,7 @@ use burn::backend::Autodiff;
 use burn::tensor::{Tensor, TensorData};
 use burn_flex::{Flex, FlexDevice};
 use kernels::{
-    Activation, Angles, Heads, Target, Tree, activate, causal_attention, gated, layer_norm,
+    Activation, Angles, Heads, Rows, Target, Tree, activate, causal_attention, gated, layer_norm,
     project, rms_norm, rotate, select_rows, token_log_probs,
 };
 use std::ops::Range;
@@ -200,7 +200,8 @@ fn attended(operands: Vec<Matrix>, window: Option<usize>) -> Matrix {
     let operands = operands.try_into().unwrap();
     let [stem, first, second, alone] = ROWS;
     let branching = Tree { stem, branches: vec![first, second] };
-    causal_attention(operands, &[], HEADS, vec![branching, Tree::from(alone)], window).unwrap()
+    let rows = Rows::new(vec![branching, Tree::from(alone)]);
+    causal_attention(operands, &[], HEADS, &rows, window)
 }
 
 /// Token by token, head by head.

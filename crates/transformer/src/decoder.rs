@@ -1,6 +1,6 @@
 //! The decoder: embedding, layers, final norm, output projection.
 
-use crate::attention::{Attention, PackedPass, Pass, Turns};
+use crate::attention::{Attention, Pass, Step, Turns};
 use crate::batch::indices;
 use crate::config::ModelConfig;
 use crate::feed_forward::FeedForward;
@@ -11,7 +11,7 @@ use crate::packed::Packed;
 use crate::rotary::Rotary;
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Int, Tensor, backend::Backend};
-use kernels::{Place, project_transposed, select_rows};
+use kernels::{Place, Tree, project_transposed, select_rows};
 
 /// One layer: attention and feed-forward block, each behind a norm and added to the stream.
 #[derive(Module, Debug)]
@@ -168,7 +168,7 @@ impl<B: Backend> Decoder<B> {
         assert!(count > 0, "a state is wanted");
         let tokens = crate::pad_right::<B>(&[packed.tokens()], &device).flatten(0, 1);
         let turns = self.turns(packed.positions(), &device);
-        let pass = PackedPass::new(packed, self.config.sliding_window.as_ref(), device);
+        let pass = Pass::new(packed.trees().to_vec(), self.config.sliding_window.as_ref());
         let x = self.embed(tokens, packed.positions());
         let attend = |_, attention: &Attention<B>, x| attention.forward_packed(x, &turns, &pass);
         let hidden = self.through_layers(x, packed.wanted(), attend);
@@ -216,12 +216,13 @@ impl<B: Backend> Decoder<B> {
         lengths: &[usize],
         path: &'a [Prefix<B>],
     ) -> (Tensor<B, 2>, Following<'a, B>) {
-        let [rows, time] = tokens.dims();
+        let [_, time] = tokens.dims();
         let start: usize = path.iter().map(Prefix::tokens).sum();
         let positions: Vec<usize> = (start..start + time).collect();
         let turns = self.turns(&positions, &tokens.device());
-        let window = self.config.sliding_window.as_ref();
-        let pass = Pass::new(rows, time, vec![start], window).with_lengths(lengths);
+        let row = |(row, length): (usize, &usize)| Tree::from(row * time..row * time + length);
+        let rows = lengths.iter().enumerate().map(row).collect();
+        let pass = Pass::new(rows, self.config.sliding_window.as_ref());
         (self.embed(tokens.flatten(0, 1), &positions), Following { path, turns, pass })
     }
 
@@ -250,7 +251,7 @@ impl<B: Backend> Decoder<B> {
         for (index, layer) in self.layers.iter().enumerate() {
             if index + 1 == self.layers.len() {
                 let x = layer.attention_norm.forward(x);
-                layers.push(layer.attention.remember(x, &following.turns, &following.pass));
+                layers.push(layer.attention.remember(x, &following.turns));
                 break;
             }
             x = layer.forward(x, None, |attention, x| {
@@ -337,16 +338,12 @@ impl<B: Backend> Decoder<B> {
         assert!(cache.longest() < cache.slots(), "the cache has room");
         let positions = cache.lengths().to_vec();
         let turns = self.turns(&positions, &tokens.device());
-        let pass = Pass::new(rows, 1, positions.clone(), self.config.sliding_window.as_ref());
-        let place = |(row, &slot): (usize, &usize)| Place { row, slot, from: row, count: 1 };
-        let places: Vec<Place> = positions.iter().enumerate().map(place).collect();
-        let longest = cache.longest() + 1;
+        let step = Step::new(&positions, self.config.sliding_window.as_ref());
         let x = self.embed(tokens, &positions);
         let hidden = self.through_layers(x, None, |index, attention, x| {
             let mut attended = None;
             cache.update(index, |stored| {
-                let (x, stored) =
-                    attention.step(x.clone(), &turns, &pass, stored, &places, longest);
+                let (x, stored) = attention.step(x.clone(), &turns, &step, stored);
                 attended = Some(x);
                 stored
             });

@@ -16,29 +16,9 @@ impl<B: Backend> KeyValue<B> {
         self.key.dims()[1]
     }
 
-    /// The first slots of the first rows.
-    pub(crate) fn first(&self, rows: usize, slots: usize) -> Self {
-        let [all_rows, all_slots, ..] = self.key.dims();
-        if (rows, slots) == (all_rows, all_slots) {
-            return self.clone();
-        }
-        let first = |x: &Tensor<B, 5>| x.clone().narrow(0, 0, rows).narrow(1, 0, slots);
-        Self { key: first(&self.key), value: first(&self.value) }
-    }
-
     /// `[rows * slots, key_value_heads * head_dim]`.
     pub(crate) fn flat(&self) -> [Tensor<B, 2>; 2] {
         [&self.key, &self.value].map(|x| flat(x.clone()))
-    }
-
-    /// Ready for products: `[rows, key_value_heads, 1, slots, head_dim]`.
-    pub(crate) fn keys(&self) -> Tensor<B, 5> {
-        self.key.clone().permute([0, 2, 3, 1, 4])
-    }
-
-    /// Ready for products: `[rows, key_value_heads, 1, slots, head_dim]`.
-    pub(crate) fn values(&self) -> Tensor<B, 5> {
-        self.value.clone().permute([0, 2, 3, 1, 4])
     }
 
     /// Puts new tokens, counted through their rows, in their places.

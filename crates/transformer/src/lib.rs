@@ -73,7 +73,6 @@ mod sampler;
 mod scalar_head;
 mod scalar_model;
 mod shard;
-mod side_by_side;
 mod stop;
 mod stream;
 mod strftime;

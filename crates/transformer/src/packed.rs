@@ -26,20 +26,20 @@ pub struct Packed {
 
 /// Where the tokens of a row lie.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Row {
+struct Row {
     /// Those that others may share.
-    pub(crate) stem: Range<usize>,
+    stem: Range<usize>,
     /// Those behind them.
-    pub(crate) own: Range<usize>,
+    own: Range<usize>,
 }
 
 impl Row {
-    pub(crate) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.stem.len() + self.own.len()
     }
 
     /// The place of a token.
-    pub(crate) fn place(&self, token: usize) -> usize {
+    fn place(&self, token: usize) -> usize {
         match token.checked_sub(self.stem.len()) {
             None => self.stem.start + token,
             Some(behind) => self.own.start + behind,
@@ -125,10 +125,6 @@ impl Packed {
 
     pub(crate) fn trees(&self) -> &[Tree] {
         &self.trees
-    }
-
-    pub(crate) fn rows(&self) -> &[Row] {
-        &self.rows
     }
 
     /// The places of the tokens whose states are wanted; nothing if all are.
