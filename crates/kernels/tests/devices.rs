@@ -19,8 +19,6 @@
 mod attention;
 #[path = "devices/compare.rs"]
 mod compare;
-#[path = "devices/masks.rs"]
-mod masks;
 
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};

@@ -7,7 +7,7 @@ use crate::compare::{
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use kernels::{
-    Heads, Place, Tree, Visibility, attend_step, causal_attention, move_row, write_rows,
+    Heads, Place, Rows, Tree, Visibility, attend_step, causal_attention, move_row, write_rows,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -73,7 +73,7 @@ impl Attended {
         operands: [Tensor<B, 2>; 3],
         past: &[[Tensor<B, 2>; 2]],
     ) -> Tensor<B, 2> {
-        causal_attention(operands, past, self.heads, self.trees.clone(), self.window)
+        causal_attention(operands, past, self.heads, &Rows::new(self.trees.clone()), self.window)
     }
 }
 
