@@ -32,6 +32,7 @@ mod csv_rows;
 mod dialogues;
 mod difference;
 mod error;
+mod file;
 mod journal;
 mod json_rows;
 mod jsonl;
