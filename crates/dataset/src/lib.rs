@@ -46,6 +46,7 @@ mod parquet_columns;
 mod parquet_file;
 #[cfg(feature = "parquet")]
 mod parquet_rows;
+mod partial_conversations;
 mod place;
 mod preferences;
 mod prompts;
@@ -71,6 +72,7 @@ pub use journal::Journal;
 pub use jsonl::{jsonl_rows, read_jsonl, write_jsonl};
 pub use mixture::{Exhausted, Mixture, Part, Stream};
 pub use pairs::Pair;
+pub use partial_conversations::partial_conversations;
 pub use place::Place;
 pub use preferences::read_preferences;
 pub use prompts::{Prompts, prompts, read_prompts};
