@@ -15,6 +15,12 @@ pub enum Error {
         /// What the system says.
         source: std::io::Error,
     },
+    /// A folder stands where a file of rows is expected.
+    #[error("{path} is a folder, expected a file; name one of the files in it")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A file cannot be read on.
     #[error("cannot read {path} at line {line}; the file is damaged or cut off")]
     Read {

@@ -11,7 +11,7 @@ use std::path::Path;
 /// Every row of a JSONL or `.jsonl.gz` file; a file without rows gives none.
 ///
 /// # Errors
-/// [`Error::Open`], [`Error::Read`], or [`Error::Json`] for the first line that is not a `T`.
+/// [`Error::Open`], [`Error::Folder`], [`Error::Read`], or [`Error::Json`] for the first line that is not a `T`.
 pub fn read_jsonl<T: DeserializeOwned>(path: impl AsRef<Path>) -> Result<Vec<T>, Error> {
     jsonl_rows::<T>(path)?.collect()
 }
@@ -19,7 +19,7 @@ pub fn read_jsonl<T: DeserializeOwned>(path: impl AsRef<Path>) -> Result<Vec<T>,
 /// The rows of a JSONL or `.jsonl.gz` file, one of which is in memory at a time.
 ///
 /// # Errors
-/// [`Error::Open`]; an item is [`Error::Read`], or [`Error::Json`] for a line that is not a `T`.
+/// [`Error::Open`], [`Error::Folder`], or [`Error::Read`]; an item is [`Error::Read`], or [`Error::Json`] for a line that is not a `T`.
 pub fn jsonl_rows<T: DeserializeOwned>(
     path: impl AsRef<Path>,
 ) -> Result<impl Iterator<Item = Result<T, Error>>, Error> {

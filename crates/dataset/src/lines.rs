@@ -1,8 +1,8 @@
 //! The lines of a file that may be compressed.
 
 use crate::Error;
+use crate::file::open_file;
 use flate2::read::MultiGzDecoder;
-use std::fs::File;
 use std::io::{BufRead, BufReader, Result as IoResult};
 use std::path::{Path, PathBuf};
 
@@ -38,15 +38,19 @@ impl Lines {
 
 /// Opens a file to be read from its start, without a byte order mark.
 pub(crate) fn open(path: &Path) -> Result<Bytes, Error> {
-    let failed = |source| Error::Open { path: path.to_owned(), source };
-    let file = File::open(path).map_err(failed)?;
+    let file = open_file(path)?;
     let mut bytes: Bytes = if is_gz(path) {
         Box::new(BufReader::new(MultiGzDecoder::new(file)))
     } else {
         Box::new(BufReader::new(file))
     };
-    // What is wrong with the first bytes is told by whoever reads on.
-    if bytes.fill_buf().is_ok_and(|start| start.starts_with(BYTE_ORDER_MARK)) {
+    // What is wrong with the first bytes is told once: a decoder that is asked again says that the file is at its end.
+    let start = bytes.fill_buf().map_err(|source| Error::Read {
+        path: path.to_owned(),
+        line: 1,
+        source,
+    })?;
+    if start.starts_with(BYTE_ORDER_MARK) {
         bytes.consume(BYTE_ORDER_MARK.len());
     }
     Ok(bytes)
@@ -99,7 +103,9 @@ impl Iterator for Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Reading;
     use flate2::{Compression, write::GzEncoder};
+    use std::error::Error as _;
     use std::io::Write;
 
     fn compressed(text: &str) -> Vec<u8> {
@@ -135,6 +141,28 @@ mod tests {
         let whole = compressed("a\nb\n");
         let message = read("x.gz", &whole[..whole.len() - 4]).unwrap_err().to_string();
         assert!(message.contains("x.gz at line 3"), "{message}");
+    }
+
+    #[test]
+    fn what_is_not_compressed_and_what_is_cut_in_its_header_is_no_empty_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let plain = b"prompt\n\"Not compressed, though its name says so.\"\n";
+        for bytes in [&plain[..], &compressed("a\n")[..5]] {
+            for name in ["x.jsonl.gz", "x.csv.gz"] {
+                assert!(matches!(read(name, bytes), Err(Error::Read { line: 1, .. })), "{name}");
+                let path = folder.path().join(name);
+                std::fs::write(&path, bytes).unwrap();
+                let error = Reading::default().prompts(&path).unwrap_err();
+                let message = error.to_string();
+                assert!(
+                    message.contains(name) && message.contains("damaged or cut off"),
+                    "{message}"
+                );
+            }
+        }
+        let error = read("x.gz", plain).unwrap_err();
+        let cause = error.source().unwrap().to_string();
+        assert!(cause.contains("gzip header"), "{cause}");
     }
 
     #[test]

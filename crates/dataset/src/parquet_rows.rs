@@ -1,12 +1,12 @@
 //! The rows of Parquet files.
 
+use crate::file::open_file;
 use crate::source::Found;
 use crate::{Error, Place};
 use arrow_array::RecordBatch;
 use arrow_json::LineDelimitedWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use serde_json::Value;
-use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -26,8 +26,7 @@ pub(crate) struct ParquetRows {
 
 impl ParquetRows {
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
-        let file =
-            File::open(path).map_err(|source| Error::Open { path: path.to_owned(), source })?;
+        let file = open_file(path)?;
         let open = || {
             let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
             Ok(builder.with_batch_size(BATCH).build()?)

@@ -26,8 +26,8 @@ pub(crate) const ACCEPTED: &str = concat!(
 /// places.
 ///
 /// # Errors
-/// [`Error::Open`], [`Error::Read`], [`Error::ReadParquet`], [`Error::CsvHeader`], [`Error::Row`] for the first row of another
-/// shape, or [`Error::Empty`].
+/// [`Error::Open`], [`Error::Folder`], [`Error::Read`], [`Error::ReadParquet`], [`Error::CsvHeader`], [`Error::Row`] for the
+/// first row of another shape, or [`Error::Empty`].
 pub fn read_preferences(path: impl AsRef<Path>) -> Result<Vec<Preference>, Error> {
     Reading::default().preferences(path)?.collect()
 }

@@ -38,8 +38,8 @@ pub struct Prompts {
 /// the same [`Dialogue::id`] are one prompt.
 ///
 /// # Errors
-/// [`Error::Open`], [`Error::Read`], [`Error::ReadParquet`], [`Error::CsvHeader`], [`Error::Row`] for the first row of another
-/// shape, or [`Error::Empty`].
+/// [`Error::Open`], [`Error::Folder`], [`Error::Read`], [`Error::ReadParquet`], [`Error::CsvHeader`], [`Error::Row`] for the
+/// first row of another shape, or [`Error::Empty`].
 pub fn read_prompts(path: impl AsRef<Path>) -> Result<Prompts, Error> {
     let mut found = Prompts { dialogues: Vec::new(), duplicates: 0 };
     let mut seen = HashSet::new();

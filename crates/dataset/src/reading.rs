@@ -43,8 +43,8 @@ impl Reading {
     /// The prompts of a file, each as often as it occurs; what is a row is told at [`crate::read_prompts`].
     ///
     /// # Errors
-    /// [`Error::Open`], [`Error::CsvHeader`], [`Error::ReadParquet`] or [`Error::RejectedShare`]; [`Error::Column`] or
-    /// [`Error::UnreadColumn`] if the columns cannot be used; an item is an error of [`crate::read_prompts`] or
+    /// [`Error::Open`], [`Error::Folder`], [`Error::Read`], [`Error::CsvHeader`], [`Error::ReadParquet`] or
+    /// [`Error::RejectedShare`]; [`Error::Column`] or [`Error::UnreadColumn`] if the columns cannot be used; an item is an error of [`crate::read_prompts`] or
     /// [`Error::TooManyRejected`].
     pub fn prompts(&self, path: impl AsRef<Path>) -> Result<Rows<Dialogue>, Error> {
         self.rows(path.as_ref(), prompts::ACCEPTED, prompts::read)

@@ -58,6 +58,21 @@ impl<T> Rows<T> {
         Ok(self)
     }
 
+    /// Makes rows bad that `check` finds something wrong with: what it says stands behind `the row`, such as `has no reply`.
+    #[must_use]
+    pub fn checked(mut self, check: impl Fn(&T) -> Result<(), String> + Send + 'static) -> Self
+    where
+        T: 'static,
+    {
+        let read = self.read;
+        self.read = Box::new(move |value: &Value| {
+            let row = read(value)?;
+            check(&row).map_err(|problem| Problem::new("the row", problem))?;
+            Ok(row)
+        });
+        self
+    }
+
     /// Leaves bad rows out and writes them nowhere, however many they are: for a file that was read before, with
     /// [`Rejects`].
     #[must_use]
@@ -208,6 +223,25 @@ mod tests {
         // Without a place for bad rows the first one is the error.
         let message = files.read(None).unwrap_err().to_string();
         assert!(message.contains("rows.jsonl, line 2: the row is null"), "{message}");
+    }
+
+    #[test]
+    fn what_a_check_says_is_told_like_any_bad_row() {
+        let files = Try::new("1\n\n3\n4\n");
+        let path = files.folder.path().join("rows.jsonl");
+        let rows = || {
+            let odd = |number: &u64| {
+                let is_odd = !number.is_multiple_of(2);
+                is_odd.then_some(()).ok_or_else(|| format!("is {number}, expected an odd number"))
+            };
+            Rows::open(&path, "numbers", number).unwrap().checked(odd)
+        };
+        let message = rows().collect::<Result<Vec<u64>, _>>().unwrap_err().to_string();
+        let expected =
+            "rows.jsonl, line 4: the row is 4, expected an odd number; accepted rows are numbers";
+        assert!(message.contains(expected), "{message}");
+        let good = rows().with_rejects(Some(&Rejects::new(files.rejects(), 0.5))).unwrap();
+        assert_eq!(good.collect::<Result<Vec<u64>, _>>().unwrap(), [1, 3]);
     }
 
     #[test]

@@ -4,10 +4,12 @@
 mod elsewhere;
 
 use dataset::{
-    ColumnMapping, Error, Reading, RowFormat, Samples, read_preferences, read_prompts, write_rows,
+    ColumnMapping, Error, Reading, RowFormat, Samples, partial_conversations, prompts, read_jsonl,
+    read_preferences, read_prompts, write_rows,
 };
 use dialogue::{Dialogue, Preference};
 use elsewhere::published;
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 /// The harmless-base test split of hh-rlhf (arXiv 2204.05862).
@@ -21,6 +23,26 @@ fn every_prompt_of_harmless_base_is_read() {
     let prompts = read_prompts(path).unwrap();
     assert_eq!(prompts.dialogues.len() + prompts.duplicates, 2_312);
     assert!(prompts.duplicates <= 10, "{}", prompts.duplicates);
+}
+
+#[test]
+fn every_human_turn_of_harmless_base_makes_a_prompt() {
+    let Some(path) = harmless_base_test() else { return };
+    let rows: Vec<serde_json::Value> = read_jsonl(&path).unwrap();
+    let turns = |text: &str| text.matches("\n\nHuman:").count();
+    let expected: Vec<usize> =
+        rows.iter().map(|row| turns(row["chosen"].as_str().unwrap())).collect();
+    let conversations = prompts(path).unwrap().map(|row| partial_conversations(row.unwrap()));
+    let found: Vec<Vec<Dialogue>> = conversations.map(Iterator::collect).collect();
+    assert_eq!(found.iter().map(Vec::len).collect::<Vec<usize>>(), expected);
+    assert_eq!(expected.iter().sum::<usize>(), 5_756);
+    for prompt in found.iter().flatten() {
+        assert_eq!(prompt.last_request(), prompt.messages.last().map(|last| &*last.content));
+    }
+    // As many names as there are different prompts.
+    let ids: HashSet<String> = found.iter().flatten().map(Dialogue::id).collect();
+    let different: HashSet<&Dialogue> = found.iter().flatten().collect();
+    assert_eq!(ids.len(), different.len());
 }
 
 #[test]

@@ -76,7 +76,7 @@ pub use multiple_choice::{Answer, MultipleChoice, multiple_choice};
 pub use over_refusal::{KindRates, OverRefusal, over_refusal};
 pub use over_runs::MeanOverRuns;
 pub use pairwise::{Judged, judge_pairwise};
-pub use question::{Question, read_questions};
+pub use question::{Question, read_questions, read_questions_that};
 pub use rate::{Rate, rate};
 pub use rated::{HIGHEST_RATING, Rated, read_rated};
 pub use refusal::{Refusal, judge_refusals, refusal};

@@ -42,7 +42,20 @@ const ACCEPTED: &str = concat!(
 /// # Errors
 /// [`Error::Dataset`] for a file that cannot be read or holds no row, or a row of another form.
 pub fn read_questions(path: impl AsRef<Path>) -> Result<Vec<Question>, Error> {
-    Ok(Reading::default().records::<Question>(path, ACCEPTED)?.collect::<Result<_, _>>()?)
+    read_questions_that(path, |_| Ok(()))
+}
+
+/// Reads questions as [`read_questions`] does, and sees that each is one that `fits`: what it says to the first that is not is told
+/// with file and row.
+///
+/// # Errors
+/// Those of [`read_questions`], among them what `fits` says.
+pub fn read_questions_that(
+    path: impl AsRef<Path>,
+    fits: impl Fn(&Question) -> Result<(), String> + Send + 'static,
+) -> Result<Vec<Question>, Error> {
+    let questions = Reading::default().records::<Question>(path, ACCEPTED)?.checked(fits);
+    Ok(questions.collect::<Result<_, _>>()?)
 }
 
 impl Question {

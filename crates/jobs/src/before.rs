@@ -4,7 +4,9 @@ use crate::Error;
 use crate::input::{Item, Items};
 use crate::line::Line;
 use crate::output::remove;
-use dataset::{AppendOnly, replace};
+use dataset::replace;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 /// An item, with its record of an earlier round if there was one.
@@ -70,7 +72,26 @@ impl<I> Iterator for Chunks<'_, I> {
     }
 }
 
-/// The records of an earlier round, in the order of their items; some may be missing.
+/// The whole lines of a file, with their ends: what a killed process left of one is not among them.
+pub(crate) fn whole_lines(
+    path: &Path,
+) -> Result<impl Iterator<Item = Result<Vec<u8>, dataset::Error>> + Send + use<>, Error> {
+    let path = path.to_owned();
+    let file =
+        File::open(&path).map_err(|source| dataset::Error::Open { path: path.clone(), source })?;
+    let mut reader = BufReader::new(file);
+    Ok((1..).map_while(move |number| {
+        let mut line = Vec::new();
+        match reader.read_until(b'\n', &mut line) {
+            Ok(_) => line.ends_with(b"\n").then_some(Ok(line)),
+            Err(source) => {
+                Some(Err(dataset::Error::Read { path: path.clone(), line: number, source }))
+            }
+        }
+    }))
+}
+
+/// The records of an earlier round, or of a finished job, in the order of their items; some may be missing.
 pub(crate) struct Before {
     path: PathBuf,
     lines: Box<dyn Iterator<Item = Result<Vec<u8>, dataset::Error>> + Send>,
@@ -81,8 +102,7 @@ pub(crate) struct Before {
 
 impl Before {
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
-        // What a killed process left of a line is not among the lines.
-        let lines = Box::new(AppendOnly::open(path)?.lines()?);
+        let lines = Box::new(whole_lines(path)?);
         let mut before = Self { path: path.to_owned(), lines, number: 0, next: None };
         before.read()?;
         Ok(before)
@@ -136,6 +156,9 @@ impl Before {
 /// Puts the records of a round that was stopped, `part`, into those of the rounds before it; failed items have none, so that
 /// they are asked for again. Killed on the way and called again, it comes to the same.
 pub(crate) fn fold(part: &Path, before: &Path) -> Result<(), Error> {
+    if !part.exists() {
+        return Ok(());
+    }
     let (mut earlier, mut later) = (Before::open(before)?, Before::open(part)?);
     let failed = |source| dataset::Error::Write { path: before.to_owned(), source };
     replace(before, |file| -> Result<(), Error> {

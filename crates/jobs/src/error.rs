@@ -173,14 +173,27 @@ pub enum Error {
     },
     /// A file of records that lacks one, of a job that is finished.
     #[error(
-        "{path} counts as finished, but lacks the record of item {id}, which is in {path}.failures.jsonl neither; remove {path} and \
-         {path}.job to begin anew"
+        "{path} counts as finished, but lacks the record of item {id}, which is in {path}.failures.jsonl neither; put the file back, \
+         or let `--retry-failed` (`Job::retry_failed`) ask for what is missing"
     )]
     LacksItem {
         /// The file of records.
         path: PathBuf,
         /// The item.
         id: String,
+    },
+    /// A file of records with another number of them than its report counts, of a job that is finished.
+    #[error(
+        "{path} counts as finished with {expected} records, but holds {found}; put the file back, or remove {path} and {path}.job to \
+         begin anew"
+    )]
+    OtherCount {
+        /// The file of records.
+        path: PathBuf,
+        /// Records that the report counts.
+        expected: u64,
+        /// Records that are there.
+        found: u64,
     },
     /// The report of a finished job is gone, and so is what it was made of.
     #[error(

@@ -26,7 +26,8 @@ pub struct Job {
     /// Highest share of items, in \[0, 1), that the model may refuse for good and that go to [`Job::failures`]; at 0 the
     /// first ends the job.
     pub failed_share: f64,
-    /// Asks once more for items that have failed, of a job that is under way or finished.
+    /// Asks once more for items that have failed, of a job that is under way or finished, and of a finished one also for those
+    /// whose records were lost.
     pub retry_failed: bool,
 }
 

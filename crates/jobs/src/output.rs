@@ -4,6 +4,7 @@ use crate::before::{Todos, fold};
 use crate::count::Count;
 use crate::header::{Header, beside};
 use crate::line::{Line, failure, record};
+use crate::recount::count_lines;
 use crate::stage::{Record, Stage, TallyOf};
 use crate::{Error, Job, Report};
 use dataset::AppendOnly;
@@ -250,15 +251,21 @@ fn begun(out: &Path) -> bool {
     out.exists() || beside(out, "before").exists() || part.is_ok_and(|part| part.len() > 0)
 }
 
-/// Puts the records of a job aside, so that those of items that failed are made beside them.
+/// Puts the records of a job aside, so that those of items that failed, and those that were lost, are made beside them.
 fn begin_again(job: &Job, part: &Path, before: &Path) -> Result<(), Error> {
     let from = match job.out.exists() {
-        true if !job.failures().exists() => return Ok(()),
+        true if !job.failures().exists() && has_all(job)? => return Ok(()),
         true => &job.out,
         false if !part.exists() => return Ok(()),
         false => part,
     };
     rename(from, before)
+}
+
+/// Whether the file of a finished job has as many records as its report counts.
+fn has_all(job: &Job) -> Result<bool, Error> {
+    let path = job.report();
+    Ok(path.exists() && count_lines(&job.out)? >= Report::read(&path)?.records)
 }
 
 /// Removes a file, if it is there.

@@ -8,7 +8,7 @@ use crate::in_order::in_order;
 use crate::input::Input;
 use crate::model::Model;
 use crate::output::{Opened, Output, check_place, check_same, found, remove, rename};
-use crate::recount::recount;
+use crate::recount::{check_records, recount};
 use crate::stage::Stage;
 use crate::stop::{Stop, Stoppable};
 use crate::writer::{Finished, Writer};
@@ -112,13 +112,15 @@ impl<S: Stage> Ready<S> {
         Ok(ready)
     }
 
-    /// The report of the finished job; one that is not there is made again.
+    /// The report of the finished job, all of whose records must be there; a report that is not is made again.
     fn report(&self) -> Result<Report, Error> {
-        let path = self.job.report();
+        let (path, items) = (self.job.report(), self.input.items(&S::KIND)?);
         if path.exists() {
-            return Report::read(&path);
+            let report = Report::read(&path)?;
+            check_records(&self.job, items, &report)?;
+            return Ok(report);
         }
-        let report = recount::<S>(&self.job, self.input.items(&S::KIND)?)?;
+        let report = recount::<S>(&self.job, items)?;
         write_atomic(&path, report.text(&path)?.as_bytes())?;
         Ok(report)
     }

@@ -19,6 +19,7 @@ use crate::header::{Header, beside};
 use crate::model::Model;
 use crate::output::{check_place, check_same, claim, found, remove};
 use crate::prepared::{Prepared, Work, remove_answers, replace_rejects};
+use crate::recount::count_lines;
 use crate::{Done, Error, Job, Report};
 use dataset::AppendOnly;
 use journal::Journal;
@@ -123,12 +124,17 @@ impl Requests {
         }
     }
 
-    /// The report of the finished job. One that is not there is made again if a process that was killed has left the answers,
-    /// which say more than the records.
+    /// The report of the finished job, which must have as many records as it counts. One that is not there is made again if a
+    /// process that was killed has left the answers, which say more than the records.
     fn report(&self, part: &Path) -> Result<Report, Error> {
         let path = self.job.report();
         if path.exists() {
-            return Report::read(&path);
+            let (report, found) = (Report::read(&path)?, count_lines(&self.job.out)?);
+            if found != report.records {
+                let (path, expected) = (self.job.out.clone(), report.records);
+                return Err(Error::OtherCount { path, expected, found });
+            }
+            return Ok(report);
         }
         if part.exists() {
             let state = State::read(&AppendOnly::open(part)?, &self.generation)?;

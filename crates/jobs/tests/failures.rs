@@ -512,6 +512,46 @@ fn a_report_that_was_removed_is_made_again() {
 }
 
 #[test]
+fn records_that_a_finished_job_has_lost_are_named_and_can_be_made_again() {
+    type Run = fn(&Job, Parrot) -> Result<Done, Error>;
+    let stages: [(Case, Run); 2] = [(Case::prompts(), revise), (Case::pairs(), label)];
+    for (case, run) in stages {
+        for (name, refused) in [("out", ["3x"]), ("whole", ["nothing"])] {
+            let job = case.named(name);
+            let done = run(&job, Parrot::refusing(&refused)).unwrap();
+            let (text, ids) = (case.text(name), ids(&job.out));
+            let lines: Vec<&str> = text.split_inclusive('\n').collect();
+            let half = text[..text.len() - 9].to_owned();
+            let without_second = [&lines[..1], &lines[2..]].concat().concat();
+            for (left, lost) in [(String::new(), 0), (half, lines.len() - 1), (without_second, 1)] {
+                fs::write(&job.out, left).unwrap();
+                let error = run(&job, Parrot::default()).unwrap_err().to_string();
+                let expected = format!(
+                    "{name} counts as finished, but lacks the record of item {}",
+                    ids[lost]
+                );
+                assert!(error.contains(&expected) && error.contains("`--retry-failed`"), "{error}");
+            }
+            let retry = Job { retry_failed: true, ..job.clone() };
+            let again = run(&retry, Parrot::refusing(&refused)).unwrap();
+            assert_eq!((again.report, again.before), (done.report.clone(), lines.len() as u64 - 1));
+            assert!(again.calls > 0 && case.text(name) == text, "{name}");
+
+            fs::write(&job.out, format!("{text}{}", lines[0])).unwrap();
+            let error = run(&job, Parrot::default()).unwrap_err().to_string();
+            assert!(error.contains(&format!("line {}", lines.len() + 1)), "{error}");
+            assert!(error.contains("comes out of its order"), "{error}");
+
+            // Nobody needs the failures of a job that is finished.
+            fs::write(&job.out, &text).unwrap();
+            let _ = fs::remove_file(job.failures());
+            let again = run(&job, Parrot::default()).unwrap();
+            assert_eq!((again.calls, again.report), (0, done.report));
+        }
+    }
+}
+
+#[test]
 fn labels_in_one_order_do_not_count_as_right_or_wrong() {
     let case = Case::pairs();
     let config = FeedbackConfig { both_orders: false, ..FeedbackConfig::default() };

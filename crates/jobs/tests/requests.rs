@@ -290,6 +290,22 @@ fn a_report_that_was_removed_is_made_again_while_the_answers_are_there() {
 }
 
 #[test]
+fn a_finished_file_that_has_lost_requests_is_not_whole() {
+    let case = Case::new();
+    run(case.job("out"), config(40), &Writer::default()).unwrap();
+    let text = case.text("out");
+    let without_first = &text[text.find('\n').unwrap() + 1..];
+    for (left, found) in [(without_first, 39), ("", 0), (&text[..text.len() - 9], 39)] {
+        fs::write(case.path("out"), left).unwrap();
+        let error = run(case.job("out"), config(40), &Writer::default()).unwrap_err().to_string();
+        let expected = format!("out counts as finished with 40 records, but holds {found};");
+        assert!(error.contains(&expected), "{error}");
+    }
+    fs::write(case.path("out"), text).unwrap();
+    assert_eq!(run(case.job("out"), config(40), &Writer::default()).unwrap().calls, 0);
+}
+
+#[test]
 fn lists_that_are_refused_are_kept_and_others_take_their_place() {
     let case = Case::new();
     let lenient = |out| Job { failed_share: 0.6, ..case.job(out) };

@@ -89,9 +89,13 @@ fn evaluations_of_files_are_tables_and_objects() {
     refused(
         folder,
         &asked(&[&["harm-type"][..], &judge, &["oracle"]].concat()),
-        &["9", "2 options"],
+        &["q.jsonl, line 1", "`corrects`", "2 options", "with 9"],
     );
-    refused(folder, &asked(&[&["hhh"][..], &judge, &["constant:C"]].concat()), &["\"C\""]);
+    refused(
+        folder,
+        &asked(&[&["hhh"][..], &judge, &["constant:C"]].concat()),
+        &["q.jsonl, line 1", "\"C\"", "`corrects`", "A, B"],
+    );
     refused(
         folder,
         &asked(&[&["hhh"][..], &judge, &["no/such/folder"]].concat()),
@@ -206,7 +210,10 @@ fn questions_are_asked_in_every_way() {
     let by = ["--by", "preference-model", "--json"];
     let found = object(folder, &asked("both.jsonl", "oracle", &by));
     assert_eq!((found["accuracy"].as_f64(), found["n"].as_u64()), (Some(1.0), Some(5)));
-    refused(folder, &asked("plain.jsonl", "oracle", &by), &["question 1", "`text_correct`"]);
+    let half = [both[0].as_str(), "", plain[1].as_str()].join("\n");
+    fs::write(folder.join("half.jsonl"), half).unwrap();
+    refused(folder, &asked("half.jsonl", "oracle", &by), &["half.jsonl, line 3", "`text_correct`"]);
+    refused(folder, &["eval", "hhh", "--data", ".", "--judge", "oracle"], &["is a folder"]);
     refused(folder, &asked("both.jsonl", "constant:A", &by), &["--by preference-model"]);
     let served = asked("both.jsonl", "http://127.0.0.1:1/v1", &by);
     refused(folder, &served, &["--by preference-model"]);

@@ -5,6 +5,7 @@ mod program;
 
 use program::{refused, rlaif, says};
 use rlaif::constitution::Constitution;
+use rlaif::dataset::read_prompts;
 use serde_json::Value;
 use std::fs;
 
@@ -137,6 +138,48 @@ fn red_team_attempts_are_converted() {
     // What was written is such a row, too.
     says(folder, &["convert", "red.jsonl", "again.jsonl", "--as", "red-team"]);
     assert_eq!(fs::read_to_string(folder.join("again.jsonl")).unwrap(), text);
+}
+
+#[test]
+fn every_turn_of_a_conversation_makes_a_prompt() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let rows = r#"{"transcript": "\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant: d", "rating": 3}
+        {"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "e"}]}
+        {"prompt": "f"}"#;
+    fs::write(folder.join("r.jsonl"), rows).unwrap();
+    let convert = ["convert", "r.jsonl", "p.jsonl", "--as", "prompt"];
+    let text = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+    assert!(says(folder, &convert).contains("3 rows"));
+    let whole = text("p.jsonl");
+    let said = says(folder, &[&convert[..], &["--every-turn"]].concat());
+    assert!(said.contains("4 rows are in p.jsonl"), "{said}");
+    let first = "{\"prompt\":[{\"role\":\"user\",\"content\":\"a\"}]}\n";
+    assert_eq!(text("p.jsonl"), format!("{first}{whole}"));
+    let prompts = read_prompts(folder.join("p.jsonl")).unwrap();
+    assert_eq!((prompts.dialogues.len(), prompts.duplicates), (4, 0));
+    for kind in [&["--as", "messages"][..], &["--as", "red-team"], &[]] {
+        let asked = [&["convert", "r.jsonl", "x.jsonl", "--every-turn"][..], kind].concat();
+        refused(folder, &asked, &["`--every-turn`", "`--as prompt`"]);
+    }
+
+    // The prompts of a conversation are all in one part.
+    let row = |number: usize| {
+        format!("{{\"transcript\": \"\\n\\nHuman: {number}\\n\\nAssistant: b\\n\\nHuman: c\"}}\n")
+    };
+    fs::write(folder.join("r.jsonl"), (0..40).map(row).collect::<String>()).unwrap();
+    let mut all = 0;
+    for part in ["train", "test"] {
+        let split = ["--every-turn", "--split", part, "--shares", "train=0.5", "test=0.5"];
+        says(folder, &[&convert[..], &split].concat());
+        let found = read_prompts(folder.join("p.jsonl")).unwrap().dialogues;
+        for pair in found.chunks(2) {
+            assert_eq!(pair[0].messages[..], pair[1].messages[..1]);
+        }
+        assert!(!found.is_empty(), "{part}");
+        all += found.len();
+    }
+    assert_eq!(all, 80);
 }
 
 #[test]

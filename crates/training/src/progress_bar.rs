@@ -1,16 +1,19 @@
 //! The bar of a stage on a terminal.
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressState, ProgressStyle};
+use indicatif::{
+    HumanDuration, ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressState, ProgressStyle,
+};
 use std::fmt;
 
 /// Of 80 columns it leaves some twenty for metrics beside a long name and long counts.
-const TEMPLATE: &str = "{prefix} [{bar:6}] {human_pos}/{human_len} {rate} {eta} left{wide_msg}";
+const TEMPLATE: &str = "{prefix} [{bar:6}] {human_pos}/{human_len} {pace}{wide_msg}";
 
 /// A bar that stands at the steps that are done.
 pub(crate) fn bar(stage: &str, steps: u64, done: u64, target: ProgressDrawTarget) -> ProgressBar {
     let style = ProgressStyle::with_template(TEMPLATE).expect("the template is well formed");
+    let tell = move |state: &ProgressState, out: &mut dyn fmt::Write| pace(state, done, out);
     let bar = ProgressBar::with_draw_target(Some(steps), target)
-        .with_style(style.with_key("rate", rate).progress_chars("=> "))
+        .with_style(style.with_key("pace", tell).progress_chars("=> "))
         .with_prefix(stage.to_owned())
         .with_finish(ProgressFinish::Abandon);
     if done > 0 {
@@ -28,9 +31,14 @@ pub(crate) fn advance(bar: &ProgressBar, step: u64, metrics: &[(&str, f64)]) {
     bar.set_position(step);
 }
 
-fn rate(state: &ProgressState, out: &mut dyn fmt::Write) {
+/// `2.5/s 3m left`; nothing of the kind is known until this process has taken a step beyond those that were `done` before.
+fn pace(state: &ProgressState, done: u64, out: &mut dyn fmt::Write) {
     // A bar has nobody to tell.
-    let _ = write!(out, "{}/s", Brief(state.per_sec()));
+    let _ = if state.pos() <= done {
+        out.write_str("none done yet")
+    } else {
+        write!(out, "{}/s {:#} left", Brief(state.per_sec()), HumanDuration(state.eta()))
+    };
 }
 
 /// Metrics that stand first, whatever the stage, and their short names.
@@ -38,13 +46,10 @@ const FIRST: [(&str, &str); 6] = [
     ("failed", "failed"),
     ("tokens", "tok"),
     ("tokens_per_second", "tok/s"),
+    ("calls_per_second", "calls/s"),
     ("prompt_tokens", "prompt tok"),
     ("prompt_tokens_per_second", "prompt tok/s"),
-    ("calls_per_second", "calls/s"),
 ];
-
-/// Metrics that may have room.
-const SHOWN: usize = 4;
 
 /// `, failed 2, tok 1.23M, tok/s 4.56k`; what the columns have no room for is cut off at the end.
 struct ShortMetrics<'a>(&'a [(&'a str, f64)]);
@@ -57,7 +62,7 @@ impl fmt::Display for ShortMetrics<'_> {
             .filter_map(|&(name, short)| value_of(name).map(|&(_, value)| (short, value)));
         let is_first = |name: &str| FIRST.iter().any(|&(first, _)| first == name);
         let others = self.0.iter().copied().filter(|&(name, _)| !is_first(name));
-        for (name, value) in first.chain(others).take(SHOWN) {
+        for (name, value) in first.chain(others) {
             write!(f, ", {name} {}", Brief(value))?;
         }
         Ok(())
@@ -98,13 +103,33 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
-    /// A terminal of 80 columns that keeps what is written.
-    #[derive(Debug, Clone, Default)]
-    struct Screen(Arc<Mutex<String>>);
+    /// A terminal that keeps what is written.
+    #[derive(Debug, Clone)]
+    struct Screen {
+        columns: u16,
+        text: Arc<Mutex<String>>,
+    }
+
+    impl Screen {
+        fn new(columns: u16) -> Self {
+            Self { columns, text: Arc::default() }
+        }
+
+        fn target(&self) -> ProgressDrawTarget {
+            ProgressDrawTarget::term_like(Box::new(self.clone()))
+        }
+
+        /// The line of a bar as it stands now.
+        fn line(&self, bar: &ProgressBar) -> String {
+            self.text.lock().unwrap().clear();
+            bar.tick();
+            self.text.lock().unwrap().clone()
+        }
+    }
 
     impl TermLike for Screen {
         fn width(&self) -> u16 {
-            80
+            self.columns
         }
 
         fn move_cursor_up(&self, _: usize) -> io::Result<()> {
@@ -128,7 +153,7 @@ mod tests {
         }
 
         fn write_str(&self, text: &str) -> io::Result<()> {
-            self.0.lock().unwrap().push_str(text);
+            self.text.lock().unwrap().push_str(text);
             Ok(())
         }
 
@@ -143,9 +168,8 @@ mod tests {
 
     #[test]
     fn rate_time_left_failures_and_tokens_fit_eighty_columns() {
-        let screen = Screen::default();
-        let target = ProgressDrawTarget::term_like(Box::new(screen.clone()));
-        let bar = bar("critique_revision", 100_000, 0, target);
+        let screen = Screen::new(80);
+        let bar = bar("critique_revision", 100_000, 0, screen.target());
         let metrics = [
             ("calls_per_second", 12.3456),
             ("tokens", 1_234_567.0),
@@ -153,15 +177,47 @@ mod tests {
             ("failed", 2.0),
         ];
         advance(&bar, 12_345, &metrics);
-        screen.0.lock().unwrap().clear();
-        bar.tick();
-        let line = screen.0.lock().unwrap().clone();
+        let line = screen.line(&bar);
         assert!(line.starts_with("critique_revision ["), "{line}");
         for part in ["] 12,345/100,000 ", "/s ", " left, failed 2, tok 1.23M"] {
             assert!(line.contains(part), "{part}: {line}");
         }
         // A job has a shorter name.
         assert_eq!(bar.message(), ", failed 2, tok 1.23M, tok/s 4.56k, calls/s 12.3");
+    }
+
+    #[test]
+    fn a_wide_terminal_shows_every_metric() {
+        let screen = Screen::new(240);
+        let bar = bar("label", 100, 0, screen.target());
+        let metrics = [
+            ("failed", 2.0),
+            ("calls_per_second", 12.3456),
+            ("tokens", 1_234_567.0),
+            ("tokens_per_second", 4561.2),
+            ("prompt_tokens", 2_469_134.0),
+            ("prompt_tokens_per_second", 9122.4),
+            ("calls", 10.0),
+        ];
+        advance(&bar, 5, &metrics);
+        let line = screen.line(&bar);
+        let expected = " left, failed 2, tok 1.23M, tok/s 4.56k, calls/s 12.3, prompt tok 2.47M, prompt tok/s 9.12k, calls 10";
+        assert!(line.contains(expected), "{line}");
+    }
+
+    #[test]
+    fn no_rate_and_no_time_are_told_while_no_step_is_done() {
+        for done in [0, 40] {
+            let screen = Screen::new(80);
+            let bar = bar("label", 100, done, screen.target());
+            advance(&bar, done, &[("calls_per_second", 0.5)]);
+            let line = screen.line(&bar);
+            let expected = format!("] {done}/100 none done yet, calls/s 0.500");
+            assert!(line.contains(&expected), "{line}");
+            advance(&bar, done + 1, &[]);
+            let line = screen.line(&bar);
+            assert!(line.contains("/s ") && line.contains(" left"), "{line}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::{Failure, say, warn};
 use clap::{Args, ValueEnum};
 use rlaif::dataset::{
     ColumnMapping, Error, Exhausted, Mixture, Part, Reading, RedTeamAttempt, Rejects, Splits,
-    Stream, content_id, write_rows,
+    Stream, content_id, partial_conversations, write_rows,
 };
 use rlaif::dialogue::{Dialogue, Preference};
 use serde::Serialize;
@@ -22,6 +22,10 @@ pub(super) struct ConvertArgs {
     /// What rows are to be [default: as they are].
     #[arg(long = "as", value_enum, value_name = "KIND")]
     kind: Option<Kind>,
+    /// With `--as prompt` make a prompt of every turn of the user: each conversation up to there. Without it there is one,
+    /// that ends in the last turn.
+    #[arg(long)]
+    every_turn: bool,
     /// Which columns hold what, such as `prompt=question`, with dots into objects; `format=hh_rlhf` names a format.
     #[arg(long, value_name = "KEY=NAME", num_args = 1..)]
     columns: Vec<String>,
@@ -98,6 +102,9 @@ impl From<(Preference, Option<f64>)> for WithMargin {
 /// Writes the rows of files to another.
 pub(super) fn convert(args: &ConvertArgs) -> Result<(), Failure> {
     let Some((output, inputs)) = args.files.split_last() else { return Ok(()) };
+    if args.every_turn && args.kind != Some(Kind::Prompt) {
+        return Err("`--every-turn` makes prompts; give `--as prompt`, or leave it out".into());
+    }
     let weights = args.weights(inputs.len())?;
     let columns = mapping(&args.columns)?;
     let splits = args.splits()?;
@@ -106,8 +113,9 @@ pub(super) fn convert(args: &ConvertArgs) -> Result<(), Failure> {
         .collect();
     let parts = inputs.iter().zip(&readings).zip(weights);
     let part = |((input, reading), weight): ((&PathBuf, &Reading), f64)| {
-        let (input, reading, kind) = (input.clone(), reading.clone(), args.kind);
-        Part::new(weight, move || rows(kind, &input, &reading))
+        let (input, reading) = (input.clone(), reading.clone());
+        let (kind, every_turn) = (args.kind, args.every_turn);
+        Part::new(weight, move || rows(kind, every_turn, &input, &reading))
     };
     let exhausted = match args.exhausted {
         ExhaustedArg::Stop => Exhausted::Stop,
@@ -131,6 +139,7 @@ pub(super) fn convert(args: &ConvertArgs) -> Result<(), Failure> {
 /// The rows of a file as what they are to be.
 fn rows(
     kind: Option<Kind>,
+    every_turn: bool,
     path: &Path,
     reading: &Reading,
 ) -> Result<Stream<'static, Converted>, Error> {
@@ -148,9 +157,25 @@ fn rows(
             let record = record::<RedTeamAttempt>(path, |row| row.transcript.prompt().id());
             Box::new(reading.red_team_attempts(path)?.map(record))
         }
+        Some(Kind::Prompt) if every_turn => Box::new(reading.prompts(path)?.flat_map(turns)),
         Some(Kind::Prompt) => Box::new(reading.prompts(path)?.map(dialogue("prompt"))),
         Some(Kind::Messages) => Box::new(reading.dialogues(path)?.map(dialogue("messages"))),
     })
+}
+
+/// The prompts of all turns of a conversation. What it begins with decides their part, so that they stay together.
+fn turns(row: Result<Dialogue, Error>) -> Stream<'static, Converted> {
+    let prompts = match row {
+        Ok(conversation) => partial_conversations(conversation),
+        Err(error) => return Box::new(std::iter::once(Err(error))),
+    };
+    let mut prompts = prompts.peekable();
+    let id = prompts.peek().map(Dialogue::id).unwrap_or_default();
+    let converted = move |prompt: Dialogue| {
+        let row = json!({ "prompt": prompt });
+        Converted { id: id.clone(), row }
+    };
+    Box::new(prompts.map(converted).map(Ok))
 }
 
 /// A record as a row of its fields; `id` names what decides its part.

@@ -43,7 +43,7 @@ struct StageArgs {
     /// Highest share of items that the model may refuse for good, which go to OUT.failures.jsonl [default: 0.1].
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     max_failed: Option<f64>,
-    /// Ask once more for the items that have failed.
+    /// Ask once more for the items that have failed, and where OUT is finished also for those whose records were lost.
     #[arg(long)]
     retry_failed: bool,
     /// Work on one of N parts of the items, told by a hash of each; `rlaif merge` joins the parts.

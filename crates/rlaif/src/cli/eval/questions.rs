@@ -9,13 +9,13 @@ use clap::{Args, ValueEnum};
 use rlaif::ai_feedback::Judge;
 use rlaif::evals::{
     Answer, AskConfig, ByPreferenceModel, MultipleChoice, Question, Rate, by_chain_of_thought,
-    by_choice, by_preference_model, read_questions,
+    by_choice, by_preference_model, read_questions_that,
 };
 use rlaif::language_model::{Reward, Sampling};
 use rlaif::openai::Config;
 use rlaif::run::JudgeSource;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 /// Questions, who answers them, and how they are asked.
@@ -94,9 +94,11 @@ impl QuestionArgs {
         server: &Config,
     ) -> Result<(), Failure> {
         self.check()?;
-        let questions = read(&self.data, name, options)?;
+        let questions = read_questions_that(&self.data, self.answerable(name, options))?;
         let examples = match &self.examples {
-            Some(path) => read(path, name, options)?,
+            Some(path) => {
+                read_questions_that(path, move |question| has_options(question, name, options))?
+            }
             None => questions.clone(),
         };
         let shots = self.shots.unwrap_or(self.examples.as_ref().map_or(0, |_| examples.len()));
@@ -148,6 +150,33 @@ impl QuestionArgs {
         }
     }
 
+    /// Whether a question of the eval `name` can be answered as it is asked.
+    fn answerable(
+        &self,
+        name: &'static str,
+        options: usize,
+    ) -> impl Fn(&Question) -> Result<(), String> + Send + use<> {
+        let is_scored = self.by == By::PreferenceModel;
+        let letter = match &self.judge {
+            JudgeArg::Constant(letter) => Some(letter.clone()),
+            _ => None,
+        };
+        move |question: &Question| {
+            has_options(question, name, options)?;
+            if is_scored && question.whole.is_none() {
+                return Err(NOT_SCORED.to_owned());
+            }
+            match &letter {
+                Some(letter) if !question.options.contains(letter) => Err(format!(
+                    "has no option {letter:?} in `corrects` or `incorrects`, which `constant:{letter}` always answers; \
+                     it has {}",
+                    question.options.join(", ")
+                )),
+                _ => Ok(()),
+            }
+        }
+    }
+
     fn check(&self) -> Result<(), Failure> {
         let is_server = matches!(self.judge, JudgeArg::Model(JudgeSource::Server(_)));
         if self.judge_model.is_some() && !is_server {
@@ -168,18 +197,19 @@ impl QuestionArgs {
     }
 }
 
-fn read(path: &Path, name: &str, options: usize) -> Result<Vec<Question>, Failure> {
-    let questions = read_questions(path)?;
-    if let Some(index) = questions.iter().position(|question| question.options.len() != options) {
-        let found = questions[index].options.len();
-        return Err(format!(
-            "{}: question {} has {found} options, `rlaif eval {name}` takes questions with {options}",
-            path.display(),
-            index + 1
-        )
-        .into());
+/// What a row lacks that no preference model can score.
+const NOT_SCORED: &str = "lacks `text_correct` and `text_incorrect`, the two dialogues that a preference model scores; ask this file by \
+    choice or by chain of thought";
+
+/// Whether a question has as many options as those of the eval `name`.
+fn has_options(question: &Question, name: &str, expected: usize) -> Result<(), String> {
+    let found = question.options.len();
+    if found == expected {
+        return Ok(());
     }
-    Ok(questions)
+    Err(format!(
+        "has {found} options in `corrects` and `incorrects`, `rlaif eval {name}` takes questions with {expected}"
+    ))
 }
 
 /// Questions that wait for a judge.
