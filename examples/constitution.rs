@@ -33,6 +33,7 @@ tags = ["nature"]
 [[comparison]]
 id = "bees"
 text = "Which reply is kinder to bees and other pollinators?"
+tags = ["animals"]
 "#;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -1,5 +1,7 @@
 //! What labelling can fail with.
 
+use std::path::PathBuf;
+
 /// Why pairs could not be labelled.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -85,5 +87,21 @@ pub enum Error {
         expected: usize,
         /// The judge's answer.
         found: Vec<f64>,
+    },
+    /// A file of worked examples cannot be read.
+    #[error("cannot read the worked examples {path}; give the path of a file")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A file of worked examples has another form than the paper's.
+    #[error("{file}: {fault}; the paper's repository shows the form")]
+    Paper {
+        /// The file.
+        file: PathBuf,
+        /// The number of the entry, counted from 1, and what is wrong there.
+        fault: String,
     },
 }

@@ -22,6 +22,7 @@
 //!     [[comparison]]
 //!     id = "bees"
 //!     text = "Which reply is kinder to the bees?"
+//!     tags = ["animals"]
 //!     "#,
 //! )?;
 //! let mut rng = stream(item_seed(0, &["weeds"]));

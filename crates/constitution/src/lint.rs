@@ -1,7 +1,7 @@
 //! What is suspect about a constitution.
 
 use crate::file::{parse_all, read};
-use crate::{Constitution, Error, Principle};
+use crate::{ComparisonPrinciple, Constitution, Error, Principle, RevisionPrinciple};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
@@ -27,22 +27,19 @@ impl Constitution {
         Ok((constitution, Lint { faults, doubts }))
     }
 
-    /// Entries that say the same, ids that are hard to tell apart, and ids that mean different things in the two lists.
+    /// Entries that say the same, ids that are hard to tell apart, and ids in both lists of which nothing says that they mean one
+    /// thing there.
+    ///
+    /// Texts cannot say it, since a request for a critique and a sentence to compare by are different texts in any case. A tag in
+    /// common vouches for an id, unless the two entries derive from different sources.
     pub fn doubts(&self) -> Vec<String> {
         let mut doubts = of_list(&self.critique_revision);
         doubts.extend(of_list(&self.comparison));
-        let tags: HashMap<&str, &[String]> =
-            self.critique_revision.iter().map(|one| (one.id(), one.tags())).collect();
+        let by_id: HashMap<&str, &RevisionPrinciple> =
+            self.critique_revision.iter().map(|one| (one.id(), one)).collect();
         for principle in &self.comparison {
-            let Some(others) = tags.get(principle.id()) else { continue };
-            let tagged = !others.is_empty() && !principle.tags().is_empty();
-            if tagged && !principle.tags().iter().any(|tag| others.contains(tag)) {
-                doubts.push(format!(
-                    "id {:?} stands in both lists for different things: its tags are {others:?} and {:?}",
-                    principle.id(),
-                    principle.tags()
-                ));
-            }
+            let other = by_id.get(principle.id());
+            doubts.extend(other.and_then(|other| of_both_lists(other, principle)));
         }
         doubts
     }
@@ -76,6 +73,31 @@ fn unlike<P: Principle>(principles: &[P], drawn: &BTreeMap<String, usize>) -> Ve
 /// Without what does not tell texts apart: case, white space, marks.
 fn essence(text: &str) -> String {
     text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+/// Why two entries with one id, one of each list, may not be one principle.
+fn of_both_lists(revision: &RevisionPrinciple, comparison: &ComparisonPrinciple) -> Option<String> {
+    let id = revision.id();
+    let [tags, others] = [revision.tags(), comparison.tags()];
+    if !tags.iter().any(|tag| others.contains(tag)) {
+        return Some(if tags.is_empty() || others.is_empty() {
+            format!(
+                "id {id:?} stands in both lists, and no tag in common says that it means one thing; give both entries one, or \
+                 give each an id of its own"
+            )
+        } else {
+            format!(
+                "id {id:?} stands in both lists for different things: its tags are {tags:?} and {others:?}"
+            )
+        });
+    }
+    let [source, other] = [revision.source(), comparison.source()];
+    let differ = !source.is_empty() && !other.is_empty() && source != other;
+    differ.then(|| {
+        format!(
+            "id {id:?} stands in both lists for different things: its sources are {source:?} and {other:?}"
+        )
+    })
 }
 
 fn of_list<P: Principle>(principles: &[P]) -> Vec<String> {
@@ -176,6 +198,41 @@ mod tests {
         assert!(lint.doubts.iter().all(|doubt| !doubt.contains("the same")), "{:?}", lint.doubts);
         let first = Constitution::from_file(&file).unwrap_err().to_string();
         assert!(first.contains(expected[0].1), "{first}");
+    }
+
+    #[test]
+    fn an_id_of_both_lists_needs_something_that_vouches_for_it() {
+        let doubts = |revision: &str, comparison: &str| {
+            let text = format!(
+                "name = 'n'\n[[critique_revision]]\nid = 'bees'\ncritique_request = 'c'\nrevision_request = 'r'\n{revision}\n\
+                 [[comparison]]\nid = 'bees'\ntext = 'Which reply is shorter?'\n{comparison}\n"
+            );
+            Constitution::from_toml(&text).unwrap().doubts()
+        };
+        let (animals, honey) = ("tags = ['animals', 'food']", "tags = ['honey']");
+        for (revision, comparison, expected) in [
+            ("", "", "no tag in common"),
+            (animals, "", "no tag in common"),
+            ("", honey, "no tag in common"),
+            ("source = 'a book'", "source = 'a book'", "no tag in common"),
+            (animals, honey, "its tags are"),
+            (
+                "tags = ['bees']\nsource = 'a book'",
+                "tags = ['bees']\nsource = 'a law'",
+                r#"its sources are "a book" and "a law""#,
+            ),
+        ] {
+            let found = doubts(revision, comparison);
+            assert!(found.len() == 1 && found[0].contains(expected), "{found:?}");
+            assert!(found[0].starts_with("id \"bees\" stands in both lists"), "{found:?}");
+        }
+        for (revision, comparison) in [
+            (animals, "tags = ['food']"),
+            ("tags = ['bees']\nsource = 'a book'", "tags = ['bees']"),
+            ("tags = ['bees']\nsource = 'a book'", "tags = ['bees']\nsource = 'a book'"),
+        ] {
+            assert_eq!(doubts(revision, comparison), [""; 0]);
+        }
     }
 
     #[test]

@@ -60,7 +60,14 @@ fn text(value: &Value) -> String {
 }
 
 fn revisions(file: &Path) -> Result<Vec<RevisionPrinciple>, Error> {
-    let entries: Map<String, Value> = parsed(file, "an object")?;
+    let entries: Map<String, Value> = match parsed::<Value>(file, "JSON")? {
+        Value::Object(entries) => entries,
+        Value::Array(_) => {
+            let fault = "not an object but a list; one of worked examples is read by `rlaif constitution few-shots`";
+            return Err(fault_at(file, fault.to_owned()));
+        }
+        _ => return Err(fault_at(file, "not an object".to_owned())),
+    };
     let principle = |(id, entry): (String, Value)| {
         let fail = |fault: &str| fault_at(file, format!("`{id}` {fault}"));
         let Some([Value::String(prompt)]) = entry["prompt"].as_array().map(Vec::as_slice) else {
@@ -87,7 +94,12 @@ fn comparisons(file: &Path) -> Result<Vec<ComparisonPrinciple>, Error> {
     let texts: Vec<Value> = parsed(file, "a list")?;
     let principle = |(index, text): (usize, Value)| {
         let text = text.as_str().and_then(|text| inside(text, COMPARISON)).ok_or_else(|| {
-            let fault = format!("is no text between {COMPARISON:?}");
+            let fault = if text.is_object() {
+                "is no text but an object; worked examples are read by `rlaif constitution few-shots`"
+                    .to_owned()
+            } else {
+                format!("is no text between {COMPARISON:?}")
+            };
             fault_at(file, format!("entry {} {fault}", index + 1))
         })?;
         Ok(ComparisonPrinciple {
@@ -136,7 +148,10 @@ mod tests {
     #[test]
     fn another_form_is_named() {
         let cases = [
-            ("[]", false, "not an object"),
+            ("[]", false, "not an object but a list; one of worked examples"),
+            ("3", false, "not an object"),
+            ("{", false, "not JSON"),
+            (r#"[{"prompt": "q"}]"#, true, "entry 1 is no text but an object; worked examples"),
             ("{}", false, "no principle"),
             (r#"{"h0": {"prompt": [], "edit_request": "x"}}"#, false, "`h0` needs `prompt`"),
             (r#"{"h0": {"prompt": ["x"]}}"#, false, "`h0` needs `edit_request`"),

@@ -16,6 +16,7 @@ fn through(revisions: &Path, comparisons: &Path) -> (Constitution, [String; 2]) 
     let read = Constitution::from_paper("paper", Some(revisions), Some(comparisons)).unwrap();
     let constitution = Constitution::from_toml(&read.to_toml().unwrap()).unwrap();
     assert_eq!(constitution, read);
+    assert_eq!(constitution.doubts(), [""; 0]);
     let texts = [constitution.revisions_to_paper(), constitution.comparisons_to_paper()];
     (constitution, texts)
 }

@@ -42,6 +42,7 @@ mod error;
 mod failure;
 mod few_shots;
 mod form;
+mod paper;
 mod prompts;
 #[cfg(test)]
 mod scripted;
@@ -56,6 +57,7 @@ pub use detect::{
 pub use error::Error;
 pub use failure::{Exhausted, Failure, FailurePolicies, Policy};
 pub use form::{Form, Sought};
+pub use paper::few_shots_from_paper;
 pub use prompts::{critique_prompt, revision_prompt};
 pub use summary::{FailureCounts, RevisionSummary, summarise};
 pub use trace::{Draft, Part, Step, Trace};

@@ -9,6 +9,10 @@ use std::fmt;
 /// Times that a sample is drawn again where nobody says otherwise.
 pub const REPLICATES: usize = 1000;
 
+/// Fewest samples that an interval at 95% is read from: of 40 one is expected beyond each end. With fewer both ends would lie
+/// between the two outermost samples, wherever these happen to be.
+pub const FEWEST_REPLICATES: usize = 40;
+
 /// A mean with its bootstrap interval at 95%.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Mean {
@@ -105,11 +109,12 @@ pub(crate) fn interval(mut values: Vec<f64>) -> [f64; 2] {
 
 /// Checks a number of samples.
 pub(crate) fn check_replicates(replicates: usize) -> Result<(), Error> {
-    if replicates > 0 {
+    if replicates >= FEWEST_REPLICATES {
         return Ok(());
     }
-    let (setting, expected) = ("replicates", "a whole number of at least 1");
-    Err(Error::Setting { setting, found: "0".to_owned(), expected })
+    let expected =
+        "a whole number of at least 40, so that a sample lies beyond each end of the interval";
+    Err(Error::Setting { setting: "replicates", found: replicates.to_string(), expected })
 }
 
 #[cfg(test)]
@@ -164,6 +169,15 @@ mod tests {
         assert_eq!([found.low, found.high].map(f64::to_bits), [2.0_f64.to_bits(); 2]);
         assert_eq!(found.to_string(), "2.00 [2.00, 2.00] of 3");
         assert_eq!(Mean::of(&[], 1, "test"), None);
-        assert!(check_replicates(0).is_err());
+    }
+
+    #[test]
+    fn a_sample_must_lie_beyond_each_end() {
+        assert!(check_replicates(FEWEST_REPLICATES).is_ok());
+        for few in [0, 1, FEWEST_REPLICATES - 1] {
+            let message = check_replicates(few).unwrap_err().to_string();
+            let expected = format!("at least {FEWEST_REPLICATES},");
+            assert!(message.contains(&expected), "{message}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Intervals of ratings from games drawn again.
 
 use crate::bootstrap::{check_replicates, interval, replicate_seed};
+use crate::elo_alike::widen;
 use crate::game::{AT_MOST, MOST};
 use crate::{Error, Game, Rating, Tally, elo, tallies};
 use language_model::stream;
@@ -16,6 +17,9 @@ pub struct Bootstrapped {
     /// Samples in which somebody won all or lost all, so that no finite rating is the most likely one. They were fitted
     /// with a tie more between every two that met.
     pub tied: usize,
+    /// Every two that had the same share of the points at every prompt where they met. If there are any, all intervals are at least
+    /// those of the curvature.
+    pub alike: Vec<[String; 2]>,
 }
 
 /// As [`elo`], with intervals from the 2.5% to the 97.5% quantile of the ratings of `replicates` samples.
@@ -24,8 +28,16 @@ pub struct Bootstrapped {
 /// more often than others; every game without a prompt is drawn alone. A sample has as many prompts as there are, and its
 /// stream is named by `seed` and its number. The anchor stays at 0 in every sample.
 ///
+/// Two players who had the same share of the points at every prompt, since one won everything, say, or all games were ties or have
+/// one prompt, have it in every sample. That it might have been another is then not to be seen in samples: with two players the
+/// interval would be a point, however few games there are. The likelihood does say how well such a share is known. So if there are
+/// such two, each end of every interval is that of the samples or that of the curvature at the ratings, whichever is further away:
+/// the ratings of all hang together, and an interval is rather too wide than too narrow. In the curvature two players count as
+/// many games as the effective sample of [`rate_by_prompt`](crate::rate_by_prompt), which is one a prompt where all are alike.
+///
 /// # Errors
-/// Those of [`elo`], [`Error::Setting`] if no sample is asked for, and [`Error::Number`] for more comparisons than 2^53.
+/// Those of [`elo`], [`Error::Setting`] for fewer samples than [`FEWEST_REPLICATES`](crate::FEWEST_REPLICATES), and
+/// [`Error::Number`] for more comparisons than 2^53.
 ///
 /// # References
 /// Efron (1979), "Bootstrap methods: another look at the jackknife", Annals of Statistics 7; Field and Welsh (2007),
@@ -65,7 +77,8 @@ pub fn bootstrap_elo(
         let values = drawn.remove(&rating.player).unwrap_or_else(|| vec![rating.elo]);
         [rating.low, rating.high] = interval(values);
     }
-    Ok(Bootstrapped { ratings, tied })
+    let alike = widen(&mut ratings, games, &met, anchor, prior_ties)?;
+    Ok(Bootstrapped { ratings, tied, alike })
 }
 
 /// Games that are drawn together, and how many clusters like this there are.
@@ -195,7 +208,7 @@ mod tests {
         for seed in 0..10 {
             let games = season(&truth, 150, seed);
             let found = bootstrap_elo(&games, "sl", 0.0, 100, 1).unwrap();
-            assert_eq!(found.tied, 0);
+            assert!(found.tied == 0 && found.alike.is_empty(), "{found:?}");
             for (player, truth) in truth.iter().filter(|(player, _)| *player != "sl") {
                 let Rating { elo, low, high, .. } = rating(&found.ratings, player);
                 assert!((elo - truth).abs() < 110.0, "{player}: {elo} should be {truth}");
@@ -272,21 +285,21 @@ mod tests {
         assert!((40..95).contains(&found.tied), "{}", found.tied);
         let best = rating(&found.ratings, "a");
         assert!(best.low.is_finite() && best.low < best.elo && best.high > best.elo, "{best:?}");
-        assert!(bootstrap_elo(&games, "b", 0.0, 0, 1).is_err());
+        assert!(matches!(bootstrap_elo(&games, "b", 0.0, 39, 1), Err(Error::Setting { .. })));
         let sweep = [Game::new("a", "b", Winner::First)];
-        assert!(matches!(bootstrap_elo(&sweep, "b", 0.0, 9, 1), Err(Error::Unbounded { .. })));
+        assert!(matches!(bootstrap_elo(&sweep, "b", 0.0, 40, 1), Err(Error::Unbounded { .. })));
     }
 
     #[test]
     fn counts_that_cannot_be_told_apart_are_refused() {
         let game = |wins| Game { wins, losses: 2e15, ..Game::new("a", "b", Winner::First) };
-        let large = bootstrap_elo(&[game(4e15)], "b", 0.0, 20, 1).unwrap();
+        let large = bootstrap_elo(&[game(4e15)], "b", 0.0, 40, 1).unwrap();
         let best = rating(&large.ratings, "a");
         // Two to one: 400 log10(2), by so many games that nothing is left to chance.
         for end in [best.low, best.elo, best.high] {
             assert!((end - 120.411_998).abs() < 1e-3, "{best:?}");
         }
-        let error = bootstrap_elo(&[game(8e15), game(8e15)], "b", 0.0, 9, 1).unwrap_err();
+        let error = bootstrap_elo(&[game(8e15), game(8e15)], "b", 0.0, 40, 1).unwrap_err();
         assert!(matches!(error, Error::Number { name: "comparisons", .. }), "{error}");
     }
 }

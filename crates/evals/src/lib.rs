@@ -28,6 +28,7 @@ mod difference;
 mod diversity;
 mod draw;
 mod elo;
+mod elo_alike;
 mod elo_bootstrap;
 mod error;
 mod evasiveness;
@@ -53,7 +54,7 @@ mod words;
 
 pub use answered::{Answers, read_answers};
 pub use asking::{AskConfig, by_chain_of_thought, by_choice};
-pub use bootstrap::{Mean, REPLICATES};
+pub use bootstrap::{FEWEST_REPLICATES, Mean, REPLICATES};
 pub use by_preference_model::{ByPreferenceModel, by_preference_model};
 pub use calibration::{
     BINS, Bin, Calibration, CalibrationTally, Forecast, accuracy, brier,

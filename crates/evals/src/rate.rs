@@ -51,7 +51,10 @@ pub(crate) fn wilson(value: f64, size: f64) -> [f64; 2] {
     let spread = Z * Z / size;
     let center = value + spread / 2.0;
     let half = Z * (value * (1.0 - value) / size + spread / (4.0 * size)).sqrt();
-    [center - half, center + half].map(|end| (end / (1.0 + spread)).clamp(0.0, 1.0))
+    let [low, high] =
+        [center - half, center + half].map(|end| (end / (1.0 + spread)).clamp(0.0, 1.0));
+    // Where the share is 0 or 1 it is an end of the interval, which rounding would leave it out of.
+    [low.min(value), high.max(value)]
 }
 
 /// The share of `true`; none of an empty sample.
@@ -100,6 +103,15 @@ mod tests {
     }
 
     #[test]
+    fn none_and_all_are_ends_of_their_intervals() {
+        for n in 1..1000 {
+            let none = Rate::new(0.0, n).unwrap();
+            let all = Rate::new(n as f64, n).unwrap();
+            assert_eq!((none.low.to_bits(), all.high.to_bits()), (0, 1.0_f64.to_bits()), "{n}");
+        }
+    }
+
+    #[test]
     fn an_impossible_sample_has_no_rate() {
         assert_eq!(rate([]), None);
         for successes in [-1.0, 4.0, f64::NAN] {
@@ -121,8 +133,8 @@ mod tests {
             let n = (successes + failures) as usize;
             let rate = Rate::new(f64::from(successes), n).unwrap();
             let mirrored = Rate::new(f64::from(failures), n).unwrap();
-            prop_assert!(0.0 <= rate.low && rate.low <= rate.value + 1e-12);
-            prop_assert!(rate.value <= rate.high + 1e-12 && rate.high <= 1.0);
+            prop_assert!(0.0 <= rate.low && rate.low <= rate.value);
+            prop_assert!(rate.value <= rate.high && rate.high <= 1.0);
             prop_assert!((rate.low - (1.0 - mirrored.high)).abs() < 1e-9);
         }
     }

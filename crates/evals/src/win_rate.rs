@@ -49,7 +49,7 @@ fn win_rate(tally: &Tally, games: &[Game]) -> Option<WinRate> {
 }
 
 /// The games of two players: those of each prompt, and each without a prompt alone.
-fn clusters(tally: &Tally, games: &[Game]) -> Vec<Cluster> {
+pub(crate) fn clusters(tally: &Tally, games: &[Game]) -> Vec<Cluster> {
     let mut by_prompt: BTreeMap<&str, [f64; 3]> = BTreeMap::new();
     let mut alone = [0.0; 3];
     for game in games {

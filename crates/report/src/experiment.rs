@@ -22,7 +22,7 @@ pub struct Experiment {
     pub along: Option<String>,
     /// The rows of its table.
     pub rows: Vec<Aggregate>,
-    /// Points on the way to the last row of an arm, which only the plot shows.
+    /// Points along reinforcement learning, between the rows of an arm; they have a table of their own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub way: Vec<Aggregate>,
     /// What was measured of every run.

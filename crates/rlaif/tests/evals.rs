@@ -247,8 +247,28 @@ fn ratings_have_win_rates_and_intervals_from_prompts() {
     assert_eq!((rate["player"].as_str(), rate["share"].as_f64()), (Some("a"), Some(0.375)));
     assert_eq!((rate["wins"].as_f64(), rate["ties"].as_f64()), (Some(10.0), Some(10.0)));
     assert_eq!(object(folder, &elo), found);
+    assert_eq!(found["intervals"], "bootstrap");
+    assert_eq!(found["alike"].as_array().map(Vec::len), Some(0));
     let table = says(folder, &elo[..4]);
     assert!(table.contains("62.5%") || table.contains("37.5%"), "{table}");
+    assert!(table.contains("those of 1000 samples of the prompts.\n"), "{table}");
+    refused(folder, &[&elo[..], &["--bootstrap", "39"]].concat(), &["--bootstrap", "at least 40"]);
+
+    // What no sample shows is in the curvature.
+    fs::write(folder.join("g.jsonl"), r#"{"first": "a", "second": "b", "wins": 3}"#).unwrap();
+    let sweep = [&elo[..], &["--prior-ties", "1"]].concat();
+    let (drawn, curved) =
+        (object(folder, &sweep), object(folder, &[&sweep[..], &["--bootstrap", "0"]].concat()));
+    assert_eq!(drawn["alike"], serde_json::json!([["a", "b"]]));
+    assert_eq!(drawn["intervals"], "bootstrap, at least curvature");
+    assert_eq!(curved["intervals"], "curvature");
+    for end in [0_usize, 1] {
+        let [drawn, curved] =
+            [&drawn, &curved].map(|found| found["ratings"][1]["interval"][end].as_f64().unwrap());
+        assert!((drawn - curved).abs() < 0.01 && drawn.abs() > 100.0, "{drawn} {curved}");
+    }
+    let table = says(folder, &[&elo[..4], &["--prior-ties", "1"]].concat());
+    assert!(table.contains("-853 to 177") && table.contains(": a and b.\n"), "{table}");
     let replies = ["eval", "elo", "--replies", "a=a.jsonl", "--replies", "b=b.jsonl"];
     let (status, _, errors) = rlaif(folder, &replies);
     assert!(status == 2 && errors.contains("--judge"), "{errors}");
@@ -413,6 +433,13 @@ fn a_head_is_fitted_and_scores_replies() {
     let fit = ["eval", "harmfulness-head", "--ratings", "rated.jsonl", "--out", "head"];
     let found = object(folder, &[&fit[..], &["--held-out", "0.25", "--json"]].concat());
     assert_eq!((found["eval"].as_str(), found["n"].as_u64()), (Some("harmfulness-head"), Some(3)));
+    // A head that was fitted is not replaced.
+    let weights = || fs::read(folder.join("head/model.safetensors")).unwrap();
+    let before = weights();
+    refused(folder, &[&fit[..], &["--seed", "2"]].concat(), &["head exists already", "--out"]);
+    assert_eq!(weights(), before);
+    let onto_a_file = [&fit[..4], &["--out", "rated.jsonl"]].concat();
+    refused(folder, &onto_a_file, &["rated.jsonl exists already"]);
 
     let server = Server::start();
     fs::write(folder.join("p.jsonl"), "\"hello\"\n\"good day\"\n").unwrap();

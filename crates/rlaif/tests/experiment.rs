@@ -87,13 +87,16 @@ fn policies_are_followed_along_reinforcement_learning() {
     for arm in ["helpful-only after RL", "HH-RLHF-like", "SL-CAI", "RL-CAI, chain of thought"] {
         assert!(said.contains(arm), "`{arm}` is missing in: {said}");
     }
+    let (_, way) = said.split_once("\nAlong reinforcement learning:\n").unwrap();
+    let looks = |arm: &str| way.lines().filter(|line| line.starts_with(arm)).count();
+    assert_eq!((looks("HH-RLHF-like"), looks("RL-CAI"), looks("SL-CAI")), (1, 2, 0), "{way}");
     let runs = folder.path().join("runs/experiments");
     let text = fs::read_to_string(runs.join("trade-off.json")).unwrap();
     let found: Value = serde_json::from_str(&text).unwrap();
     // Four policies at their start, after the first of two iterations, and at the end.
     assert_eq!(
         (found["rows"].as_array().unwrap().len(), found["way"].as_array().unwrap().len()),
-        (6, 8)
+        (10, 4)
     );
     // The crowd gives no reasons.
     assert!(!runs.join("hh-rlhf-seed1/ai_feedback/labels.jsonl").exists());

@@ -4,8 +4,10 @@
 mod program;
 
 use program::{refused, rlaif, says};
+use rlaif::ai_feedback::Answer;
 use rlaif::constitution::Constitution;
 use rlaif::dataset::read_prompts;
+use rlaif::run::Settings;
 use serde_json::Value;
 use std::fs;
 
@@ -36,7 +38,7 @@ fn constitutions_are_checked_compared_and_traded() {
 
     for name in ["general", "world"] {
         let said = says(folder, &["constitution", "lint", name]);
-        assert!(said.contains("16 to compare by; 0 errors"), "{said}");
+        assert!(said.contains("16 to compare by; 0 errors, 0 warnings"), "{said}");
     }
     let renamed = general.replacen("name = \"", "name = \"our ", 1);
     fs::write(folder.join("renamed.toml"), renamed).unwrap();
@@ -63,6 +65,59 @@ fn constitutions_are_checked_compared_and_traded() {
     assert!(!said.contains("request") && !said.contains("changed text"), "{said}");
     refused(folder, &["constitution", "import", "--revisions", "c.json"], &["c.json", "object"]);
     refused(folder, &["constitution", "lint", "mine.toml", "--run", "runs"], &["runs"]);
+}
+
+#[test]
+fn worked_examples_of_the_papers_form_become_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let text = "\n\nHuman: Hello\n\nAssistant: Go away.\n\nCritiqueRequest: Is it rude?\n\nCritique: The reply is.\n\n\
+        RevisionRequest: Mend it.\n\nRevision: Hello to \"you\".\n\nAnd welcome.\n\nHuman:";
+    let revisions = serde_json::json!([text]);
+    let comparisons = serde_json::json!([{
+        "prompt": "\n\nHuman: Weeds?\n\nAssistant:", "corrects": ["Pull\nthem."], "incorrects": ["Salt them."],
+    }]);
+    fs::write(folder.join("r.json"), revisions.to_string()).unwrap();
+    fs::write(folder.join("c.json"), comparisons.to_string()).unwrap();
+    let files = ["--revisions", "r.json", "--comparisons", "c.json"];
+    let said = says(folder, &[&["constitution", "few-shots"][..], &files].concat());
+    let layer = ("few_shots.toml".to_owned(), said.parse::<toml::Table>().unwrap());
+    let settings = Settings::resolve(&[layer]).unwrap();
+    assert_eq!(settings.critique_revision.few_shots[0].messages.len(), 6);
+    let last = settings.critique_revision.few_shots[0].last_reply();
+    assert_eq!(last, Some("Hello to \"you\".\n\nAnd welcome."));
+    let shot = &settings.ai_feedback.few_shots[0];
+    assert_eq!(shot.answer, Answer::A);
+    assert_eq!(shot.pair.replies, ["Pull\nthem.", "Salt them."]);
+    assert_eq!(shot.pair.prompt.last_request(), Some("Weeds?"));
+
+    let one = says(folder, &["constitution", "few-shots", "--comparisons", "c.json"]);
+    assert!(one.contains("ai_feedback") && !one.contains("critique_revision"), "{one}");
+    let wrong = ["constitution", "few-shots", "--comparisons", "r.json"];
+    refused(folder, &wrong, &["r.json: not a list of objects"]);
+    // Who takes one kind of file for the other is told.
+    for (flag, file) in [("--revisions", "r.json"), ("--comparisons", "c.json")] {
+        let wrong = ["constitution", "import", flag, file];
+        refused(folder, &wrong, &[file, "`rlaif constitution few-shots`"]);
+    }
+}
+
+#[test]
+fn the_worked_examples_of_the_manual_are_settings() {
+    let resolved = |page: &str, opening: &str| {
+        let (_, block) = page.split_once(&format!("```toml\n{opening}")).unwrap();
+        let (block, _) = block.split_once("```").unwrap();
+        let table: toml::Table = format!("{opening}{block}").parse().unwrap();
+        Settings::resolve(&[("the manual".to_owned(), table)]).unwrap()
+    };
+    let page = include_str!("../../../docs/src/ai_feedback.md");
+    let few_shots = resolved(page, "[[ai_feedback.few_shots]]").ai_feedback.few_shots;
+    assert_eq!([few_shots[0].answer, few_shots[1].answer], [Answer::B, Answer::A]);
+    assert!(few_shots.iter().all(|shot| shot.rationale.is_some()));
+    assert_eq!(few_shots[1].pair.prompt.messages.len(), 3);
+    let page = include_str!("../../../docs/src/critique_revision.md");
+    let settings = resolved(page, "[critique_revision]\nfew_shots");
+    assert_eq!(settings.critique_revision.few_shots[0].messages.len(), 6);
 }
 
 #[test]

@@ -46,6 +46,12 @@ impl League {
         Ok(Self { players, points })
     }
 
+    /// The place of a player.
+    pub(super) fn place(&self, player: &str) -> Result<usize, Error> {
+        let place = self.players.iter().position(|name| name == player);
+        place.ok_or_else(|| Error::UnknownAnchor(player.to_owned()))
+    }
+
     /// Players that the anchor is not linked to by a chain of points in both directions.
     pub(super) fn unbounded(&self, anchor: usize) -> Vec<String> {
         let beaten = self.reached(anchor, |from, to| self.points[from][to] > 0.0);
@@ -74,7 +80,7 @@ impl League {
 
     /// Log-odds against the anchor and their variances.
     pub(super) fn fit(&self, anchor: usize) -> Result<(Vec<f64>, Vec<f64>), Error> {
-        let free: Vec<usize> = (0..self.players.len()).filter(|&player| player != anchor).collect();
+        let free = self.free(anchor);
         let mut log_odds = vec![0.0; self.players.len()];
         for _ in 0..STEPS {
             let Some(covariance) = inverse(&self.information(&log_odds, &free)) else { break };
@@ -84,14 +90,32 @@ impl League {
             log_odds = self.climb(&log_odds, &free, &step);
             // The error of the next point is about the square of this step, measured in standard errors.
             if dot(&step, &gradient) < 1e-12 {
-                let mut variances = vec![0.0; self.players.len()];
-                for (index, &player) in free.iter().enumerate() {
-                    variances[player] = covariance[index][index];
-                }
-                return Ok((log_odds, variances));
+                return Ok((log_odds, self.diagonal(&covariance, &free)));
             }
         }
         Err(Error::Unsettled(STEPS))
+    }
+
+    /// The variances of log-odds against the anchor that the curvature of the likelihood gives where they are `log_odds`.
+    pub(super) fn variances(&self, log_odds: &[f64], anchor: usize) -> Result<Vec<f64>, Error> {
+        let free = self.free(anchor);
+        let covariance = inverse(&self.information(log_odds, &free));
+        let covariance = covariance.ok_or(Error::Unsettled(STEPS))?;
+        Ok(self.diagonal(&covariance, &free))
+    }
+
+    /// All players but the anchor.
+    fn free(&self, anchor: usize) -> Vec<usize> {
+        (0..self.players.len()).filter(|&player| player != anchor).collect()
+    }
+
+    /// The variance of every player; 0 for the anchor.
+    fn diagonal(&self, covariance: &[Vec<f64>], free: &[usize]) -> Vec<f64> {
+        let mut variances = vec![0.0; self.players.len()];
+        for (index, &player) in free.iter().enumerate() {
+            variances[player] = covariance[index][index];
+        }
+        variances
     }
 
     /// The longest of the step, half the step, a quarter, … that does not lower the likelihood.

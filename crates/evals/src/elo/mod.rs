@@ -6,6 +6,7 @@ use crate::Error;
 use crate::rate::Z;
 use league::{League, sigmoid};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::f64::consts::LN_10;
 
 /// Elo points a unit of log-odds: 400 / ln 10.
@@ -76,9 +77,7 @@ pub fn expected_score(elo: f64, opponent: f64) -> f64 {
 /// (arXiv 2212.08073, figure 2).
 pub fn elo(tallies: &[Tally], anchor: &str, prior_ties: f64) -> Result<Vec<Rating>, Error> {
     let league = League::new(tallies, prior_ties)?;
-    let Some(anchored) = league.players.iter().position(|player| player == anchor) else {
-        return Err(Error::UnknownAnchor(anchor.to_owned()));
-    };
+    let anchored = league.place(anchor)?;
     let players = league.unbounded(anchored);
     if !players.is_empty() {
         return Err(Error::Unbounded { players, anchor: anchor.to_owned() });
@@ -95,6 +94,24 @@ pub fn elo(tallies: &[Tally], anchor: &str, prior_ties: f64) -> Result<Vec<Ratin
         .collect();
     ratings.sort_by(|one, other| other.elo.total_cmp(&one.elo));
     Ok(ratings)
+}
+
+/// Half the interval of every player, by its name, that the curvature of the likelihood of `tallies` gives at ratings that may be
+/// those of others.
+pub(crate) fn half_intervals(
+    tallies: &[Tally],
+    ratings: &[Rating],
+    anchor: &str,
+    prior_ties: f64,
+) -> Result<BTreeMap<String, f64>, Error> {
+    let league = League::new(tallies, prior_ties)?;
+    let by_name: BTreeMap<&str, f64> =
+        ratings.iter().map(|rating| (rating.player.as_str(), rating.elo)).collect();
+    let log_odds = |player: &String| by_name.get(player.as_str()).map_or(0.0, |elo| elo / POINTS);
+    let log_odds: Vec<f64> = league.players.iter().map(log_odds).collect();
+    let variances = league.variances(&log_odds, league.place(anchor)?)?;
+    let halves = variances.into_iter().map(|variance| Z * POINTS * variance.sqrt());
+    Ok(league.players.into_iter().zip(halves).collect())
 }
 
 fn played(tallies: &[Tally], player: &str) -> f64 {

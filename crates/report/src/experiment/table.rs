@@ -7,19 +7,34 @@ use crate::{
     text::{aligned, markdown},
 };
 
+/// What stands over the table of [`Experiment::way`].
+const WAY: &str = "Along reinforcement learning";
+
 impl Experiment {
-    /// The table as plain text for a terminal: every measure with its 95% interval over the seeds.
+    /// The table as plain text for a terminal: every measure with its 95% interval over the seeds. Behind it comes that of the
+    /// points between its rows, if there are any.
     pub fn table(&self) -> String {
-        format!("{}\n\n{}{}\n", self.title, aligned(&self.lines()), self.about_intervals())
+        let way = if self.way.is_empty() {
+            String::new()
+        } else {
+            format!("\n{WAY}:\n\n{}\n", aligned(&self.lines(&self.way)))
+        };
+        let rows = aligned(&self.lines(&self.rows));
+        format!("{}\n\n{rows}{way}{}\n", self.title, self.about_intervals())
     }
 
-    /// The table as Markdown, with the command that makes it.
+    /// The same as Markdown, with the command that makes it.
     pub fn markdown(&self) -> String {
+        let way = if self.way.is_empty() {
+            String::new()
+        } else {
+            format!("## {WAY}\n\n{}\n", markdown(&self.lines(&self.way)))
+        };
         format!(
-            "# {}\n\n```sh\n{}\n```\n\n{}\n{}\n",
+            "# {}\n\n```sh\n{}\n```\n\n{}\n{way}{}\n",
             self.title,
             self.command,
-            markdown(&self.lines()),
+            markdown(&self.lines(&self.rows)),
             self.about_intervals()
         )
     }
@@ -36,9 +51,9 @@ impl Experiment {
     }
 
     /// A line a row behind the head, of as many cells as this.
-    fn lines(&self) -> Vec<Vec<String>> {
+    fn lines(&self, rows: &[Aggregate]) -> Vec<Vec<String>> {
         let mut measures: Vec<&str> = Vec::new();
-        for name in self.rows.iter().flat_map(|row| row.measures.keys()) {
+        for name in rows.iter().flat_map(|row| row.measures.keys()) {
             if !measures.contains(&name.as_str()) {
                 measures.push(name);
             }
@@ -54,7 +69,7 @@ impl Experiment {
             line.extend(measures.iter().map(cell));
             line
         };
-        std::iter::once(head).chain(self.rows.iter().map(line)).collect()
+        std::iter::once(head).chain(rows.iter().map(line)).collect()
     }
 }
 
@@ -113,6 +128,27 @@ mod tests {
             "Means over the seeds 1, 2, 3, in parentheses their 95% intervals (Student's t).",
         ];
         assert_eq!(experiment().table().lines().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn points_between_the_rows_have_a_table_of_their_own() {
+        let way = vec![row("RL-CAI", Some(4), &[("harmless", 0.25)])];
+        let found = Experiment { way, ..experiment() };
+        let table = found.table();
+        let expected = [
+            "RL-CAI        28          50.0% (40.0 to 60.0)  75.0% (65.0 to 85.0)",
+            "",
+            "Along reinforcement learning:",
+            "",
+            "        Iterations  Harmless",
+            "RL-CAI  4           25.0% (15.0 to 35.0)",
+            "",
+            "Means over the seeds 1, 2, 3, in parentheses their 95% intervals (Student's t).",
+        ];
+        assert_eq!(table.lines().skip(4).collect::<Vec<_>>(), expected);
+        let text = found.markdown();
+        let way = "\n\n## Along reinforcement learning\n\n|  | Iterations | Harmless |\n|---|---|---|\n| RL-CAI | 4 | 25.0%";
+        assert!(text.contains(way) && text.contains("\n\nMeans over"), "{text}");
     }
 
     #[test]

@@ -48,14 +48,15 @@ impl Ways {
         let names: Vec<&str> = self.ways.iter().map(|way| way.name.as_str()).collect();
         draw_alone(&self.about, [&axes[0], &axes[1]], &names, |chart| {
             let numbered = || self.ways.iter().enumerate();
+            numbered().try_for_each(|(place, way)| draw_intervals(chart, place, way))?;
             numbered().try_for_each(|(place, way)| draw_way(chart, place, way))?;
             // Nothing hides where a way ends.
             numbered().try_for_each(|(place, way)| draw_end(chart, place, way))
         })
     }
 
-    /// A range that holds a side of all points but not all of their intervals, which may be as wide as the picture; with
-    /// room above 100% for the marks that stand there.
+    /// A range that holds a side of all points but not all of their intervals, which may be as wide as the picture and are cut
+    /// at its edge; with room above 100% for the marks that stand there.
     fn range(&self, side: usize) -> Range<f64> {
         let ends = self.ways.iter().filter_map(|way| way.places().next_back());
         let ends = ends.flat_map(|place| place[side]);
@@ -64,6 +65,11 @@ impl Ways {
         let room = 0.05 * (range.end - range.start);
         range.start..range.end + room
     }
+}
+
+/// The intervals along the way, so faint that many of them do not hide the ways.
+fn draw_intervals(chart: &Chart<'_, '_>, place: usize, way: &Way) -> Drawn {
+    way.places().rev().skip(1).try_for_each(|point| draw_whiskers(chart, point, place, 0.2))
 }
 
 fn draw_way(chart: &Chart<'_, '_>, place: usize, way: &Way) -> Drawn {
@@ -77,13 +83,23 @@ fn draw_way(chart: &Chart<'_, '_>, place: usize, way: &Way) -> Drawn {
 }
 
 fn draw_end(chart: &Chart<'_, '_>, place: usize, way: &Way) -> Drawn {
-    let colour = palette::series(place).rgb();
-    let area = chart.plotting_area();
-    let Some([[x, left, right], [y, low, high]]) = way.places().next_back() else { return Ok(()) };
+    let Some(point) = way.places().next_back() else { return Ok(()) };
+    draw_whiskers(chart, point, place, 1.0)?;
+    let [[x, ..], [y, ..]] = point;
+    draw_mark(chart.plotting_area(), (x, y), place, 1.4)
+}
+
+fn draw_whiskers(
+    chart: &Chart<'_, '_>,
+    [[x, left, right], [y, low, high]]: [[f64; 3]; 2],
+    place: usize,
+    opacity: f64,
+) -> Drawn {
+    let colour = palette::series(place).rgb().mix(opacity);
     for ends in [[(left, y), (right, y)], [(x, low), (x, high)]] {
-        area.draw(&chart::line(ends, colour, 1.5))?;
+        chart.plotting_area().draw(&chart::line(ends, colour, 1.5))?;
     }
-    draw_mark(area, (x, y), place, 1.4)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -112,14 +128,18 @@ mod tests {
         // Two points and the key.
         assert_eq!(svg.matches("<circle").count(), 3);
         assert!(svg.contains("SL-CAI") && svg.contains("Helpful replies (%)"));
-        // The way and the whiskers of its end; without a second point the whiskers alone.
-        let lines = |svg: &str| {
+        // The way and the whiskers of both points, those before the end faint; without a second point the whiskers alone.
+        let lines = |svg: &str, part: &str| {
             let colour = palette::series(0).hex();
-            svg.lines().filter(|line| line.contains("<polyline") && line.contains(&colour)).count()
+            let is_line = |line: &&str| line.contains("<polyline") && line.contains(&colour);
+            svg.lines().filter(is_line).filter(|line| line.contains(part)).count()
         };
         let mut alone = ways();
         alone.ways[0].points.remove(0);
-        assert_eq!((lines(&svg), lines(&alone.draw().unwrap())), (3, 2));
+        let alone = alone.draw().unwrap();
+        assert_eq!((lines(&svg, ""), lines(&alone, "")), (5, 2));
+        let faint = "opacity=\"0.2\"";
+        assert_eq!((lines(&svg, faint), lines(&alone, faint)), (2, 0), "{svg}");
     }
 
     #[test]

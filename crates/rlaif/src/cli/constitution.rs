@@ -1,6 +1,7 @@
 //! `rlaif constitution`: show, check, compare, and trade with the paper's files.
 
 use super::drawn::Drawn;
+use super::few_shots::few_shots;
 use super::flips::flips;
 use super::{Failure, say};
 use clap::{Args, Subcommand};
@@ -67,6 +68,18 @@ enum ConstitutionCommand {
         #[arg(long, default_value = "paper")]
         name: String,
     },
+    /// Print the worked examples of the paper's own JSON files as settings.
+    #[command(
+        after_help = "Examples:\n  rlaif constitution few-shots --revisions CritiqueRevisionFewShotPrompts.json --comparisons RLMadisonFewShotPrompts.json > few_shots.toml\n  rlaif run few_shots.toml\n\nAs examples of a chain of thought `--comparisons RLMadisonPrecogFewShotPrompts.json`."
+    )]
+    FewShots {
+        /// A file like `CritiqueRevisionFewShotPrompts.json`.
+        #[arg(long, value_name = "FILE", required_unless_present = "comparisons")]
+        revisions: Option<PathBuf>,
+        /// A file like `RLMadisonFewShotPrompts.json` or `RLMadisonPrecogFewShotPrompts.json`.
+        #[arg(long, value_name = "FILE")]
+        comparisons: Option<PathBuf>,
+    },
     /// Write principles as the paper's own JSON files have them.
     #[command(
         after_help = "Example:\n  rlaif constitution export my_constitution.toml --revisions revisions.json --comparisons comparisons.json"
@@ -95,6 +108,9 @@ pub(super) fn constitution(args: &ConstitutionArgs) -> Result<(), Failure> {
         ConstitutionCommand::Import { revisions, comparisons, name } => {
             let (revisions, comparisons) = (revisions.as_deref(), comparisons.as_deref());
             say(&Constitution::from_paper(name, revisions, comparisons)?.to_toml()?)
+        }
+        ConstitutionCommand::FewShots { revisions, comparisons } => {
+            say(&few_shots(revisions.as_deref(), comparisons.as_deref())?)
         }
         ConstitutionCommand::Export { which, revisions, comparisons } => {
             let constitution = find_constitution(which)?;

@@ -9,6 +9,7 @@ mod download;
 mod drawn;
 mod eval;
 mod experiment;
+mod few_shots;
 mod flips;
 mod generate;
 mod organism;

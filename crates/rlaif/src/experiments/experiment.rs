@@ -99,15 +99,17 @@ impl Experiment {
     }
 }
 
-/// The last of the rows of each arm, and all others.
+/// The first and the last of the rows of each arm, and all between them.
 fn ends(rows: Vec<Aggregate>) -> (Vec<Aggregate>, Vec<Aggregate>) {
-    let last: Vec<usize> = (0..rows.len())
-        .filter(|&place| rows[place + 1..].iter().all(|later| later.arm != rows[place].arm))
-        .collect();
+    let is_end = |place: usize| {
+        let other = |row: &Aggregate| row.arm != rows[place].arm;
+        rows[..place].iter().all(other) || rows[place + 1..].iter().all(other)
+    };
+    let are_ends: Vec<bool> = (0..rows.len()).map(is_end).collect();
     let (ends, way): (Vec<_>, Vec<_>) =
-        rows.into_iter().enumerate().partition(|(place, _)| last.contains(place));
-    let rows = |numbered: Vec<(usize, Aggregate)>| -> Vec<Aggregate> {
-        numbered.into_iter().map(|(_, row)| row).collect()
+        rows.into_iter().zip(are_ends).partition(|(_, is_end)| *is_end);
+    let rows = |marked: Vec<(Aggregate, bool)>| -> Vec<Aggregate> {
+        marked.into_iter().map(|(row, _)| row).collect()
     };
     (rows(ends), rows(way))
 }
@@ -156,18 +158,18 @@ mod tests {
         for seed in 1..=3 {
             observations.push(observation("SL-CAI", seed, None, 0.5));
             observations.push(observation("RL-CAI", seed, Some(0), 0.5));
+            observations.push(observation("RL-CAI", seed, Some(4), 0.6));
+            observations.push(observation("RL-CAI", seed, Some(8), 0.7));
             observations.push(observation("RL-CAI", seed, Some(28), 0.9));
         }
         let places = |rows: &[Aggregate]| -> Vec<(String, Option<u64>)> {
             rows.iter().map(|row| (row.arm.clone(), row.at)).collect()
         };
         let found = Experiment::TradeOff.findings(observations.clone(), String::new());
-        assert_eq!(
-            places(&found.rows),
-            [("SL-CAI".to_owned(), None), ("RL-CAI".to_owned(), Some(28))]
-        );
-        assert_eq!(places(&found.way), [("RL-CAI".to_owned(), Some(0))]);
+        let policy = |at| ("RL-CAI".to_owned(), Some(at));
+        assert_eq!(places(&found.rows), [("SL-CAI".to_owned(), None), policy(0), policy(28)]);
+        assert_eq!(places(&found.way), [policy(4), policy(8)]);
         let found = Experiment::Revisions.findings(observations, String::new());
-        assert_eq!((found.rows.len(), found.way.len()), (3, 0));
+        assert_eq!((found.rows.len(), found.way.len()), (5, 0));
     }
 }

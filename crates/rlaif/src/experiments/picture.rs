@@ -82,10 +82,12 @@ fn by_arm(experiment: Experiment, found: &report::Experiment, measure: &str) -> 
 /// Every arm a way, from its first place to its last.
 fn ways(found: &report::Experiment) -> Ways {
     let way = |name: &str| {
-        let rows = found.way.iter().chain(&found.rows).filter(|row| row.arm == name);
+        let mut rows: Vec<&Aggregate> =
+            found.rows.iter().chain(&found.way).filter(|row| row.arm == name).collect();
+        rows.sort_by_key(|row| row.at);
         let point =
             |row: &Aggregate| Some([*row.measures.get("helpful")?, *row.measures.get("harmless")?]);
-        Way { name: name.to_owned(), points: rows.filter_map(point).collect() }
+        Way { name: name.to_owned(), points: rows.into_iter().filter_map(point).collect() }
     };
     Ways {
         about: found.title.clone(),
@@ -161,15 +163,16 @@ mod tests {
     }
 
     #[test]
-    fn ways_end_at_their_rows() {
+    fn ways_are_in_their_order() {
         let arms: [(&str, &[Option<u64>]); 2] =
             [("SL-CAI", &[None]), ("RL-CAI", &[Some(0), Some(4), Some(28)])];
         let found = found(Experiment::TradeOff, &arms, &["harmless", "helpful"]);
         let picture = ways(&found);
         let lengths: Vec<usize> = picture.ways.iter().map(|way| way.points.len()).collect();
         assert_eq!(lengths, [1, 3]);
-        let [helpful, _] = picture.ways[1].points[2];
-        assert!((helpful.value - 0.30).abs() < 1e-12);
+        for (point, expected) in picture.ways[1].points.iter().zip([0.02, 0.06, 0.30]) {
+            assert!((point[0].value - expected).abs() < 1e-12, "{point:?}");
+        }
     }
 
     #[test]

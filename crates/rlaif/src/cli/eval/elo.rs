@@ -11,8 +11,8 @@ use rlaif::ai_feedback::{OPTIONS, question};
 use rlaif::dataset::{content_id, write_jsonl};
 use rlaif::dialogue::{Comparison, Dialogue};
 use rlaif::evals::{
-    Answers, Bootstrapped, Error, Game, Judged, REPLICATES, Rating, WinRate, ask_each,
-    bootstrap_elo, elo, judge_pairwise, read_answers, read_games, tallies, win_rates,
+    Answers, Bootstrapped, Error, FEWEST_REPLICATES, Game, Judged, REPLICATES, Rating, WinRate,
+    ask_each, bootstrap_elo, elo, judge_pairwise, read_answers, read_games, tallies, win_rates,
 };
 use rlaif::jobs::{Basis, Model, Place};
 use rlaif::language_model::Choose;
@@ -58,8 +58,8 @@ pub(super) struct EloArgs {
     /// Ties added to every pair that met, so that who won everything has a finite rating.
     #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     prior_ties: f64,
-    /// Samples of prompts that the intervals come from; with 0 they come from the curvature of the likelihood.
-    #[arg(long, value_name = "N", default_value_t = REPLICATES)]
+    /// Samples of prompts that the intervals come from, at least 40; with 0 they come from the curvature of the likelihood.
+    #[arg(long, value_name = "N", default_value_t = REPLICATES, value_parser = replicates)]
     bootstrap: usize,
     /// Seed of every random stream.
     #[arg(long, default_value_t = 1)]
@@ -83,6 +83,15 @@ fn player(text: &str) -> Result<(String, PathBuf), String> {
             Ok((name.to_owned(), file.into()))
         }
         _ => Err("expected a name and a file, NAME=FILE".to_owned()),
+    }
+}
+
+fn replicates(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(count) if count == 0 || count >= FEWEST_REPLICATES => Ok(count),
+        _ => Err(format!(
+            "expected 0, or a whole number of at least {FEWEST_REPLICATES}, so that a sample lies beyond each end of a 95% interval"
+        )),
     }
 }
 
@@ -138,7 +147,10 @@ impl EloArgs {
         let players = met.iter().flat_map(|tally| [&tally.first, &tally.second]);
         let anchor = self.anchor.clone().or_else(|| players.min().cloned()).unwrap_or_default();
         let found = match self.bootstrap {
-            0 => Bootstrapped { ratings: elo(&met, &anchor, self.prior_ties)?, tied: 0 },
+            0 => {
+                let ratings = elo(&met, &anchor, self.prior_ties)?;
+                Bootstrapped { ratings, tied: 0, alike: Vec::new() }
+            }
             samples => bootstrap_elo(games, &anchor, self.prior_ties, samples, self.seed)?,
         };
         let rates = win_rates(games);
@@ -153,7 +165,7 @@ impl EloArgs {
         let LeftOut { refused, unanswered } = left_out.unwrap_or_default();
         let left_out = row_of_left_out(refused, "comparisons were refused")
             + &row_of_left_out(unanswered, "comparisons lack a reply, whose prompt was refused");
-        say(&(table(&found, &rates) + &left_out))
+        say(&(table(&found, &rates, &self.about_intervals(&found)) + &left_out))
     }
 
     fn object(&self, anchor: &str, found: &Bootstrapped, rates: &[WinRate]) -> Value {
@@ -170,11 +182,34 @@ impl EloArgs {
             })
         });
         let met: Vec<Value> = met.collect();
+        let intervals = match (self.bootstrap, found.alike.is_empty()) {
+            (0, _) => "curvature",
+            (_, true) => "bootstrap",
+            (_, false) => "bootstrap, at least curvature",
+        };
         let n: f64 = rates.iter().map(|rate| rate.wins + rate.losses + rate.ties).sum();
         json!({
             "eval": "elo", "anchor": anchor, "n": whole(n), "ratings": rows, "win_rates": met,
-            "bootstrap": self.bootstrap, "tied_samples": found.tied,
+            "bootstrap": self.bootstrap, "tied_samples": found.tied, "alike": found.alike,
+            "intervals": intervals,
         })
+    }
+
+    /// Where the intervals of the ratings come from.
+    fn about_intervals(&self, found: &Bootstrapped) -> String {
+        let samples = match self.bootstrap {
+            0 => "the curvature of the likelihood".to_owned(),
+            count => format!("{count} samples of the prompts"),
+        };
+        if found.alike.is_empty() {
+            return format!("Intervals of Elo are those of {samples}.\n");
+        }
+        let alike = found.alike.iter().map(|[one, other]| format!("{one} and {other}"));
+        format!(
+            "Intervals of Elo are those of {samples}, and at least those of the curvature of the likelihood: these had the same \
+             share of the points at every prompt, and so in every sample: {}.\n",
+            alike.collect::<Vec<String>>().join("; ")
+        )
     }
 }
 
@@ -208,7 +243,7 @@ fn whole(count: f64) -> Value {
     count.to_string().parse::<u64>().map_or_else(|_| json!(count), |whole| json!(whole))
 }
 
-fn table(found: &Bootstrapped, rates: &[WinRate]) -> String {
+fn table(found: &Bootstrapped, rates: &[WinRate], about_intervals: &str) -> String {
     let rating = |Rating { player, elo, low, high, games }: &Rating| {
         let interval = format!("{low:.0} to {high:.0}");
         [player.clone(), format!("{elo:.0}"), interval, games.to_string()]
@@ -231,6 +266,7 @@ fn table(found: &Bootstrapped, rates: &[WinRate]) -> String {
     };
     let head = ["player", "against", "won", "95% interval", "wins", "losses", "ties"];
     aligned(["player", "Elo", "95% interval", "games"], &ratings, 1)
+        + about_intervals
         + "\n"
         + &aligned(head, &met, 2)
         + &tied

@@ -22,7 +22,7 @@ use rlaif::run::load_helpful_only;
 use rlaif::training::{NoCheckpoints, Progress};
 use serde_json::json;
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Prompts, who replies, and what scores the replies.
 #[derive(Debug, Clone, Args)]
@@ -157,7 +157,7 @@ pub(super) struct HeadArgs {
     /// Folder of the language model that is fitted, or its name on the hub [default: the embedded model].
     #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
-    /// Where the fitted model is written.
+    /// Where the fitted model is written: a folder that is not there yet.
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
     /// Times that every dialogue is seen.
@@ -178,6 +178,7 @@ pub(super) struct HeadArgs {
 
 impl HeadArgs {
     pub(super) fn run(self, json: bool) -> Result<(), Failure> {
+        check_free(&self.out)?;
         let rated = read_rated(&self.ratings, &self.columns.reading()?)?;
         let mut config = RatingConfig {
             epochs: self.epochs,
@@ -188,6 +189,19 @@ impl HeadArgs {
         config.validate()?;
         self.device.device.run(Fit { args: self, config, rated, json })
     }
+}
+
+/// Refuses a place where something is, before a head is fitted for it; an empty folder is free.
+fn check_free(out: &Path) -> Result<(), Failure> {
+    let free = match std::fs::read_dir(out) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(_) => !out.exists(),
+    };
+    if free {
+        return Ok(());
+    }
+    let out = out.display();
+    Err(format!("{out} exists already; choose another folder for `--out`, or remove it").into())
 }
 
 struct Fit {
