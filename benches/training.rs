@@ -448,8 +448,10 @@ fn table(measured: &[Value]) {
         {
             let first = mebibytes(&line["first_peak_bytes"]);
             let [early, all] = [&line["first_steps"], &line["steps"]];
+            let goal = line["peak_goal"].as_f64().unwrap_or(f64::NAN);
+            let verdict = if peak <= goal { "reached" } else { "missed" };
             println!(
-                "        peak {first} after {early} steps, {peak:.3} times as much after {all}"
+                "        peak {first} after {early} steps, {peak:.3} times as much after {all}; goal at most {goal:.3}, {verdict}"
             );
             let first = mebibytes(&line["first_held_bytes"]);
             let settling = &line["settling_steps"];

@@ -53,6 +53,16 @@ GOALS = [
     Goal("training of a preference model", "reward_model", TRL, at_every_size(1.6)),
     Goal("PPO, a value model of its own", "ppo", TRL, at_every_size(1.4)),
     Goal("PPO, values on the policy's trunk", "ppo/shared", TRL, at_every_size(2.5), theirs="ppo"),
+    *(
+        Goal("memory of a training stage", stage, TRL, at_every_size(0.5), theirs, MEMORY)
+        for stage, theirs in [
+            ("sft", None),
+            ("reward_model", None),
+            ("ppo", None),
+            ("ppo/shared", "ppo"),
+            ("ppo/lora", None),
+        ]
+    ),
     Goal("decode at batch 1", "decode/1", TRANSFORMERS, at_every_size(6.0)),
     Goal("decode at batch 16", "decode/16", TRANSFORMERS, at_every_size(2.0)),
     Goal("decode at batch 64", "decode/64", TRANSFORMERS, at_every_size(2.0)),

@@ -12,6 +12,7 @@ from unittest import mock
 import goals
 import run
 from arms import LLAMA_CPP, OURS, TRANSFORMERS, TRL, arms_of, workloads_of
+from workloads import SHAPES
 
 SPEED, MEMORY = goals.SPEED, goals.MEMORY
 
@@ -45,6 +46,28 @@ class Goals(unittest.TestCase):
         for ours, verdict in [(70, "reached"), (71, "missed")]:
             [line] = self.verdicts(memory={(OURS, name): ours, (TRANSFORMERS, name): 100})
             self.assertTrue(line.endswith(f"goal at most 0.7x, {verdict}"), line)
+
+    def test_stages_may_take_half_the_memory_of_the_peer(self):
+        for size in SHAPES:
+            stages = ["sft", "reward_model", "ppo", "ppo/shared", "ppo/lora"]
+            ours = {(OURS, f"{stage} {size}"): 50 + (stage == "ppo") for stage in stages}
+            theirs = {(TRL, f"{stage} {size}"): 100 for stage in stages if stage != "ppo/shared"}
+            lines = self.verdicts(memory=ours | theirs)
+            self.assertEqual(len(lines), len(stages), lines)
+            for stage, line in zip(stages, lines):
+                peer = "ppo" if stage == "ppo/shared" else stage
+                self.assertIn(f"rlaif {stage} {size} / trl {peer} {size} = ", line)
+                verdict = "missed" if stage == "ppo" else "reached"
+                self.assertTrue(line.endswith(f"goal at most 0.5x, {verdict}"), line)
+
+    def test_all_goals_that_were_measured_are_printed(self):
+        report = lambda rate, peak: [{"per_second": rate, "peak_bytes": peak}]
+        measured = {OURS: {"sft 2M": report(1.5, 40)}, TRL: {"sft 2M": report(1.0, 100)}}
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            run.print_goals(measured)
+        speed, memory = said.getvalue().splitlines()
+        self.assertIn("= 1.500x, goal at least 1.4x, reached", speed)
+        self.assertIn("= 0.400x, goal at most 0.5x, reached", memory)
 
     def test_iterations_a_second_are_compared_not_seconds(self):
         speed = {(OURS, "ppo 2M"): 1 / 2, (OURS, "ppo/shared 2M"): 1.0, (TRL, "ppo 2M"): 1 / 3}

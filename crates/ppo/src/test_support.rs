@@ -4,6 +4,7 @@ use burn::backend::Autodiff;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::prelude::{Backend, Tensor};
 use burn_flex::{Flex, FlexDevice};
+use std::path::Path;
 use training::{Checkpoint, Error, Observe, Owner, State};
 use transformer::{
     ChatTemplate, Codec, Decoder, ModelConfig, SpecialTokens, Tokenizer, Transformer,
@@ -87,6 +88,12 @@ pub(crate) fn policy(seed: u64) -> Transformer<B> {
     );
     let config = ModelConfig::from_json(&json, "config.json").unwrap();
     Transformer::new(Decoder::init(&config, seed, &FlexDevice), codec())
+}
+
+/// The embedded model, of 2 million weights.
+pub(crate) fn embedded() -> Decoder<B> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../model_organism/assistant");
+    Decoder::from_folder(Path::new(folder), &FlexDevice).unwrap()
 }
 
 /// Keeps what it is told, and fails at a step of a stage, as if the process ended there.

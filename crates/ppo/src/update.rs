@@ -470,19 +470,30 @@ mod tests {
     use super::*;
     use crate::config::ValueModel;
     use crate::estimate::estimate;
-    use crate::test_support::{B, VOCABULARY, assert_close, flat, policy};
+    use crate::test_support::{B, VOCABULARY, assert_close, embedded, flat, policy};
     use crate::{Aggregation, KlEstimator, Whitening};
-    use burn::module::Module;
+    use burn::backend::Autodiff;
+    use burn::backend::autodiff::checkpoint::strategy::BalancedCheckpointing;
+    use burn::module::{Module, ModuleVisitor, Param};
+    use burn_flex::{Flex, FlexDevice};
     use dialogue::Dialogue;
     use language_model::{StopReason, stream};
     use std::f32::consts::LN_2;
 
+    /// Its operations are those of other backends.
+    type Recomputing = Autodiff<Flex, BalancedCheckpointing>;
+
     /// Replies of 1 to 7 random letters to prompts of 1 to 4.
     fn rollouts(count: usize) -> Vec<Rollout> {
+        rollouts_longer_by(0, count)
+    }
+
+    /// The same with so many letters more in every reply.
+    fn rollouts_longer_by(more: usize, count: usize) -> Vec<Rollout> {
         let mut rng = stream(11);
         (0..count)
             .map(|index| {
-                let (reply_start, length) = (1 + index % 4, 1 + index % 7);
+                let (reply_start, length) = (1 + index % 4, 1 + index % 7 + more);
                 let token = |_| rng.random_range(0..VOCABULARY);
                 Rollout {
                     prompt: Dialogue::from_user("q"),
@@ -498,7 +509,10 @@ mod tests {
     }
 
     fn actor(config: &PpoConfig) -> ActorCritic<B> {
-        let decoder = policy(3).decoder;
+        actor_of(policy(3).decoder, config)
+    }
+
+    fn actor_of<B: Backend>(decoder: Decoder<B>, config: &PpoConfig) -> ActorCritic<B> {
         let critic = if config.has_separate_values() {
             Critic::separate(&decoder, None)
         } else {
@@ -539,6 +553,65 @@ mod tests {
         }
         let (actor, metrics) = Learner::new(config).learn(actor, &round, &mut stream(5)).unwrap();
         (metrics, flat(&actor.valid()))
+    }
+
+    /// All gradients as one vector.
+    struct Gradients<'a> {
+        gradients: &'a GradientsParams,
+        values: Vec<f32>,
+    }
+
+    impl<B: AutodiffBackend> ModuleVisitor<B> for Gradients<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+            if let Some(gradient) = self.gradients.get::<B::InnerBackend, D>(param.id) {
+                self.values.extend(gradient.into_data().iter::<f32>());
+            }
+        }
+    }
+
+    /// The losses of a step on all replies, and the gradients of policy and values.
+    fn gradients<B: AutodiffBackend>(
+        config: &PpoConfig,
+        actor: &ActorCritic<B>,
+        round: &Round<'_>,
+    ) -> (Step, Vec<f32>) {
+        let all: Vec<usize> = (0..round.rollouts.len()).collect();
+        let minibatch = Minibatch::new(config, round, &all, round.tokens(&all), round.slots(&all));
+        let mut step = Step::default();
+        if config.has_separate_values() {
+            let (policy, value) = minibatch.apart(actor, &[], &mut step).unwrap();
+            let mut of_policy = Gradients { gradients: &policy, values: Vec::new() };
+            actor.decoder.visit(&mut of_policy);
+            let mut of_value = Gradients { gradients: &value, values: of_policy.values };
+            actor.critic.visit(&mut of_value);
+            return (step, of_value.values);
+        }
+        let both = minibatch.together(actor, &[], &mut step).unwrap();
+        let mut visitor = Gradients { gradients: &both, values: Vec::new() };
+        actor.visit(&mut visitor);
+        (step, visitor.values)
+    }
+
+    /// What an actor has to say of replies with some scores.
+    fn experience(
+        config: &PpoConfig,
+        actor: &ActorCritic<B>,
+        rollouts: &[Rollout],
+    ) -> (Estimates, Experience) {
+        let valid = actor.valid();
+        let estimates = estimate(&valid, &valid.decoder, rollouts, config).unwrap();
+        let scores: Vec<f32> = (0..rollouts.len()).map(|index| index as f32 / 4.0 - 1.0).collect();
+        let experience = Experience::new(config, 0.05, &estimates, &scores);
+        (estimates, experience)
+    }
+
+    /// How far two vectors are apart, in lengths of the second.
+    fn distance(found: &[f32], expected: &[f32]) -> f64 {
+        assert_eq!(found.len(), expected.len());
+        let pairs = found.iter().zip(expected);
+        let apart: f64 = pairs.map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum();
+        let length: f64 = expected.iter().map(|value| f64::from(*value).powi(2)).sum();
+        (apart / length).sqrt()
     }
 
     fn one_step() -> PpoConfig {
@@ -594,7 +667,9 @@ mod tests {
             },
         ];
         for change in changes {
-            // Epsilon keeps Adam's first step from turning rounding into signs.
+            // Adam's first step is the rate times `g / (|g| + epsilon)`: at the default of 1e-8 a gradient that small takes the
+            // size and even the sign of its step from rounding. An epsilon far above all rounding lets weights tell whether
+            // gradients agree; for the gradients themselves see the next test.
             let mut config = PpoConfig { epochs: 2, minibatches: 2, ..one_step() };
             config.optimizer.epsilon = 1e-3;
             config.optimizer.learning_rate = 1e-4;
@@ -621,6 +696,51 @@ mod tests {
                 }
                 assert_close(&parts_weights, &weights, 1e-6);
             }
+        }
+    }
+
+    #[test]
+    fn micro_batches_change_millions_of_gradients_by_rounding_alone() {
+        let config = one_step();
+        let actor = actor_of(embedded(), &config);
+        // Logits at up to 32 places are added up in another order than those at more, so every reply alone has more.
+        let rollouts = rollouts_longer_by(34, 4);
+        let (estimates, experience) = experience(&config, &actor, &rollouts);
+        let round = round(&rollouts, &estimates, &experience);
+        let (whole, all) = gradients(&config, &actor, &round);
+        assert!(all.len() > 1_500_000, "{}", all.len());
+        for tokens_per_micro_batch in [100, 1] {
+            let config = PpoConfig { tokens_per_micro_batch, ..config.clone() };
+            let (parts, of_parts) = gradients(&config, &actor, &round);
+            for (one, other) in
+                [(whole.policy_loss, parts.policy_loss), (whole.value_loss, parts.value_loss)]
+            {
+                assert!((one - other).abs() < 1e-6 * one.abs().max(1.0), "{whole:?} {parts:?}");
+            }
+            let distance = distance(&of_parts, &all);
+            assert!(distance < 1e-6, "{tokens_per_micro_batch}: {distance}");
+        }
+    }
+
+    #[test]
+    fn activations_that_are_computed_again_change_nothing() {
+        for value_model in [ValueModel::Shared, ValueModel::Separate] {
+            let config = PpoConfig { value_model, ..one_step() };
+            let actor = actor(&config);
+            let decoder = Decoder::<Recomputing>::init(actor.decoder.config(), 3, &FlexDevice);
+            let recomputing = actor_of(decoder, &config);
+            let rollouts = rollouts(9);
+            let (estimates, experience) = experience(&config, &actor, &rollouts);
+            let round = round(&rollouts, &estimates, &experience);
+            let (expected, all) = gradients(&config, &actor, &round);
+            let (found, of_found) = gradients(&config, &recomputing, &round);
+            for (one, other) in
+                [(expected.policy_loss, found.policy_loss), (expected.value_loss, found.value_loss)]
+            {
+                assert!((one - other).abs() < 1e-5 * one.abs().max(1.0), "{expected:?} {found:?}");
+            }
+            let distance = distance(&of_found, &all);
+            assert!(distance < 1e-5, "{value_model:?}: {distance}");
         }
     }
 

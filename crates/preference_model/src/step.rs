@@ -118,10 +118,12 @@ fn losses<B: AutodiffBackend>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{B, codec, model_config, preference};
+    use crate::testing::{B, codec, embedded, model_config, preference};
     use crate::{Labels, Source};
+    use burn::backend::Autodiff;
+    use burn::backend::autodiff::checkpoint::strategy::BalancedCheckpointing;
     use burn::module::{Module, ModuleVisitor, Param};
-    use burn_flex::FlexDevice;
+    use burn_flex::{Flex, FlexDevice};
     use training::{OptimizerConfig, Overlong};
     use transformer::{Decoder, Optimizer, ScalarHead};
 
@@ -131,10 +133,9 @@ mod tests {
         values: Vec<f32>,
     }
 
-    impl ModuleVisitor<B> for Gradients<'_> {
+    impl<B: AutodiffBackend> ModuleVisitor<B> for Gradients<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-            let gradient =
-                self.gradients.get::<<B as AutodiffBackend>::InnerBackend, D>(param.id).unwrap();
+            let gradient = self.gradients.get::<B::InnerBackend, D>(param.id).unwrap();
             self.values.extend(gradient.into_data().to_vec::<f32>().unwrap());
         }
     }
@@ -148,6 +149,9 @@ mod tests {
         }
     }
 
+    /// Its operations are those of other backends.
+    type Recomputing = Autodiff<Flex, BalancedCheckpointing>;
+
     fn model(heads: Vec<ScalarHead<B>>) -> Heads<B> {
         Heads::new(Decoder::init(&model_config(), 1, &FlexDevice), heads)
     }
@@ -160,7 +164,7 @@ mod tests {
         PreferenceModelConfig { tokens_per_micro_batch, ..PreferenceModelConfig::default() }
     }
 
-    fn flat(
+    fn flat<B: AutodiffBackend>(
         config: &PreferenceModelConfig,
         model: &Heads<B>,
         pairs: &Pairs,
@@ -216,6 +220,47 @@ mod tests {
             pair.label * softplus(-margin) + (1.0 - pair.label) * softplus(margin)
         });
         assert!((whole.loss - losses.sum::<f64>() / 15.0).abs() < 1e-5);
+    }
+
+    /// How far two vectors are apart, in lengths of the second.
+    fn distance(found: &[f32], expected: &[f32]) -> f64 {
+        assert_eq!(found.len(), expected.len());
+        let pairs = found.iter().zip(expected);
+        let apart: f64 = pairs.map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum();
+        let length: f64 = expected.iter().map(|value| f64::from(*value).powi(2)).sum();
+        (apart / length).sqrt()
+    }
+
+    /// Of many weights some have a gradient near Adam's epsilon, so that their first update takes its sign and size from
+    /// rounding: what can be compared is the gradients as one vector.
+    #[test]
+    fn micro_batches_change_millions_of_gradients_by_rounding_alone() {
+        let decoder = embedded();
+        let head = ScalarHead::init(decoder.config().hidden_size, 1, &FlexDevice);
+        let (model, pairs) = (Heads::new(decoder, vec![head]), pairs());
+        let (whole, gradients) = flat(&config(2048), &model, &pairs);
+        assert!(gradients.len() > 1_500_000, "{}", gradients.len());
+        for tokens in [60, 1] {
+            let (parts, parts_gradients) = flat(&config(tokens), &model, &pairs);
+            let error = (parts.loss - whole.loss).abs();
+            assert!(error < 1e-6 * whole.loss.max(1.0), "{} {}", parts.loss, whole.loss);
+            let distance = distance(&parts_gradients, &gradients);
+            assert!(distance < 1e-6, "{tokens}: {distance}");
+        }
+    }
+
+    #[test]
+    fn activations_that_are_computed_again_change_nothing() {
+        let recomputing = Heads::new(
+            Decoder::<Recomputing>::init(&model_config(), 1, &FlexDevice),
+            vec![ScalarHead::init(16, 1, &FlexDevice)],
+        );
+        let (pairs, config) = (pairs(), PreferenceModelConfig { centring: 0.01, ..config(60) });
+        let (expected, gradients) = flat(&config, &one_head(), &pairs);
+        let (found, found_gradients) = flat(&config, &recomputing, &pairs);
+        assert!((found.loss - expected.loss).abs() < 1e-5, "{} {}", found.loss, expected.loss);
+        assert!(gradients.iter().any(|value| value.abs() > 1e-2));
+        assert_all_close(&found_gradients, &gradients, 1e-5);
     }
 
     /// 32 pairs of equal length as one micro-batch, four and thirty-two.

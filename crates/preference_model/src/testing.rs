@@ -5,6 +5,7 @@ use burn::backend::Autodiff;
 use burn_flex::{Flex, FlexDevice};
 use dialogue::{Comparison, Dialogue, Preference};
 use std::collections::BTreeSet;
+use std::path::Path;
 use training::{Checkpoint, Observe, OptimizerConfig, Owner, Schedule, State};
 use transformer::{
     ChatTemplate, Codec, Decoder, ModelConfig, ScalarHead, ScalarModel, SpecialTokens, Tokenizer,
@@ -22,6 +23,12 @@ pub(crate) fn model_config() -> ModelConfig {
         "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 16,
         "initializer_range": 0.1}"#;
     ModelConfig::from_json(json, "config.json").unwrap()
+}
+
+/// The embedded model, of 2 million weights.
+pub(crate) fn embedded() -> Decoder<B> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../model_organism/assistant");
+    Decoder::from_folder(Path::new(folder), &FlexDevice).unwrap()
 }
 
 pub(crate) fn scalar_model(seed: u64) -> ScalarModel<Flex> {

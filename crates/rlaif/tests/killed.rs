@@ -150,36 +150,45 @@ impl Moments {
     }
 }
 
-/// Runs a stage, killing it at random moments of the time that it takes undisturbed, and gives the number of kills.
+/// Runs a command that writes to `folders`, killing it at random moments of the time that it takes undisturbed, and gives the
+/// number of kills.
 ///
-/// A process that comes through before its moment ends the stage. If it was the first, what it wrote is removed and the next
-/// one is killed in half the time, so that a machine that has become faster does not leave a stage undisturbed.
+/// A process that comes through before its moment ends the work. If it was the first, what it wrote is removed and the next
+/// one is killed in half the time, so that a machine that has become faster does not leave the work undisturbed.
 fn killed(
     place: Place<'_>,
-    stage: &str,
+    command: &str,
+    folders: &[&str],
     takes: Duration,
     kills: usize,
     moments: &mut Moments,
 ) -> usize {
     let (mut done, mut within) = (0, takes);
     while done < kills {
-        if is_killed(place, stage, within.mul_f64(moments.next())) {
+        if is_killed(place, command, within.mul_f64(moments.next())) {
             done += 1;
         } else if done > 0 {
             return done;
         } else {
-            fs::remove_dir_all(place.run().join(stage.replace('-', "_"))).unwrap();
+            remove(place, folders);
             within /= 2;
         }
     }
-    let (output, message) = output(place.rlaif(stage, &[]));
+    let (output, message) = output(place.rlaif(command, &[]));
     assert!(output.status.success(), "{message}");
     done
 }
 
-/// Runs a stage and kills it after some time; false if it came through before.
-fn is_killed(place: Place<'_>, stage: &str, after: Duration) -> bool {
-    let mut process = place.rlaif(stage, &[]);
+/// Removes folders of stages.
+fn remove(place: Place<'_>, folders: &[&str]) {
+    for folder in folders {
+        fs::remove_dir_all(place.run().join(folder)).unwrap();
+    }
+}
+
+/// Runs a command and kills it after some time; false if it came through before.
+fn is_killed(place: Place<'_>, command: &str, after: Duration) -> bool {
+    let mut process = place.rlaif(command, &[]);
     let mut child = process.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     std::thread::sleep(after);
     let ended = child.try_wait().unwrap();
@@ -187,7 +196,7 @@ fn is_killed(place: Place<'_>, stage: &str, after: Duration) -> bool {
         child.kill().unwrap();
     }
     let status = child.wait().unwrap();
-    assert!(ended.is_none() || status.success(), "{stage} failed");
+    assert!(ended.is_none() || status.success(), "{command} failed");
     // It may come through between the look and the kill.
     !status.success()
 }
@@ -204,11 +213,12 @@ fn survives(whole: Place<'_>, disturbed: Place<'_>, kills: usize) {
         let (output, message) = output(whole.rlaif(stage, &[]));
         assert!(output.status.success(), "{message}");
         let takes = start.elapsed();
-        let done = killed(disturbed, stage, takes, kills, &mut moments);
+        let folder = stage.replace('-', "_");
+        let done = killed(disturbed, stage, &[folder.as_str()], takes, kills, &mut moments);
         assert!(done >= 1, "{stage} was never killed: RLAIF_KILLS is {kills}");
         println!("{stage}: killed {done} times, {:.1} s undisturbed", takes.as_secs_f64());
         if stage != "report" {
-            are_equal([whole, disturbed].map(|place| place.run().join(stage.replace('-', "_"))));
+            are_equal([whole, disturbed].map(|place| place.run().join(&folder)));
         }
     }
     assert!(disturbed.run().join("report.html").exists());
@@ -216,6 +226,27 @@ fn survives(whole: Place<'_>, disturbed: Place<'_>, kills: usize) {
     assert!(!whole.run().join("ppo/states").exists());
     for stage in ["ppo", "ppo_best_of_n", "ppo_best_of_n_sft"] {
         assert!(whole.run().join("tensorboard").join(stage).exists(), "{stage}");
+    }
+}
+
+/// Takes the last stages once more in the folder that was disturbed, by the command for all of them, and kills that too.
+fn whole_loop_survives(whole: Place<'_>, disturbed: Place<'_>) {
+    let last = ["ppo", "evals", "report"];
+    let start = Instant::now();
+    remove(whole, &last);
+    let (output, message) = output(whole.rlaif("run", &[]));
+    assert!(output.status.success(), "{message}");
+    let takes = start.elapsed();
+    remove(disturbed, &last);
+    // A process that is killed when a stage is finished leaves its states.
+    let left = disturbed.run().join("sft/states/step-000000001");
+    fs::create_dir_all(&left).unwrap();
+    killed(disturbed, "run", &last, takes, 1, &mut Moments(12));
+    for stage in ["sft", "ppo"] {
+        assert!(!disturbed.run().join(stage).join("states").exists(), "{stage}");
+    }
+    for stage in ["ppo", "evals"] {
+        are_equal([whole, disturbed].map(|place| place.run().join(stage)));
     }
 }
 
@@ -241,6 +272,8 @@ fn every_stage_survives_being_killed() {
     let metrics = fs::read_to_string(whole.run().join("ppo/metrics.jsonl")).unwrap();
     let watched = metrics.lines().filter(|line| line.contains("\"held_out_score_mean\":"));
     assert_eq!(watched.count(), 4, "{metrics}");
+
+    whole_loop_survives(whole, disturbed);
 
     // A finished run is not repeated, and one with other settings is refused.
     let mark = disturbed.run().join("ppo/done.json");

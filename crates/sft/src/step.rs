@@ -67,7 +67,7 @@ pub fn weight_sum(rows: &[&Example]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{B, counting, decoder, numbers};
+    use crate::testing::{B, counting, decoder, embedded, numbers};
     use burn::backend::Autodiff;
     use burn::backend::autodiff::checkpoint::strategy::BalancedCheckpointing;
     use burn::module::{Module, ModuleVisitor, Param};
@@ -123,6 +123,38 @@ mod tests {
             let count = micro_batches(&rows, tokens).len();
             assert!((at_least..=at_most).contains(&count), "{count}");
             assert_same(&flat(&decoder, &rows, tokens), &whole);
+        }
+    }
+
+    /// How far two vectors are apart, in lengths of the second.
+    fn distance(found: &[f32], expected: &[f32]) -> f64 {
+        assert_eq!(found.len(), expected.len());
+        let pairs = found.iter().zip(expected);
+        let apart: f64 = pairs.map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum();
+        let length: f64 = expected.iter().map(|value| f64::from(*value).powi(2)).sum();
+        (apart / length).sqrt()
+    }
+
+    /// Of many weights some have a gradient near Adam's epsilon, so that their first update takes its sign and size from
+    /// rounding: what can be compared is the gradients as one vector.
+    #[test]
+    fn micro_batches_change_millions_of_gradients_by_rounding_alone() {
+        let decoder = embedded();
+        // Logits at up to 32 places are added up in another order than those at more, so every row alone has more.
+        let row = |row: u32| {
+            let token = |place: u32| (row * 331 + place * (7 + 2 * row)) % 1500;
+            Example::unmasked((0..40).map(token).collect())
+        };
+        let examples: Vec<Example> = (0..4).map(row).collect();
+        let rows: Vec<&Example> = examples.iter().collect();
+        let (loss, gradients) = flat(&decoder, &rows, 2048);
+        assert!(gradients.len() > 1_500_000, "{}", gradients.len());
+        for (tokens, count) in [(2048, 1), (100, 2), (1, 4)] {
+            assert_eq!(micro_batches(&rows, tokens).len(), count);
+            let (parts_loss, parts) = flat(&decoder, &rows, tokens);
+            assert!((parts_loss - loss).abs() < 1e-6 * loss, "{parts_loss} {loss}");
+            let distance = distance(&parts, &gradients);
+            assert!(distance < 1e-6, "{tokens}: {distance}");
         }
     }
 

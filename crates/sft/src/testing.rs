@@ -6,6 +6,7 @@ use burn::backend::Autodiff;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use burn_flex::{Flex, FlexDevice};
+use std::path::Path;
 use training::{Checkpoint, Error, Observe, OptimizerConfig, Overlong, Owner, Schedule, State};
 use transformer::{ChatTemplate, Codec, Decoder, ModelConfig, SpecialTokens, Tokenizer};
 
@@ -23,6 +24,12 @@ pub(crate) fn model(vocab_size: usize) -> ModelConfig {
 
 pub(crate) fn decoder(seed: u64) -> Decoder<B> {
     Decoder::init(&model(12), seed, &FlexDevice)
+}
+
+/// The embedded model, of 2 million weights.
+pub(crate) fn embedded() -> Decoder<B> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../model_organism/assistant");
+    Decoder::from_folder(Path::new(folder), &FlexDevice).unwrap()
 }
 
 /// One token a word, and turns written as `<user>a<end>`.

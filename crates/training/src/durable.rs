@@ -39,21 +39,28 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
     file.sync_all()
 }
 
-/// Gives a folder another name that is free.
+/// Gives a folder, or what stands in its place, another name that is free.
 pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
     change()?;
     fs::rename(from, to)
 }
 
-/// Removes a folder and what is in it.
-pub(crate) fn remove_folder(path: &Path) -> Result<()> {
+/// Removes a folder and what is in it, or a link or a file alone.
+pub(crate) fn remove(path: &Path) -> Result<()> {
     change()?;
+    let kind = fs::symlink_metadata(path)?.file_type();
+    if !kind.is_dir() && !kind.is_symlink() {
+        return fs::remove_file(path);
+    }
     #[cfg(test)]
-    if let Err(killed) = change() {
+    if kind.is_dir()
+        && let Err(killed) = change()
+    {
         let first = fs::read_dir(path)?.next().transpose()?;
         first.map_or(Ok(()), |file| fs::remove_file(file.path()))?;
         return Err(killed);
     }
+    // Of a link to a folder this removes the link.
     fs::remove_dir_all(path)
 }
 

@@ -1,17 +1,12 @@
 //! Metrics as one JSON object a step.
 
-use crate::recorded::{Damaged, Recorded};
+use crate::line_file::LineFile;
+use crate::recorded::Lines;
 use crate::{Error, Observe, durable};
 use serde_json::{Map, Value};
-use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, Error as IoError, ErrorKind, Seek, SeekFrom, Write};
-use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
-use std::slice;
-
-/// Damaged lines that are named one by one.
-const NAMED: usize = 5;
+use std::fs::File;
+use std::io::{Error as IoError, ErrorKind, Write};
+use std::path::Path;
 
 /// Writes `{"step":1,"loss":2.5,…}` lines, one a step, each complete in the file before [`Observe::record`] returns.
 ///
@@ -25,9 +20,9 @@ const NAMED: usize = 5;
 /// A value that is not finite is written as `null`, since JSON has no word for it.
 #[derive(Debug)]
 pub struct JsonLines {
-    path: PathBuf,
+    lines: LineFile,
+    /// Open since a stage has begun.
     file: Option<File>,
-    notes: Vec<String>,
 }
 
 impl JsonLines {
@@ -38,131 +33,16 @@ impl JsonLines {
     pub fn create(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref().to_owned();
         if durable::folder_of(&path).is_dir() {
-            return Ok(Self { path, file: None, notes: Vec::new() });
+            return Ok(Self { lines: LineFile::new(path, Lines::Records), file: None });
         }
         let source = IoError::new(ErrorKind::NotFound, "its folder does not exist");
         Err(Error::Write { path, source })
     }
-
-    /// Empties the file.
-    fn begin(&self) -> Result<File, Error> {
-        let create = || {
-            let file = File::create(&self.path)?;
-            durable::sync_folder(durable::folder_of(&self.path))?;
-            Ok(file)
-        };
-        create().map_err(|source| self.write_error(source))
-    }
-
-    /// Keeps the lines of the steps that are done.
-    fn go_on(&mut self, done: u64) -> Result<File, Error> {
-        let open = OpenOptions::new().read(true).write(true).open(&self.path);
-        let mut file = match open {
-            Err(source) if source.kind() == ErrorKind::NotFound => {
-                let (path, lost) = (self.path.display(), lost(slice::from_ref(&(1..=done))));
-                self.notes.push(format!("{path} is missing: {lost}"));
-                return self.begin();
-            }
-            opened => opened.map_err(|source| self.read_error(source))?,
-        };
-        let recorded = Recorded::read(&mut BufReader::new(&file), done)
-            .map_err(|source| self.read_error(source))?;
-        let copy = self.free_copy();
-        self.tell(&recorded, &copy);
-        let Some(length) = recorded.whole_until() else {
-            return self.replace(&recorded, &copy).map_err(|source| self.write_error(source));
-        };
-        file.set_len(length)
-            .and_then(|()| file.seek(SeekFrom::Start(length)))
-            .map_err(|source| self.write_error(source))?;
-        Ok(file)
-    }
-
-    /// Says what is damaged, which file holds it from now on, and what is lost with it.
-    fn tell(&mut self, recorded: &Recorded, copy: &Path) {
-        let path = self.path.display();
-        let kept = format!("{} keeps the file as it was", copy.display());
-        let named = recorded.damaged.iter().take(NAMED).map(|Damaged { line, problem }| {
-            format!("{path}, line {line}: {problem}; the line is left out, {kept}")
-        });
-        let mut notes: Vec<String> = named.collect();
-        let more = recorded.damaged.len().saturating_sub(NAMED);
-        if more > 0 {
-            notes.push(format!("{path}: {more} more lines are left out for such reasons, {kept}"));
-        }
-        if !recorded.missing.is_empty() {
-            notes.push(format!("{path}: {}", lost(&recorded.missing)));
-        }
-        self.notes.extend(notes);
-    }
-
-    /// Puts the lines to keep in the place of a file that holds others among them, which stays as a copy.
-    fn replace(&self, recorded: &Recorded, copy: &Path) -> io::Result<File> {
-        let partial = self.beside(".", "partial");
-        let mut old = File::open(&self.path)?;
-        let mut copy = File::create_new(copy)?;
-        io::copy(&mut old, &mut copy)?;
-        copy.sync_all()?;
-        let mut new = File::create(&partial)?;
-        recorded.copy(&mut old, &mut new)?;
-        new.sync_all()?;
-        // A file that is open cannot be renamed everywhere.
-        drop((old, new));
-        fs::rename(&partial, &self.path)?;
-        durable::sync_folder(durable::folder_of(&self.path))?;
-        OpenOptions::new().append(true).open(&self.path)
-    }
-
-    /// Where a copy of the file finds room beside those of earlier damage.
-    fn free_copy(&self) -> PathBuf {
-        let mut number = 1_u64;
-        loop {
-            let copy = self.beside("", &format!("damaged-{number}"));
-            if copy.symlink_metadata().is_err() {
-                return copy;
-            }
-            number += 1;
-        }
-    }
-
-    /// The path with something before and behind its name.
-    fn beside(&self, before: &str, end: &str) -> PathBuf {
-        let mut name = OsString::from(before);
-        name.push(self.path.file_name().unwrap_or_default());
-        name.push(format!(".{end}"));
-        self.path.with_file_name(name)
-    }
-
-    fn read_error(&self, source: IoError) -> Error {
-        Error::Read { path: self.path.clone(), source }
-    }
-
-    fn write_error(&self, source: IoError) -> Error {
-        Error::Write { path: self.path.clone(), source }
-    }
-}
-
-/// What it means that steps have no record.
-fn lost(steps: &[RangeInclusive<u64>]) -> String {
-    let name = |steps: &RangeInclusive<u64>| match (steps.start(), steps.end()) {
-        (start, end) if start == end => start.to_string(),
-        (start, end) => format!("{start} to {end}"),
-    };
-    let mut named: Vec<String> = steps.iter().take(NAMED).map(name).collect();
-    if steps.len() > NAMED {
-        named.push("others".to_owned());
-    }
-    let named = named.join(", ");
-    format!(
-        "there is no record of steps {named}; curves have a gap there, training itself loses nothing"
-    )
 }
 
 impl Observe for JsonLines {
     fn start(&mut self, _stage: &str, _steps: u64, done: u64) -> Result<(), Error> {
-        self.notes.clear();
-        let file = if done == 0 { self.begin() } else { self.go_on(done) };
-        self.file = Some(file?);
+        self.file = Some(self.lines.start(done)?);
         Ok(())
     }
 
@@ -175,18 +55,18 @@ impl Observe for JsonLines {
         let line = format!("{}\n", Value::Object(object));
         // One write a line and no buffer: whoever reads along never sees half a step.
         let Some(file) = &mut self.file else {
-            return Err(Error::NotStarted { path: self.path.clone() });
+            return Err(Error::NotStarted { path: self.lines.path().to_owned() });
         };
-        file.write_all(line.as_bytes()).map_err(|source| self.write_error(source))
+        file.write_all(line.as_bytes()).map_err(|source| self.lines.write_error(source))
     }
 
     fn notes(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.notes)
+        self.lines.notes()
     }
 
     fn sync(&mut self) -> Result<(), Error> {
         let synced = self.file.as_ref().map_or(Ok(()), File::sync_data);
-        synced.map_err(|source| self.write_error(source))
+        synced.map_err(|source| self.lines.write_error(source))
     }
 
     fn finish(&mut self) -> Result<(), Error> {
@@ -197,6 +77,9 @@ impl Observe for JsonLines {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::line_file::NAMED;
+    use std::fs;
+    use std::path::PathBuf;
 
     /// A file that holds this, and a writer that goes on after `done` steps.
     fn resumed(text: &str, done: u64) -> (tempfile::TempDir, PathBuf, Result<JsonLines, Error>) {

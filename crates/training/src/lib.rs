@@ -1,7 +1,7 @@
 //! What every training stage shares, without a tensor: the shape of its loop ([`Steps`]), [`batches`], [`groups`] that no
 //! split parts, a learning-rate [`Schedule`], the settings of the optimiser ([`OptimizerConfig`]), [`finite`] checks, the
-//! [`Observe`] seam that metrics go through ([`Progress`], [`JsonLines`], [`TensorBoard`]) and the [`Checkpoint`] seam that
-//! lets a stage survive a crash ([`Checkpoints`]).
+//! [`Observe`] seam that metrics go through ([`Progress`], [`JsonLines`], [`LinesBeside`], [`TensorBoard`]) and the
+//! [`Checkpoint`] seam that lets a stage survive a crash ([`Checkpoints`]).
 //!
 //! ```
 //! use rand::SeedableRng;
@@ -34,6 +34,8 @@ mod fingerprint;
 mod finite;
 mod groups;
 mod json_lines;
+mod line_file;
+mod lines_beside;
 mod observe;
 mod optimizer;
 mod overlong;
@@ -54,6 +56,7 @@ pub use fingerprint::Fingerprint;
 pub use finite::finite;
 pub use groups::groups;
 pub use json_lines::JsonLines;
+pub use lines_beside::LinesBeside;
 pub use observe::{Observe, Silent, start_stage};
 pub use optimizer::{OptimizerConfig, ParameterGroup};
 pub use overlong::Overlong;

@@ -1,8 +1,20 @@
-//! What a file of records holds of the steps that are done.
+//! What a file of lines holds of the steps that are done.
 
 use serde::Deserialize;
 use std::io::{self, BufRead, Read, Seek, SeekFrom, Write};
 use std::ops::{Range, RangeInclusive};
+
+/// The step of a line, counted from 1, or why it has none.
+pub(crate) type StepOf = fn(&[u8]) -> Result<u64, serde_json::Error>;
+
+/// What the lines of a file are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Lines {
+    /// The records of a stage: one of every step.
+    Records,
+    /// What is kept beside them: any number of lines a step, of some steps none.
+    Beside(StepOf),
+}
 
 /// The records of the steps that are done, as places in a file, and what is wrong with it.
 #[derive(Debug, Default)]
@@ -11,7 +23,7 @@ pub(crate) struct Recorded {
     kept: Vec<Range<u64>>,
     /// The lines among them that are no such record.
     pub(crate) damaged: Vec<Damaged>,
-    /// The steps that have no record.
+    /// The steps that have no record, where every step should have one.
     pub(crate) missing: Vec<RangeInclusive<u64>>,
 }
 
@@ -25,25 +37,28 @@ pub(crate) struct Damaged {
 }
 
 impl Recorded {
-    /// Looks for the records of steps 1 to `done`. What follows the last of them is not looked at: it is of steps that
-    /// are taken again.
-    pub(crate) fn read(file: &mut impl BufRead, done: u64) -> io::Result<Self> {
+    /// Looks for the lines of steps 1 to `done`. What follows the last record of a stage is not looked at: it is of steps
+    /// that are taken again.
+    pub(crate) fn read(file: &mut impl BufRead, done: u64, lines: Lines) -> io::Result<Self> {
         let mut found = Self::default();
         let (mut line, mut begin) = (Vec::new(), 0);
         let (mut number, mut last) = (0, 0);
-        while last < done {
+        let one_a_step = matches!(lines, Lines::Records);
+        while last < done || !one_a_step {
             line.clear();
             let end = begin + file.read_until(b'\n', &mut line)? as u64;
             if end == begin {
                 break;
             }
             number += 1;
-            match step_of(&line) {
+            match lines.step_of(&line) {
                 // Of a step that is taken again.
                 Ok(step) if step > done => {}
-                Ok(step) if step > last => {
+                Ok(step) if step > last || (step == last && last > 0 && !one_a_step) => {
                     found.keep(begin..end);
-                    found.miss(last + 1, step - 1);
+                    if one_a_step {
+                        found.miss(last + 1, step - 1);
+                    }
                     last = step;
                 }
                 Ok(step) => {
@@ -55,7 +70,9 @@ impl Recorded {
             }
             begin = end;
         }
-        found.miss(last + 1, done);
+        if one_a_step {
+            found.miss(last + 1, done);
+        }
         Ok(found)
     }
 
@@ -96,21 +113,28 @@ impl Recorded {
     }
 }
 
-/// The step that a line is the record of, or what is wrong with it.
-fn step_of(line: &[u8]) -> Result<u64, String> {
+impl Lines {
+    /// The step that a line belongs to, or what is wrong with it.
+    fn step_of(self, line: &[u8]) -> Result<u64, String> {
+        if !line.ends_with(b"\n") {
+            return Err("there is half a line".to_owned());
+        }
+        let step = match self {
+            Self::Records => step_of_record(line),
+            Self::Beside(step_of) => step_of(line),
+        };
+        step.map_err(|reason| format!("there is no record of a step ({reason})"))
+    }
+}
+
+fn step_of_record(line: &[u8]) -> Result<u64, serde_json::Error> {
     /// The part of a record that all stages share.
     #[derive(Deserialize)]
     struct Record {
         step: u64,
     }
 
-    if !line.ends_with(b"\n") {
-        return Err("there is half a line".to_owned());
-    }
-    match serde_json::from_slice::<Record>(line) {
-        Ok(record) => Ok(record.step),
-        Err(reason) => Err(format!("there is no record of a step ({reason})")),
-    }
+    Ok(serde_json::from_slice::<Record>(line)?.step)
 }
 
 #[cfg(test)]
@@ -121,7 +145,11 @@ mod tests {
 
     /// What is found, and what is kept of it.
     fn read(text: &str, done: u64) -> (Recorded, String) {
-        let found = Recorded::read(&mut text.as_bytes(), done).unwrap();
+        read_as(Lines::Records, text, done)
+    }
+
+    fn read_as(lines: Lines, text: &str, done: u64) -> (Recorded, String) {
+        let found = Recorded::read(&mut text.as_bytes(), done, lines).unwrap();
         let mut kept = Vec::new();
         found.copy(&mut Cursor::new(text), &mut kept).unwrap();
         (found, String::from_utf8(kept).unwrap())
@@ -180,6 +208,29 @@ mod tests {
             let missing: Vec<u64> = found.missing.into_iter().flatten().collect();
             assert_eq!(missing, expected, "{text}");
             assert!(text.starts_with(&kept));
+        }
+    }
+
+    #[test]
+    fn of_what_stands_beside_records_a_step_may_have_no_line_or_several() {
+        let beside = |text: &str, done| read_as(Lines::Beside(step_of_record), text, done);
+        for (steps, kept) in [
+            (&[1, 1, 3, 3, 3, 6][..], &[1, 1, 3, 3, 3][..]),
+            (&[2, 4], &[2, 4]),
+            (&[5, 6], &[]),
+            (&[], &[]),
+        ] {
+            let (found, text) = beside(&lines(steps), 4);
+            assert_eq!(text, lines(kept));
+            assert_eq!(found.whole_until(), Some(text.len() as u64));
+            assert!(found.damaged.is_empty() && found.missing.is_empty(), "{found:?}");
+        }
+        // What is damaged behind the last of them is told as well: how many there should be nobody knows.
+        for damage in ["garbage\n", "{\"step\":0}\n", "{\"step\":2}\n", "{\"step\":4"] {
+            let (found, text) = beside(&format!("{}{damage}", lines(&[1, 3])), 4);
+            assert_eq!(text, lines(&[1, 3]));
+            assert_eq!(found.whole_until(), None);
+            assert_eq!(found.damaged.len(), 1, "{found:?}");
         }
     }
 

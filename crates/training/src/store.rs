@@ -16,7 +16,8 @@ use std::time::Instant;
 ///
 /// A state is written under another name, brought to the disk and renamed, so that it is there as a whole or not at
 /// all, and the states before it go only when it is there. The folder is for one stage and one process at a time; in it
-/// nothing is touched but what has such a name.
+/// nothing is touched but what has such a name. A state may be moved elsewhere and linked from here; where it would be removed
+/// only the link is.
 ///
 /// ```
 /// # let temporary = tempfile::tempdir().unwrap();
@@ -75,13 +76,11 @@ impl Checkpoints {
     /// [`Error::Read`], [`Error::Remove`].
     pub fn clear(&self) -> Result<(), Error> {
         // From the oldest on: should it end here, what is left is the newest.
-        for kept in self.list()? {
+        for kept in self.list()?.kept {
             self.remove(&kept)?;
         }
         match fs::remove_dir(&self.folder) {
-            Err(source)
-                if !matches!(source.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) =>
-            {
+            Err(source) if !may_stay(source.kind()) => {
                 Err(Error::Remove { path: self.folder.clone(), source })
             }
             _ => Ok(()),
@@ -90,8 +89,15 @@ impl Checkpoints {
 
     /// The newest state that is whole.
     fn newest(&self, owner: &Owner, observe: &mut dyn Observe) -> Result<Option<State>, Error> {
-        let mut skipped = false;
-        let kept = self.list()?;
+        let Listed { kept, others } = self.list()?;
+        for other in &others {
+            let path = self.path(other);
+            observe.note(&format!(
+                "{} is left out: it has the name of a state, but is no folder, nor a link to one",
+                path.display()
+            ));
+        }
+        let mut skipped = !others.is_empty();
         for kept in kept.iter().rev().filter(|kept| kept.kind != Kind::Partial) {
             let folder = self.path(kept);
             match read(&folder, kept.step, owner) {
@@ -110,23 +116,26 @@ impl Checkpoints {
         Ok(None)
     }
 
-    /// What was kept, from the oldest on.
-    fn list(&self) -> Result<Vec<Kept>, Error> {
+    /// What has a name of ours, from the oldest on.
+    fn list(&self) -> Result<Listed, Error> {
         let failed = |source| Error::Read { path: self.folder.clone(), source };
+        let mut listed = Listed::default();
         let entries = match fs::read_dir(&self.folder) {
-            Err(source) if source.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) if source.kind() == ErrorKind::NotFound => return Ok(listed),
             entries => entries.map_err(failed)?,
         };
-        let mut all = Vec::new();
         for entry in entries {
-            let entry = entry.map_err(failed)?;
-            // What is a link or a file was not made here.
-            if entry.file_type().map_err(failed)?.is_dir() {
-                all.extend(entry.file_name().to_str().and_then(Kept::parse));
+            let name = entry.map_err(failed)?.file_name();
+            let Some(kept) = name.to_str().and_then(Kept::parse) else { continue };
+            if kept.kind != Kind::State || is_folder(&self.path(&kept))? {
+                listed.kept.push(kept);
+            } else {
+                listed.others.push(kept);
             }
         }
-        all.sort_unstable();
-        Ok(all)
+        listed.kept.sort_unstable();
+        listed.others.sort_unstable();
+        Ok(listed)
     }
 
     /// Puts the state that was written under the name of a partial one into its place.
@@ -135,8 +144,8 @@ impl Checkpoints {
             .map(|kind| self.path(&Kept { step, kind }));
         let failed = |source| Error::Write { path: state.clone(), source };
         // A state of this very step is there if it is damaged and the stage went on from one before it.
-        if state.exists() {
-            if replaced.exists() {
+        if is_there(&state) {
+            if is_there(&replaced) {
                 self.remove(&Kept { step, kind: Kind::Replaced })?;
             }
             durable::rename(&state, &replaced).map_err(failed)?;
@@ -148,7 +157,7 @@ impl Checkpoints {
     /// Removes all but the newest states up to `step`. Later ones are damaged, or the stage would have gone on from them.
     fn sweep(&self, step: u64) -> Result<(), Error> {
         let mut left = self.keep.max(1);
-        for kept in self.list()?.iter().rev() {
+        for kept in self.list()?.kept.iter().rev() {
             if kept.kind == Kind::State && kept.step <= step && left > 0 {
                 left -= 1;
             } else {
@@ -166,16 +175,38 @@ impl Checkpoints {
         if kept.kind != Kind::Partial {
             let partial = Kept { kind: Kind::Partial, ..*kept };
             doomed = self.path(&partial);
-            if doomed.exists() {
+            if is_there(&doomed) {
                 self.remove(&partial)?;
             }
             durable::rename(&path, &doomed).map_err(failed)?;
         }
-        durable::remove_folder(&doomed).map_err(failed)
+        durable::remove(&doomed).map_err(failed)
     }
 
     fn path(&self, kept: &Kept) -> PathBuf {
         self.folder.join(kept.name())
+    }
+}
+
+/// Whether a folder that cannot be removed for this reason is left: it is not there, something else is in it, or it is a link.
+fn may_stay(reason: ErrorKind) -> bool {
+    matches!(reason, ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty | ErrorKind::NotADirectory)
+}
+
+/// Whether something has this name, be it a link that leads nowhere.
+fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+/// Whether a path is a folder or a link to one.
+fn is_folder(path: &Path) -> Result<bool, Error> {
+    match fs::metadata(path) {
+        Ok(about) => Ok(about.is_dir()),
+        // It may be one that this process cannot look at.
+        Err(source) if source.kind() == ErrorKind::PermissionDenied => {
+            Err(Error::Read { path: path.to_owned(), source })
+        }
+        Err(_) => Ok(false),
     }
 }
 
@@ -211,7 +242,7 @@ impl Checkpoint for Checkpoints {
         let at = |source| Error::Write { path: self.folder.clone(), source };
         durable::create_folders(&self.folder).map_err(at)?;
         // What a killed process left would stand in the way, and takes room.
-        for kept in self.list()?.iter().filter(|kept| kept.kind == Kind::Partial) {
+        for kept in self.list()?.kept.iter().filter(|kept| kept.kind == Kind::Partial) {
             self.remove(kept)?;
         }
         let partial = Kept { step: state.step, kind: Kind::Partial };
@@ -221,6 +252,14 @@ impl Checkpoint for Checkpoints {
         self.last = Instant::now();
         Ok(())
     }
+}
+
+/// What is in the folder of states under a name of ours.
+#[derive(Debug, Default)]
+struct Listed {
+    kept: Vec<Kept>,
+    /// What has the name of a state, but is no folder, nor a link to one: it was not made here.
+    others: Vec<Kept>,
 }
 
 /// A folder in the folder of states.

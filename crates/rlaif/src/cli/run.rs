@@ -19,7 +19,7 @@ use toml::{Table, Value};
 /// What decides a run.
 #[derive(Debug, Clone, Args)]
 pub(super) struct RunArgs {
-    /// Settings file (TOML); see the `run.toml` of any run for every key.
+    /// Settings file (TOML); the `run.toml` of any run shows the keys, but for those that are off.
     settings: Option<PathBuf>,
     /// Name of the run's folder [default: `embedded` or the name of the model's folder, with the seed unless it is 1].
     #[arg(long)]

@@ -24,7 +24,9 @@ pub struct RunFolder {
     _lock: File,
 }
 
-/// Whether a setting may change while a run is under way, since it decides how fast results come, not which.
+/// Whether a setting may change while a run is under way: it decides how fast results come and how much work a kill costs, but
+/// not which results, up to rounding. That is what `engine` does change: how many replies are drawn at once decides the last
+/// bits of their log-probs, so that a token whose draw falls just between two may be another.
 fn may_change(key: &str, there: &str, now: &str) -> bool {
     is_transport(key)
         || key.starts_with("engine.")

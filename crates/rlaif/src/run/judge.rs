@@ -85,7 +85,7 @@ impl Settings {
     pub(super) fn resolve_judge(&mut self) -> Result<(), Error> {
         if let Some(JudgeSource::Server(url)) = &self.judge {
             url.parse::<BaseUrl>()?;
-            // Every key stands in `run.toml` with its value.
+            // Defaults stand in `run.toml` too.
             return Ok(self.judge_server.get_or_insert_with(Config::default).validate()?);
         }
         let set = [

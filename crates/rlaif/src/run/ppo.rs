@@ -7,17 +7,18 @@ use super::with_counts::WithCounts;
 use super::{Checkpoint, Error, Session, Stage};
 use ai_feedback::Judge;
 use burn::tensor::backend::AutodiffBackend;
-use dataset::{read_jsonl, write_jsonl};
+use dataset::{write_atomic, write_jsonl};
 use dialogue::Dialogue;
 use language_model::{Reward, item_seed};
-use ppo::{Inputs, Iteration, ScoredReply, ValueStart};
+use ppo::{CallbackError, Inputs, Iteration, ScoredReply, ValueStart};
 use report::Checkpoint as Measured;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sft::{Example, Examples};
+use std::fs;
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::path::Path;
-use training::Observe;
+use training::{LinesBeside, Observe};
 use transformer::Transformer;
 
 /// Iterations between two looks at the policy.
@@ -66,11 +67,15 @@ impl<B: AutodiffBackend> Session<B> {
             inputs.value = self.value_start()?;
         }
         inputs.held_out_reward = held_out.as_ref().map(|model| model as &dyn Reward);
-        let mut watched = self.watched(stage, observe)?;
-        let mut watched = WithCounts { observe: &mut watched, counts };
         let rollouts = self.folder.file(stage, "rollouts.jsonl")?;
         let looks = self.folder.file(stage, CHECKPOINTS)?;
         let samples = self.folder.file(stage, "samples.jsonl")?;
+        let mut watched = self.watched(stage, observe)?;
+        watched.push(Box::new(LinesBeside::new(stage.name(), &samples, iteration_of_sample)));
+        if self.in_world() {
+            watched.push(Box::new(LinesBeside::new(stage.name(), &looks, iteration_of_look)));
+        }
+        let mut watched = WithCounts { observe: &mut watched, counts };
         let mut after = |iteration: &Iteration<'_, B::InnerBackend>| {
             let number = iteration.number;
             write_jsonl(&rollouts, iteration.replies)?;
@@ -78,12 +83,10 @@ impl<B: AutodiffBackend> Session<B> {
                 let replies = iteration.replies.iter().step_by(config.samples_per_prompt);
                 let sample =
                     |reply: &ScoredReply| Sample { iteration: number, reply: reply.clone() };
-                let new = replies.take(SAMPLES).map(sample).collect();
-                append(&samples, new, |sample: &Sample| sample.iteration < number)?;
+                append(&samples, replies.take(SAMPLES).map(sample))?;
             }
             if self.in_world() && (number.is_multiple_of(LOOK_EVERY) || number == 1) {
-                let look = self.look(iteration)?;
-                append(&looks, vec![look], |look: &Measured| look.iteration < number as u64)?;
+                append(&looks, [self.look(iteration)?])?;
             }
             Ok(ControlFlow::Continue(()))
         };
@@ -145,15 +148,85 @@ impl<B: AutodiffBackend> Session<B> {
     }
 }
 
-/// Adds records to those of earlier iterations. What an interrupted process wrote of iterations that are now repeated is
-/// dropped.
-fn append<T: Serialize + DeserializeOwned>(
+/// The iteration that a line of `samples.jsonl` belongs to.
+fn iteration_of_sample(line: &[u8]) -> Result<u64, serde_json::Error> {
+    Ok(serde_json::from_slice::<Sample>(line)?.iteration as u64)
+}
+
+/// The iteration that a line of `checkpoints.jsonl` belongs to.
+fn iteration_of_look(line: &[u8]) -> Result<u64, serde_json::Error> {
+    Ok(serde_json::from_slice::<Measured>(line)?.iteration)
+}
+
+/// Adds lines to those of earlier iterations, at once. Those of iterations that are taken again are gone since the stage has
+/// begun, and what is there is not read: it decides nothing.
+fn append<T: Serialize>(
     path: &Path,
-    new: Vec<T>,
-    earlier: impl Fn(&T) -> bool,
-) -> Result<(), Error> {
-    let mut all: Vec<T> = if path.exists() { read_jsonl(path)? } else { Vec::new() };
-    all.retain(earlier);
-    all.extend(new);
-    Ok(write_jsonl(path, &all)?)
+    new: impl IntoIterator<Item = T>,
+) -> Result<(), CallbackError> {
+    let mut lines = match fs::read(path) {
+        Err(source) if source.kind() == ErrorKind::NotFound => Vec::new(),
+        read => {
+            read.map_err(|source| Error::Io { action: "read", path: path.to_owned(), source })?
+        }
+    };
+    for row in new {
+        serde_json::to_writer(&mut lines, &row)?;
+        lines.push(b'\n');
+    }
+    Ok(write_atomic(path, &lines)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dataset::read_jsonl;
+    use language_model::StopReason;
+
+    fn sample(iteration: usize) -> Sample {
+        let reply = ScoredReply {
+            prompt: Dialogue::from_user("q"),
+            reply: "a".to_owned(),
+            tokens: 1,
+            stopped: StopReason::Stop,
+            score: 0.1,
+            kl: 0.3,
+        };
+        Sample { iteration, reply }
+    }
+
+    fn look(iteration: u64) -> Measured {
+        Measured { iteration, score: Some(0.1), kl: None, harmless: None, helpful: None }
+    }
+
+    #[test]
+    fn what_was_written_is_known_by_its_iteration_and_the_rest_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let [samples, looks] = ["samples.jsonl", CHECKPOINTS].map(|name| folder.path().join(name));
+        append(&samples, [1, 1, 6].map(sample)).unwrap();
+        append(&samples, [11].map(sample)).unwrap();
+        append(&looks, [1].map(look)).unwrap();
+        append(&looks, [4, 8, 12].map(look)).unwrap();
+        for path in [&samples, &looks] {
+            let text = fs::read_to_string(path).unwrap();
+            fs::write(path, format!("garbage\n{text}{{\"iteration\":\n")).unwrap();
+        }
+        let mut watched = [
+            LinesBeside::new("ppo", &samples, iteration_of_sample),
+            LinesBeside::new("ppo", &looks, iteration_of_look),
+        ];
+        for (lines, path) in watched.iter_mut().zip([&samples, &looks]) {
+            lines.start("ppo", 15, 8).unwrap();
+            let notes = lines.notes();
+            assert_eq!(notes.len(), 2, "{notes:?}");
+            assert!(notes[0].starts_with(&format!("{}, line 1: ", path.display())), "{notes:?}");
+        }
+        append(&samples, [11].map(sample)).unwrap();
+        append(&looks, [12].map(look)).unwrap();
+        let samples: Vec<Sample> = read_jsonl(&samples).unwrap();
+        let iterations: Vec<usize> = samples.iter().map(|sample| sample.iteration).collect();
+        assert_eq!(iterations, [1, 1, 6, 11]);
+        let looks: Vec<Measured> = read_jsonl(&looks).unwrap();
+        assert_eq!(looks, [1, 4, 8, 12].map(look));
+    }
 }

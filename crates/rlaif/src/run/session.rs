@@ -82,12 +82,7 @@ impl<B: AutodiffBackend> Session<B> {
     /// # Errors
     /// The first error of a stage; what was finished stays finished.
     pub fn run_all(&self, observe: &mut dyn Observe) -> Result<(), Error> {
-        for stage in self.settings.stages() {
-            if self.folder.seconds(stage)?.is_none() {
-                self.run(stage, observe)?;
-            }
-        }
-        Ok(())
+        self.run_missing(self.settings.stages(), observe)
     }
 
     /// Runs the stages that are not finished, in order, of those that `last` needs and itself.
@@ -95,9 +90,21 @@ impl<B: AutodiffBackend> Session<B> {
     /// # Errors
     /// Those of [`Session::run_all`].
     pub fn run_to(&self, last: Stage, observe: &mut dyn Observe) -> Result<(), Error> {
-        for stage in last.requirements() {
+        self.run_missing(last.requirements(), observe)
+    }
+
+    /// Runs those of the stages that are not finished.
+    fn run_missing(
+        &self,
+        stages: impl IntoIterator<Item = Stage>,
+        observe: &mut dyn Observe,
+    ) -> Result<(), Error> {
+        for stage in stages {
             if self.folder.seconds(stage)?.is_none() {
                 self.run(stage, observe)?;
+            } else {
+                // What a process left that was killed when it had finished the stage.
+                self.checkpoints(stage)?.clear()?;
             }
         }
         Ok(())

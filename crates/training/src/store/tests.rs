@@ -214,7 +214,7 @@ fn a_folder_under_the_name_of_another_step_is_damaged() {
 
 #[cfg(unix)]
 #[test]
-fn links_are_not_followed() {
+fn links_in_a_state_are_not_followed() {
     let (folder, mut states) = kept(&[1, 2], 2);
     let (path, outside) = (states.folder.join("step-000000002"), folder.path().join("outside"));
     fs::rename(path.join("policy"), &outside).unwrap();
@@ -222,11 +222,78 @@ fn links_are_not_followed() {
     let (newest, notes) = load(&mut states);
     assert_eq!(newest, Some(state(1)));
     assert!(notes[0].contains("policy is no file"), "{notes:?}");
-    // Nor is a link taken for a state, or what it leads to removed.
-    std::os::unix::fs::symlink(folder.path(), states.folder.join("step-000000003")).unwrap();
-    assert_eq!(load(&mut states).0, Some(state(1)));
     states.clear().unwrap();
     assert!(outside.exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_state_that_is_linked_back_is_gone_on_with_and_only_the_link_goes() {
+    let (folder, mut states) = kept(&[1, 2], 2);
+    let (path, elsewhere) = (states.folder.join("step-000000002"), folder.path().join("elsewhere"));
+    fs::rename(&path, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+    assert_eq!(load(&mut states), (Some(state(2)), vec![]));
+    states.save(&owner(), state(3)).unwrap();
+    assert_eq!(names(&states), ["step-000000002", "step-000000003"]);
+    // Another state of its step takes its place, and the states after it drive it out.
+    states.save(&owner(), state(2)).unwrap();
+    assert!(!path.is_symlink() && elsewhere.join("policy").exists());
+    fs::remove_dir_all(&path).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+    for step in [4, 5] {
+        states.save(&owner(), state(step)).unwrap();
+    }
+    assert_eq!(names(&states), ["step-000000004", "step-000000005"]);
+    assert!(elsewhere.join("policy").exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn the_folder_of_states_may_be_a_link() {
+    let (folder, mut states) = kept(&[1], 2);
+    let elsewhere = folder.path().join("elsewhere");
+    fs::rename(&states.folder, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &states.folder).unwrap();
+    assert_eq!(load(&mut states), (Some(state(1)), vec![]));
+    states.save(&owner(), state(2)).unwrap();
+    states.clear().unwrap();
+    assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
+    states.clear().unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn what_has_the_name_of_a_state_and_is_no_folder_is_told() {
+    let (folder, mut states) = kept(&[1], 2);
+    let (root, outside) = (states.folder.clone(), folder.path().join("outside"));
+    let path = |step: u64| root.join(format!("step-{step:09}"));
+    let (file, link, dangling) = (path(2), path(3), path(4));
+    for file in [&file, &outside] {
+        fs::write(file, "a file").unwrap();
+    }
+    std::os::unix::fs::symlink(&outside, &link).unwrap();
+    std::os::unix::fs::symlink(folder.path().join("nowhere"), &dangling).unwrap();
+    let (newest, notes) = load(&mut states);
+    assert_eq!(newest, Some(state(1)));
+    assert_eq!(notes.len(), 3, "{notes:?}");
+    for (note, path) in notes.iter().zip([&file, &link, &dangling]) {
+        assert!(note.starts_with(&path.display().to_string()), "{note}");
+        assert!(note.contains("no folder, nor a link to one"), "{note}");
+    }
+    // They neither count among those that stay nor stand in the way of a state of their step.
+    for step in [2, 3, 4] {
+        states.save(&owner(), state(step)).unwrap();
+        assert_eq!(load(&mut states).0, Some(state(step)));
+    }
+    assert_eq!(names(&states), ["step-000000003", "step-000000004"]);
+    assert!(outside.exists());
+    fs::remove_dir_all(path(3)).unwrap();
+    fs::remove_dir_all(path(4)).unwrap();
+    fs::write(path(5), "").unwrap();
+    let (newest, notes) = load(&mut states);
+    assert_eq!((newest, notes.len()), (None, 2), "{notes:?}");
+    assert!(notes[1].ends_with("sft begins anew"), "{notes:?}");
 }
 
 #[test]
@@ -249,7 +316,8 @@ fn touches_only_what_it_wrote() {
         fs::create_dir(states.folder.join(name)).unwrap();
     }
     fs::write(states.folder.join("step-000000003"), "a file").unwrap();
-    assert_eq!(load(&mut states), (Some(state(1)), vec![]));
+    let (newest, notes) = load(&mut states);
+    assert_eq!((newest, notes.len()), (Some(state(1)), 1), "{notes:?}");
     states.save(&owner(), state(2)).unwrap();
     states.clear().unwrap();
     let mut expected = others.to_vec();
@@ -362,7 +430,7 @@ fn a_kill_at_any_moment_leaves_a_whole_state() {
             let before = steps.last().map(|&step| state(step));
             assert!(newest == before || newest.as_ref() == Some(&new), "{changes}: {newest:?}");
             assert_eq!(notes, Vec::<String>::new(), "{changes}");
-            for kept in states.list().unwrap().iter().filter(|kept| kept.kind == Kind::State) {
+            for kept in states.list().unwrap().kept.iter().filter(|kept| kept.kind == Kind::State) {
                 assert!(
                     read(&states.path(kept), kept.step, &owner()).is_ok(),
                     "{changes}: {kept:?}"
