@@ -48,7 +48,7 @@ pub use layer_norm::layer_norm;
 pub use logits::{largest_logit, largest_weights, weigh_logits, weights_from};
 pub use masked_softmax::Visibility;
 pub use one_column::{product, row_sums};
-pub use project::{project, project_transposed};
+pub use project::{project, project_each, project_transposed};
 pub use rms_norm::rms_norm;
 pub use rotate::{Angles, rotate};
 pub use select_rows::select_rows;

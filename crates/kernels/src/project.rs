@@ -3,7 +3,7 @@
 //! A general product first brings its operands into an order of its own, which costs more than the product if there are
 //! only a few rows: drawing reads all weights for a handful of tokens. Here the weights are read once, as they are.
 
-use crate::flex::{from_numbers, held, ordered, to_tensor, vectorised};
+use crate::flex::{from_numbers, held, in_order, ordered, to_tensor, vectorised};
 use crate::gemm::{Matrix, multiply};
 use crate::lanes::sum_of_products;
 use crate::tracked::{Rule, Tracked, both_tracked, learned, learns, record};
@@ -32,6 +32,9 @@ const TILE: usize = 64;
 const WORTH_A_THREAD: usize = 1 << 20;
 const ROWS_OF_A_READ: usize = 8;
 
+/// Stretches of outputs for every thread: what one is late for, the others do.
+const STRETCHES_A_THREAD: usize = 2;
+
 /// `x W`.
 ///
 /// What is computed for one row of a few does not depend on the others, to the bit; what makes one number of a row, as heads
@@ -55,6 +58,34 @@ pub fn project<B: Backend>(x: Tensor<B, 2>, weight: Tensor<B, 2>) -> Tensor<B, 2
         }
         Ok((x, weight)) => to_tensor(general(&x, &weight, Orientation::AsItIs)),
         Err((x, weight)) => x.matmul(weight),
+    }
+}
+
+/// `x W` of every `W`, each as [`project`] gives it to the bit. Those of a few rows are computed together, so that threads
+/// are woken once for all of them.
+///
+/// # Shapes
+/// `x` `[rows, in]`, every weight `[in, out]` with an `out` of its own, to `[rows, out]` of each.
+///
+/// # Panics
+/// If there are not as many inputs as rows of every weight.
+pub fn project_each<B: Backend, const N: usize>(
+    x: Tensor<B, 2>,
+    weights: [Tensor<B, 2>; N],
+) -> [Tensor<B, 2>; N] {
+    let [rows, inner] = x.dims();
+    let together = weights.iter().all(|weight| {
+        let [inputs, outer] = weight.dims();
+        inputs == inner && outer > 1 && are_few(rows, inner * outer) && weight.dtype() == x.dtype()
+    });
+    match held(x) {
+        Ok(x) if together => {
+            let x = ordered(x);
+            let weights = weights.map(|weight| in_order(weight).unwrap_or_else(not_held));
+            multiply_each(&x, &weights).map(to_tensor)
+        }
+        Ok(x) => weights.map(|weight| project(to_tensor(x.clone()), weight)),
+        Err(x) => weights.map(|weight| project(x.clone(), weight)),
     }
 }
 
@@ -98,8 +129,12 @@ fn both_held<B: Backend>(
     match (held(x), held(weight)) {
         (Ok(x), Ok(weight)) => Ok((x, weight)),
         (Err(x), Err(weight)) => Err((x, weight)),
-        _ => unreachable!("a backend holds all tensors of a type alike"),
+        (Err(x), _) | (_, Err(x)) => not_held(x),
     }
+}
+
+fn not_held<B: Backend, T>(_: Tensor<B, 2>) -> T {
+    unreachable!("a backend holds all tensors of a type alike")
 }
 
 /// Whether there are weights, and so few rows that [`Plain`] and [`Transposed`] are faster than a general product, and the
@@ -199,13 +234,27 @@ fn multiply_column(x: FlexTensor, column: FlexTensor) -> FlexTensor {
 }
 
 fn multiply_few(x: &FlexTensor, weight: &FlexTensor) -> FlexTensor {
-    let (x_shape, shape) = (x.layout().shape(), weight.layout().shape());
-    let sizes = Sizes { rows: x_shape[0], inner: x_shape[1], outer: shape[1] };
-    let (x, weight) = (x.storage(), weight.storage());
-    let out = by_stretches(sizes, |first, out| {
-        pulp::Arch::new().dispatch(Plain { x, weight, sizes, first, out });
+    let [product] = multiply_each(x, std::array::from_ref(weight));
+    product
+}
+
+fn multiply_each<const N: usize>(x: &FlexTensor, weights: &[FlexTensor; N]) -> [FlexTensor; N] {
+    let (rows, inner) = (x.layout().shape()[0], x.layout().shape()[1]);
+    let x = x.storage();
+    let sizes = weights.each_ref().map(|weight| {
+        let outer = weight.layout().shape()[1];
+        Sizes { rows, inner, outer }
     });
-    from_numbers(out, [sizes.rows, sizes.outer])
+    let weights = weights.each_ref().map(FlexTensor::storage);
+    let mut index = 0;
+    by_stretches(sizes, |index, first, out| {
+        let (weight, sizes) = (weights[index], sizes[index]);
+        pulp::Arch::new().dispatch(Plain { x, weight, sizes, first, out });
+    })
+    .map(|out| {
+        index += 1;
+        from_numbers(out, [rows, sizes[index - 1].outer])
+    })
 }
 
 fn multiply_transposed(x: &FlexTensor, weight: &FlexTensor) -> FlexTensor {
@@ -215,30 +264,52 @@ fn multiply_transposed(x: &FlexTensor, weight: &FlexTensor) -> FlexTensor {
 }
 
 fn few_times_rows(x: &[f32], weight: &[f32], sizes: Sizes) -> Vec<f32> {
-    by_stretches(sizes, |first, out| {
+    let [out] = by_stretches([sizes], |_, first, out| {
         pulp::Arch::new().dispatch(Transposed { x, weight, sizes, first, out });
+    });
+    out
+}
+
+/// Computes all outputs of some products, every thread some stretches of them for all rows. `stretch` is given which product
+/// it is and the first of its outputs, and fills `[rows, width]`.
+fn by_stretches<const N: usize>(
+    sizes: [Sizes; N],
+    stretch: impl Fn(usize, usize, &mut [f32]) + Sync,
+) -> [Vec<f32>; N] {
+    let work =
+        sizes.iter().map(|&Sizes { rows, inner, outer }| inner * outer * rows.max(ROWS_OF_A_READ));
+    let threads = rayon::current_num_threads().min(work.sum::<usize>() / WORTH_A_THREAD);
+    let mut stretches = sizes.map(|Sizes { rows, outer, .. }| vec![0.0_f32; rows * outer]);
+    if threads <= 1 {
+        for (index, out) in stretches.iter_mut().enumerate() {
+            stretch(index, 0, out);
+        }
+        return stretches;
+    }
+    let all: usize = sizes.iter().map(|sizes| sizes.outer).sum();
+    let most = all.div_ceil(threads * STRETCHES_A_THREAD).max(TILE);
+    let widths = sizes
+        .map(|Sizes { outer, .. }| outer.div_ceil(outer.div_ceil(most)).next_multiple_of(TILE));
+    let mut jobs = Vec::with_capacity(N + threads * STRETCHES_A_THREAD);
+    for (index, out) in stretches.iter_mut().enumerate() {
+        let width = widths[index];
+        let chunks = out.chunks_mut(sizes[index].rows * width).enumerate();
+        jobs.extend(chunks.map(|(chunk, out)| (index, chunk * width, out)));
+    }
+    jobs.into_par_iter().with_max_len(1).for_each(|(index, first, out)| stretch(index, first, out));
+    let mut index = 0;
+    stretches.map(|stretches| {
+        index += 1;
+        beside(stretches, sizes[index - 1], widths[index - 1])
     })
 }
 
-/// Computes all outputs, each thread a stretch of them for all rows. `stretch` is given the first output and fills
-/// `[rows, width]`.
-fn by_stretches(sizes: Sizes, stretch: impl Fn(usize, &mut [f32]) + Sync) -> Vec<f32> {
-    let Sizes { rows, inner, outer } = sizes;
-    let work = inner * outer * rows.max(ROWS_OF_A_READ);
-    let threads = rayon::current_num_threads().min(work / WORTH_A_THREAD).max(1);
-    let width = outer.div_ceil(threads).next_multiple_of(TILE);
+/// Stretches of outputs, each of all rows, to rows of all outputs.
+fn beside(stretches: Vec<f32>, Sizes { rows, outer, .. }: Sizes, width: usize) -> Vec<f32> {
+    if rows == 1 || width >= outer {
+        return stretches;
+    }
     let mut out = vec![0.0_f32; rows * outer];
-    if width >= outer {
-        stretch(0, &mut out);
-        return out;
-    }
-    let stretch = |(index, out): (usize, &mut [f32])| stretch(index * width, out);
-    if rows == 1 {
-        out.par_chunks_mut(width).enumerate().for_each(stretch);
-        return out;
-    }
-    let mut stretches = vec![0.0_f32; rows * outer];
-    stretches.par_chunks_mut(rows * width).enumerate().for_each(stretch);
     for (index, stretch) in stretches.chunks(rows * width).enumerate() {
         let wide = stretch.len() / rows;
         for (row, part) in stretch.chunks_exact(wide).enumerate() {
@@ -540,6 +611,30 @@ mod tests {
             let found = project_transposed(alone, weight.clone().transpose()).into_data();
             assert_eq!(found, own(&transposed));
         }
+    }
+
+    #[test]
+    fn together_or_alone_makes_no_difference() {
+        for rows in [1, 2, 7, 16, 33] {
+            let x = operand::<Flex>([rows, 300], 0.37);
+            let widths = [688, 64, 130];
+            let weights = widths.map(|outer| operand::<Flex>([300, outer], 0.61));
+            let together = project_each(x.clone(), weights.clone());
+            for (together, weight) in together.into_iter().zip(weights) {
+                assert_eq!(together.into_data(), project(x.clone(), weight).into_data(), "{rows}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_learns_learns_together() {
+        let x = operand::<Fused>([3, 5], 0.37).require_grad();
+        let weights = [4, 1].map(|outer| operand::<Fused>([5, outer], 0.61).require_grad());
+        let [a, b] = project_each(x.clone(), weights.clone());
+        let gradients = (a.sum() + b.sum()).backward();
+        let expected = numbers(weights[0].clone().sum_dim(1) + weights[1].clone());
+        let found = numbers(x.grad(&gradients).unwrap());
+        assert!(close(&found[..5], &expected, 1e-5, 1.0));
     }
 
     #[test]

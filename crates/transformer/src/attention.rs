@@ -7,7 +7,8 @@ use crate::norm::Norm;
 use burn::module::Module;
 use burn::tensor::{Tensor, backend::Backend};
 use kernels::{
-    Angles, Heads, Place, Rows, Tree, Visibility, attend_step, causal_attention, rotate,
+    Angles, Heads, Place, Rows, Tree, Visibility, attend_step, causal_attention, project_each,
+    rotate,
 };
 
 /// One attention block.
@@ -233,7 +234,9 @@ impl<B: Backend> Projections<B> {
     fn forward(&self, x: Tensor<B, 2>, of: &Attention<B>) -> [Tensor<B, 2>; 3] {
         match self {
             Self::Separate(Separate { query, key, value }) => {
-                [query.forward(x.clone()), key.forward(x.clone()), value.forward(x)]
+                let weights = [query, key, value].map(|map| map.weight.val());
+                let [q, k, v] = project_each(x.clone(), weights);
+                [query.completed(q, &x), key.completed(k, &x), value.completed(v, &x)]
             }
             Self::Fused(all) => {
                 let all = all.forward(x);

@@ -4,7 +4,7 @@ use crate::config::Activation;
 use crate::linear::Linear;
 use burn::module::Module;
 use burn::tensor::{Tensor, activation, backend::Backend};
-use kernels::{activate, gated};
+use kernels::{activate, gated, project_each};
 
 /// `down(activation(gate(x)) * up(x))`, or `down(activation(up(x)))` without a gate.
 #[derive(Module, Debug)]
@@ -24,8 +24,9 @@ impl<B: Backend> FeedForward<B> {
     pub(crate) fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
         let inner = match &self.gate {
             Some(gate) => {
-                let up = self.up.forward(x.clone());
-                multiply(self.activation, gate.forward(x), up)
+                let weights = [&self.up, gate].map(|map| map.weight.val());
+                let [up, gated] = project_each(x.clone(), weights);
+                multiply(self.activation, gate.completed(gated, &x), self.up.completed(up, &x))
             }
             None => apply(self.activation, self.up.forward(x)),
         };

@@ -36,13 +36,16 @@ impl<B: Backend> Linear<B> {
 
     /// `[positions, in]` to `[positions, out]`.
     pub(crate) fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        let correction = self.adapter.as_ref().map(|adapter| adapter.forward(x.clone()));
-        let mut y = project(x, self.weight.val());
+        self.completed(project(x.clone(), self.weight.val()), &x)
+    }
+
+    /// `x W` with what else makes up the map, for [`kernels::project_each`] of several maps.
+    pub(crate) fn completed(&self, mut y: Tensor<B, 2>, x: &Tensor<B, 2>) -> Tensor<B, 2> {
         if let Some(bias) = &self.bias {
             y = y + bias.val().unsqueeze();
         }
-        match correction {
-            Some(correction) => y + correction,
+        match &self.adapter {
+            Some(adapter) => y + adapter.forward(x.clone()),
             None => y,
         }
     }
