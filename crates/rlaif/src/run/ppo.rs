@@ -10,7 +10,7 @@ use burn::tensor::backend::AutodiffBackend;
 use dataset::{read_jsonl, write_jsonl};
 use dialogue::Dialogue;
 use language_model::{Reward, item_seed};
-use ppo::{Inputs, Iteration, ScoredReply, ValueStart};
+use ppo::{CallbackError, Inputs, Iteration, ScoredReply, ValueStart};
 use report::Checkpoint as Measured;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -82,7 +82,7 @@ impl<B: AutodiffBackend> Session<B> {
                 append(&samples, new, |sample: &Sample| sample.iteration < number)?;
             }
             if self.in_world() && (number.is_multiple_of(LOOK_EVERY) || number == 1) {
-                let look = self.look(iteration)?;
+                let look = self.look(iteration).map_err(of_the_policy)?;
                 append(&looks, vec![look], |look: &Measured| look.iteration < number as u64)?;
             }
             Ok(ControlFlow::Continue(()))
@@ -142,6 +142,14 @@ impl<B: AutodiffBackend> Session<B> {
             harmless: harmful.map(|rates| rates.harmless),
             helpful: benign.map(|rates| rates.helpful),
         })
+    }
+}
+
+/// The error of a model as it is, so that a policy that has diverged is told from a full disk.
+fn of_the_policy(error: Error) -> CallbackError {
+    match error {
+        Error::LanguageModel(error) => error.into(),
+        error => error.into(),
     }
 }
 
