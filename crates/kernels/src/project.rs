@@ -28,9 +28,11 @@ const LINES: usize = 32;
 /// Outputs that a thread computes are a multiple of this, a whole number of cache lines.
 const TILE: usize = 64;
 
-/// Products of two numbers that are worth a second thread, and as how many rows the reading of the weights counts.
-const WORTH_A_THREAD: usize = 1 << 20;
-const ROWS_OF_A_READ: usize = 8;
+/// Weights that are worth a thread: few rows take about as long as reading them does.
+const WORTH_A_THREAD: usize = 1 << 15;
+
+/// Numbers that a thread multiplies with a column at a time.
+const AT_ONCE: usize = 1 << 20;
 
 /// Stretches of outputs for every thread: what one is late for, the others do.
 const STRETCHES_A_THREAD: usize = 2;
@@ -217,7 +219,7 @@ fn multiply_column(x: FlexTensor, column: FlexTensor) -> FlexTensor {
     let (x, column) = (ordered(x), ordered(column));
     let (rows, inner) = (x.layout().shape()[0], x.layout().shape()[1]);
     let (x, column): (&[f32], &[f32]) = (x.storage(), column.storage());
-    let rows_at_once = (WORTH_A_THREAD / inner.max(1)).max(1);
+    let rows_at_once = (AT_ONCE / inner.max(1)).max(1);
     let mut out = vec![0.0_f32; rows];
     out.par_chunks_mut(rows_at_once).enumerate().for_each(|(chunk, out)| {
         let x = &x[chunk * rows_at_once * inner..];
@@ -276,9 +278,8 @@ fn by_stretches<const N: usize>(
     sizes: [Sizes; N],
     stretch: impl Fn(usize, usize, &mut [f32]) + Sync,
 ) -> [Vec<f32>; N] {
-    let work =
-        sizes.iter().map(|&Sizes { rows, inner, outer }| inner * outer * rows.max(ROWS_OF_A_READ));
-    let threads = rayon::current_num_threads().min(work.sum::<usize>() / WORTH_A_THREAD);
+    let weights: usize = sizes.iter().map(|&Sizes { inner, outer, .. }| inner * outer).sum();
+    let threads = rayon::current_num_threads().min(weights / WORTH_A_THREAD);
     let mut stretches = sizes.map(|Sizes { rows, outer, .. }| vec![0.0_f32; rows * outer]);
     if threads <= 1 {
         for (index, out) in stretches.iter_mut().enumerate() {

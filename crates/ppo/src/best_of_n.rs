@@ -193,7 +193,7 @@ impl<B: AutodiffBackend> Drawing<'_, B> {
                 Prompt { dialogue: dialogue.clone(), seed }
             }));
         }
-        draw(policy, asked, self.config)
+        draw(policy, asked, self.config).map_err(|error| error.at(Phase::Start))
     }
 
     /// The best reply to each prompt, and what is recorded of all replies.

@@ -1,6 +1,7 @@
 //! What a run can fail with.
 
-use crate::{KlLimit, Phase};
+use crate::{CallbackError, KlLimit, Phase};
+use language_model::Error as ModelError;
 
 /// Why proximal policy optimisation cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +38,20 @@ pub enum Error {
         /// The score.
         score: f32,
     },
+    /// A number that the policy, its reference or the value model computes is not finite.
+    #[error(
+        "{what} is not finite {phase}, for dialogue {id}: the policy or its value model has diverged; begin the stage anew with \
+         a lower learning rate (`optimizer`, of a separate value model `value_optimizer`) or `clip_norm`, or a longer warm-up; \
+         if there was no update before, the weights that the stage began with are damaged: make that model again"
+    )]
+    NotFinite {
+        /// When.
+        phase: Phase,
+        /// What was computed.
+        what: &'static str,
+        /// [`dialogue::Dialogue::id`] of the dialogue.
+        id: String,
+    },
     /// Every reply is empty: there is nothing to score.
     #[error(
         "all {replies} replies drawn {phase} are empty: the policy ends its turn at once; check that its chat \
@@ -52,8 +67,8 @@ pub enum Error {
     /// The policy has left its reference far behind.
     #[error(
         "the KL of a reply is {kl:.1} nats in iteration {iteration}, above {limit}: the policy has left its reference, and \
-         would again if this run went on; begin the stage anew in a new run folder, with a lower learning rate, fewer \
-         `epochs`, a higher `kl_coefficient` or a `kl_target`, or, if the KL may be this large, a higher `{}`",
+         would again if this run went on; begin the stage anew with a lower learning rate, fewer `epochs`, a higher \
+         `kl_coefficient` or a `kl_target`, or, if the KL may be this large, a higher `{}`",
         .limit.setting()
     )]
     KlExploded {
@@ -68,8 +83,8 @@ pub enum Error {
     #[error(
         "the KL of a reply is {kl:.1} nats in iteration {iteration}, below 0 by more than {limit}: what a policy draws is \
          on average no likelier to its reference than to itself; the log-probs of the engine that drew and of the trainer \
-         differ by {engine_gap:.3} nats a token: if that is far from 0, begin the stage anew in a new run folder on \
-         another device; if it is not, the replies are too few for a mean, so draw more in a round"
+         differ by {engine_gap:.3} nats a token: if that is far from 0, run the whole loop in a new run folder on \
+         another device; if it is not, the replies are too few for a mean: begin the stage anew and draw more in a round"
     )]
     KlNegative {
         /// The iteration, counted from 1.
@@ -103,4 +118,27 @@ pub enum Error {
         /// What it failed with.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl Error {
+    /// Says when, if it is a number of the policy or the value model that is not finite.
+    pub(crate) fn at(self, phase: Phase) -> Self {
+        match self {
+            Self::Model(ModelError::NotFinite { what, id }) => Self::NotFinite { phase, what, id },
+            other => other,
+        }
+    }
+
+    /// What a callback failed with. A number that is not finite is one of the policy that it looked at.
+    pub(crate) fn of_callback(source: CallbackError, iteration: usize) -> Self {
+        match source.downcast::<ModelError>() {
+            Ok(error) => match *error {
+                ModelError::NotFinite { what, id } => {
+                    Self::NotFinite { phase: Phase::AfterIteration(iteration), what, id }
+                }
+                error => Self::Callback { iteration, source: error.into() },
+            },
+            Err(source) => Self::Callback { iteration, source },
+        }
+    }
 }

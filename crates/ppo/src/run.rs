@@ -11,8 +11,8 @@ use crate::start::{REFERENCE, Start, begin, with_adapter};
 use crate::states::States;
 use crate::update::{Learner, Round};
 use crate::{
-    Error, Experience, Inputs, KlLimit, KlTarget, Metrics, Phase, PpoConfig, RolloutMetrics,
-    ScoredReply, ValueStart, adapted_coefficient,
+    Error, Estimates, Experience, Inputs, KlLimit, KlTarget, Metrics, Phase, PpoConfig,
+    RolloutMetrics, ScoredReply, ValueStart, adapted_coefficient,
 };
 use burn::module::AutodiffModule;
 use burn::prelude::Backend;
@@ -21,7 +21,7 @@ use language_model::{Prompt, item_seed, stream};
 use sft::Example;
 use std::ops::ControlFlow;
 use training::{Checkpoint, Observe, Owner, State, Steps};
-use transformer::{Codec, Decoder, Engine, Transformer, learning_paths};
+use transformer::{Codec, Decoder, Engine, Transformer, check_parameters, learning_paths};
 
 /// The name of the stage in records, errors and random streams.
 pub(crate) const STAGE: &str = "ppo";
@@ -65,9 +65,9 @@ impl PpoConfig {
     /// # Errors
     /// Before anything is drawn: settings out of range or without the input that they need, no prompts, a prompt that leaves
     /// no room for `max_tokens` and the end of the turn, a group of an optimiser without a parameter, or prompts of
-    /// [`PpoConfig::best_of_n_start`] of which none can be held out. Later: a score, a loss or a gradient that is not finite,
-    /// a KL above [`KlLimit`] or as far below 0, a round of empty replies, or an error of the reward, of `observe` or of
-    /// `checkpoint`.
+    /// [`PpoConfig::best_of_n_start`] of which none can be held out. Later: a score, a loss, a gradient or a number that the
+    /// policy or the value model computes that is not finite, a KL above [`KlLimit`] or as far below 0, a round of empty
+    /// replies, or an error of the reward, of `observe` or of `checkpoint`.
     ///
     /// # References
     /// arXiv 2212.08073, section 4; arXiv 2204.05862, section 4; arXiv 1707.06347.
@@ -87,7 +87,8 @@ impl PpoConfig {
     /// `after` sees it once.
     ///
     /// # Errors
-    /// As [`PpoConfig::run`], and [`Error::Callback`] if `after` fails.
+    /// As [`PpoConfig::run`], and [`Error::Callback`] if `after` fails; a [`language_model::Error::NotFinite`] of `after`
+    /// becomes an [`Error::NotFinite`], since it is the policy that `after` looks at.
     pub fn run_with<B: AutodiffBackend>(
         &self,
         mut inputs: Inputs<'_, B>,
@@ -119,7 +120,9 @@ impl PpoConfig {
         if let Some(saved) = saved {
             actor = run.restore(actor, saved)?;
         }
+        let mut taken = 0;
         for number in steps.left() {
+            taken = number;
             let (replies, metrics);
             (actor, replies, metrics) = run.iterate(actor, number, steps.observe())?;
             steps.record(number, &metrics.named())?;
@@ -132,12 +135,13 @@ impl PpoConfig {
                 replies: &replies,
                 metrics: &metrics,
             };
-            let source = |source| Error::Callback { iteration: number_of, source };
-            if after(&iteration).map_err(source)?.is_break() {
+            let failed = |source| Error::of_callback(source, number_of);
+            if after(&iteration).map_err(failed)?.is_break() {
                 break;
             }
             steps.save(number, || run.save(&actor))?;
         }
+        check_parameters(STAGE, taken, &actor)?;
         steps.finish()?;
         let Transformer { codec, engine, .. } = inputs.policy;
         Ok(Transformer { decoder: actor.decoder, codec, engine })
@@ -229,11 +233,12 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
     ) -> Result<(ActorCritic<B>, Vec<ScoredReply>, Metrics), Error> {
         #[expect(clippy::cast_possible_truncation, reason = "counted by a `usize`")]
         let number = iteration as usize;
-        let rollouts = draw(&self.policy(&actor), self.next_prompts(iteration), self.config)?;
         let phase = Phase::Iteration(number);
+        let rollouts = draw(&self.policy(&actor), self.next_prompts(iteration), self.config)
+            .map_err(|error| error.at(phase))?;
         refuse_silence(&rollouts, phase)?;
         let scores = score(self.inputs.reward, &rollouts, phase)?;
-        let estimates = estimate(&actor.valid(), &self.reference, &rollouts, self.config)?;
+        let estimates = self.estimate(&actor, &rollouts, phase)?;
         let penalised = penalised(&rollouts, &scores, self.config.missing_end_penalty);
         #[expect(clippy::cast_possible_truncation, reason = "rewards have 32 bits")]
         let kl_coefficient = self.kl_coefficient as f32;
@@ -262,8 +267,22 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
         };
         let mut rng = stream(item_seed(self.seed, &[STAGE, "minibatches", &number.to_string()]));
         let (actor, update) = self.learner.learn(actor, &round, &mut rng)?;
+        // By one reply, so that nothing that has diverged is shown or kept.
+        let one = &rollouts[..rollouts.len().min(1)];
+        self.estimate(&actor, one, Phase::AfterIteration(number))?;
         self.adapt(&rollout, rollouts.len());
         Ok((actor, replies, Metrics { rollout, held_out_score_mean, update }))
+    }
+
+    /// What policy, reference and value function make of replies.
+    fn estimate(
+        &self,
+        actor: &ActorCritic<B>,
+        rollouts: &[Rollout],
+        phase: Phase,
+    ) -> Result<Estimates, Error> {
+        estimate(&actor.valid(), &self.reference, rollouts, self.config)
+            .map_err(|error| error.at(phase))
     }
 
     /// The mean score of the same replies by the reward that nothing is learned from.

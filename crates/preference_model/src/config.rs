@@ -5,14 +5,17 @@ use crate::{Combine, Error, Labels};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
-use training::{OptimizerConfig, Overlong, Schedule, WarmUp};
+use training::{HIGHEST_WEIGHT, MOST_EPOCHS, OptimizerConfig, Overlong, Schedule, WarmUp};
 use transformer::LoraConfig;
+
+/// The most members, and the most heads of each, which is far beyond any use.
+const MOST_SCORES: usize = 1000;
 
 /// Settings of preference model training.
 ///
 /// | setting | default | meaning |
 /// |---|---|---|
-/// | `epochs` | 1 | times that every pair is seen; more overfit quickly |
+/// | `epochs` | 1 | times that every pair is seen; more overfit quickly; from 1 to a million, and at most 100 million pairs in all, weights and members included |
 /// | `tokens_per_step` | 2048 | tokens of an optimiser step, those of both dialogues of every pair |
 /// | `tokens_per_micro_batch` | 2048 | tokens that go through the model at once; lower saves memory and changes nothing but rounding |
 /// | `held_out` | 0.1 | share of the prompts, in \[0, 1), at least one unless it is 0, that are not trained on and measure the model at the end |
@@ -23,7 +26,7 @@ use transformer::LoraConfig;
 /// | `label_smoothing` | 0 | probability, in \[0, 0.5), that a label is the wrong one, see [`smoothed`] |
 /// | `margin` | 0 | nats by which the better reply should win, at least 0, see [`crate::bradley_terry_with_margin`] |
 /// | `centring` | 0 | coefficient, at least 0, of [`crate::centring`]; 0.01 is usual |
-/// | `weights` | 1 for each | how often pairs of a set are drawn, by its name, see [`crate::Source`] |
+/// | `weights` | 1 for each | how often pairs of a set are drawn, by its name, from 0 to a million, see [`crate::Source`] |
 /// | `lora` | none | fits an adapter and the head, and adds the adapter to the weights at the end, see [`LoraConfig`] |
 /// | `ensemble` | one score | several scores, see [`EnsembleConfig`] |
 /// | `robustness` | false | fits two more models to halves of the data, see [`crate::Robustness`] and [`crate::Fitted::halves`]; about doubles the time |
@@ -77,8 +80,8 @@ pub struct PreferenceModelConfig {
 ///
 /// | setting | default | meaning |
 /// |---|---|---|
-/// | `members` | 1 | models, each with a seed of its own, which decides its fresh heads and the order of its pairs |
-/// | `heads` | 1 | heads on the trunk of each model; they cost nothing and differ less than members do |
+/// | `members` | 1 | models, each with a seed of its own, which decides its fresh heads and the order of its pairs; at most 1,000 |
+/// | `heads` | 1 | heads on the trunk of each model; they cost nothing and differ less than members do; at most 1,000 |
 /// | `combine` | `"mean"` | see [`Combine`]; of several scores alone |
 ///
 /// # References
@@ -145,12 +148,17 @@ impl PreferenceModelConfig {
     /// # Errors
     /// [`training::Error::Setting`] names the first setting out of range.
     pub fn validate(&self) -> Result<(), Error> {
-        at_least("epochs", self.epochs, 1)?;
+        let expected = "a whole number from 1 to 1,000,000";
+        check("epochs", self.epochs, (1..=MOST_EPOCHS).contains(&self.epochs), expected)?;
         at_least("tokens_per_step", self.tokens_per_step as u64, 1)?;
         at_least("tokens_per_micro_batch", self.tokens_per_micro_batch as u64, 1)?;
         at_least("reference_dialogues", self.reference_dialogues as u64, 2)?;
-        at_least("ensemble.members", self.ensemble.members as u64, 1)?;
-        at_least("ensemble.heads", self.ensemble.heads as u64, 1)?;
+        let expected = "a whole number from 1 to 1,000";
+        for (setting, count) in
+            [("ensemble.members", self.ensemble.members), ("ensemble.heads", self.ensemble.heads)]
+        {
+            check(setting, count, (1..=MOST_SCORES).contains(&count), expected)?;
+        }
         let held_out = (0.0..1.0).contains(&self.held_out);
         check("held_out", self.held_out, held_out, "a number of at least 0 and below 1")?;
         let smoothing = (0.0..0.5).contains(&self.label_smoothing);
@@ -158,7 +166,10 @@ impl PreferenceModelConfig {
         check("label_smoothing", self.label_smoothing, smoothing, expected)?;
         not_negative("margin", self.margin)?;
         not_negative("centring", self.centring)?;
-        self.weights.values().try_for_each(|&weight| not_negative("weights", weight))?;
+        let expected = "numbers from 0 to 1,000,000";
+        self.weights.values().try_for_each(|weight| {
+            check("weights", weight, (0.0..=HIGHEST_WEIGHT).contains(weight), expected)
+        })?;
         let measured = self.held_out > 0.0;
         let expected = "false, or `held_out` above 0";
         check("robustness", self.robustness, !self.robustness || measured, expected)?;
@@ -221,8 +232,9 @@ mod tests {
     fn names_the_setting_out_of_range() {
         type Config = PreferenceModelConfig;
         type Change = fn(&mut Config);
-        let cases: [(&str, Change); 23] = [
+        let cases: [(&str, Change); 27] = [
             ("epochs", |config| config.epochs = 0),
+            ("epochs", |config| config.epochs = 100_000_000),
             ("tokens_per_step", |config| config.tokens_per_step = 0),
             ("tokens_per_micro_batch", |config| config.tokens_per_micro_batch = 0),
             ("held_out", |config| config.held_out = 1.0),
@@ -230,6 +242,8 @@ mod tests {
             ("reference_dialogues", |config| config.reference_dialogues = 1),
             ("ensemble.members", |config| config.ensemble.members = 0),
             ("ensemble.heads", |config| config.ensemble.heads = 0),
+            ("ensemble.members", |config| config.ensemble.members = 1_000_000_000),
+            ("ensemble.heads", |config| config.ensemble.heads = 1_000_000_000),
             ("ensemble.combine.mean_minus_std", |config| {
                 config.ensemble.combine = Combine::MeanMinusStd(-1.0);
             }),
@@ -247,6 +261,7 @@ mod tests {
             ("centring", |config| config.centring = f64::NAN),
             ("weights", |config| config.weights = [("people".to_owned(), -1.0)].into()),
             ("weights", |config| config.weights = [("people".to_owned(), f64::NAN)].into()),
+            ("weights", |config| config.weights = [("people".to_owned(), 1e12)].into()),
             ("robustness", |config| {
                 config.robustness = true;
                 config.held_out = 0.0;

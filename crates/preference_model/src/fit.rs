@@ -558,6 +558,16 @@ mod tests {
     }
 
     #[test]
+    fn a_last_step_that_diverges_gives_no_model() {
+        let mut config = PreferenceModelConfig { tokens_per_step: 100_000, ..config(1) };
+        config.optimizer.learning_rate = 1e30;
+        let preferences = preferences();
+        let message = refused(&config, &[Source::new("set", &preferences)]).to_string();
+        let expected = "at step 1 of preference_model: training has diverged";
+        assert!(message.starts_with("a weight of `") && message.contains(expected), "{message}");
+    }
+
+    #[test]
     fn the_fingerprint_sees_everything_that_decides_the_result() {
         let preferences = preferences();
         let of = |config: &PreferenceModelConfig, source: Source<'_>, start: Start<B>, seed| {

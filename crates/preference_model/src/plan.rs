@@ -6,7 +6,7 @@ use crate::scores::Measured;
 use crate::source::draws;
 use crate::{Error, PreferenceModelConfig};
 use language_model::{item_seed, stream};
-use training::batches;
+use training::{batches, check_planned};
 
 /// One model that is fitted from beginning to end.
 pub(crate) struct Part<'a> {
@@ -42,6 +42,9 @@ impl<'a> Plan<'a> {
             return Err(pairs.none_left());
         }
         let (training, held_out) = pairs.split(config.held_out, seed)?;
+        let an_epoch: f64 = training.iter().map(|pair| weights[pair.source]).sum();
+        let members = config.ensemble.members as f64;
+        check_planned(config.epochs, an_epoch * config.epochs as f64 * members)?;
         let mut parts = Vec::new();
         for member in 0..config.ensemble.members {
             let seed = member_seed(seed, member);
@@ -175,6 +178,18 @@ mod tests {
         }
         let error = Plan::new(&config(), &pairs, &[0.0, 0.0], 1).err().unwrap();
         assert!(matches!(error, Error::NothingDrawn { pairs: 12 }), "{error}");
+    }
+
+    #[test]
+    fn more_than_can_be_planned_is_refused() {
+        let pairs = pairs();
+        let refused = |config: &PreferenceModelConfig, weights: &[f64]| {
+            let error = Plan::new(config, &pairs, weights, 1).err().unwrap();
+            assert!(error.to_string().starts_with("`epochs` is "), "{error}");
+        };
+        let ensemble = EnsembleConfig { members: 100, ..EnsembleConfig::default() };
+        refused(&PreferenceModelConfig { epochs: 100_000, ensemble, ..config() }, &[1.0, 1.0]);
+        refused(&config(), &[1.0, 1e9]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use burn::module::AutodiffModule;
 use burn::tensor::backend::AutodiffBackend;
 use serde_json::json;
 use training::{State, Steps, finite};
-use transformer::{Codec, Optimizer};
+use transformer::{Codec, Optimizer, check_parameters};
 
 /// The value of a state that holds the scores of the models that are done, `[models][heads][dialogues]`.
 const SCORES: &str = "scores";
@@ -117,6 +117,7 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
         training: &Training<B>,
         step: u64,
     ) -> Result<Vec<Metric>, Error> {
+        check_parameters(STAGE, step, &training.model)?;
         // As it will be saved: an adapter that is added to the weights scores the same up to rounding.
         let model = training.model.clone();
         let scores = self.plan.measured.score(&model.clone().merged().valid(), self.pairs);

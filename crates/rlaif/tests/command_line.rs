@@ -37,17 +37,33 @@ fn stages_run_one_by_one_in_order() {
     first.args(["--set", "critique_revision.revisions=1", "--set", "sft.epochs=1"]);
     first.args(["--set", "prompts.red_team_count=4", "--set", "prompts.helpful_count=4"]);
     first.args(["--set", "red_team.requests=2"]);
-    // The settings are recorded with the first stage and need not be said again.
-    for command in [first, stage("sft"), stage("red-team")] {
+    let passes = |command: Command| {
         let (output, message) = output(command);
         assert!(output.status.success(), "{message}");
-    }
+    };
+    let fitted = |rate: &str| {
+        let mut command = stage("sft");
+        command.args(["--set", rate, "--set", "sft.max_steps=1"]);
+        command
+    };
+    passes(first);
+    // A stage that has not begun takes other settings, and one that diverged does so again once its folder is gone.
+    let begun = ["remove runs/steps/sft", "sft.optimizer.learning_rate"];
+    let diverged = ["at step 1 of sft: training has diverged", begun[0], begun[1]];
+    refused(fitted("sft.optimizer.learning_rate=1e30"), &diverged);
+    assert!(!folder.path().join("runs/steps/sft/model").exists());
+    refused(fitted("sft.optimizer.learning_rate=0.0005"), &begun);
+    fs::remove_dir_all(folder.path().join("runs/steps/sft")).unwrap();
+    passes(fitted("sft.optimizer.learning_rate=0.0005"));
+    // The settings are recorded and need not be said again.
+    passes(stage("red-team"));
     refused(stage("ppo"), &["`ppo` needs the files of `preference_model`"]);
     // A stage that begins anew takes what was made of its files with it.
-    let (output, message) = output(stage("critique-revision"));
-    assert!(output.status.success(), "{message}");
+    passes(stage("critique-revision"));
     let run = folder.path().join("runs/steps");
     assert!(!run.join("sft").exists() && run.join("red_team/done.json").exists());
+    fs::remove_file(run.join("run.toml")).unwrap();
+    refused(stage("sft"), &["there is no run.toml in runs/steps", "`critique_revision`"]);
 }
 
 #[test]
@@ -106,6 +122,10 @@ fn bad_input_is_named_and_leaves_nothing_behind() {
         ("ppo.lora.rank=0", "rank"),
         ("sft.overlong=cut", "overlong"),
         ("sft.weights.foo=1", "foo"),
+        ("sft.weights={ revisions = 0.0, helpful = 0.0 }", "[sft] `weights` is 0 of every source"),
+        ("sft.epochs=100000000", "[sft] `epochs`"),
+        ("ppo.prompts_per_iteration=4611686018427387904", "[ppo] `prompts_per_iteration`"),
+        ("preference_model.ensemble.heads=1000000000", "`ensemble.heads`"),
         ("checkpoints.keep=0", "keep"),
         ("checkpoints.every.steps=0", "every"),
         ("preference_model.ensemble.members=0", "members"),

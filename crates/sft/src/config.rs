@@ -3,22 +3,25 @@
 use crate::Error;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use training::{OptimizerConfig, Overlong, Schedule, WarmUp};
+use training::{HIGHEST_WEIGHT, MOST_EPOCHS, OptimizerConfig, Overlong, Schedule, WarmUp};
 use transformer::LoraConfig;
+
+/// The most optimiser steps that may be asked for, which is far beyond any use: all of them are planned before the first.
+const MOST_STEPS: u64 = 10_000_000;
 
 /// Settings of supervised fine-tuning.
 ///
 /// | setting | default | meaning |
 /// |---|---|---|
-/// | `epochs` | 1 | times that every example is seen, times the weight of its source |
-/// | `max_steps` | none | stops after so many optimiser steps, if that is earlier |
+/// | `epochs` | 1 | times that every example is seen, times the weight of its source; from 1 to a million, and at most 100 million examples in all, unless `max_steps` ends it |
+/// | `max_steps` | none | stops after so many optimiser steps, if that is earlier; from 1 to 10 million |
 /// | `tokens_per_step` | 2048 | tokens of an optimiser step |
 /// | `tokens_per_micro_batch` | 2048 | tokens that go through the model at once; lower saves memory and changes nothing but rounding |
 /// | `overlong` | `"drop"` | `"drop"`, `"error"` or `"oldest_turns"`: what becomes of what is longer than the context, see [`Overlong`] |
 /// | `held_out` | 0.0 | share of the prompts, in \[0, 1), that are not learnt from and measure the model |
 /// | `evaluate_every` | none | steps from one measurement on what is held out to the next, besides that after the last step |
 /// | `patience` | none | stops after so many measurements in a row without a lower loss; the weights of the lowest are given back |
-/// | `weights` | 1 each | of sources, by name: how often an epoch sees every example, at least 0; see [`SftConfig::fit_mixture`] |
+/// | `weights` | 1 each | of sources, by name: how often an epoch sees every example, from 0 to a million, not 0 of all; see [`SftConfig::fit_mixture`] |
 /// | `lora` | none | trains an adapter instead of the weights, see [`LoraConfig`] |
 /// | `optimizer` | `learning_rate = 0.0003`, `beta_2 = 0.98` | see [`OptimizerConfig`] |
 /// | `schedule` | cosine, `warm_up = { share = 0.03 }`, `floor = 0.1` | see [`Schedule`] |
@@ -83,14 +86,22 @@ impl SftConfig {
     /// # Errors
     /// [`training::Error::Setting`] names the first setting out of range.
     pub fn validate(&self) -> Result<(), Error> {
-        at_least_one("epochs", self.epochs)?;
-        at_least_one("max_steps", self.max_steps.unwrap_or(1))?;
+        if !(1..=MOST_EPOCHS).contains(&self.epochs) {
+            return wrong("epochs", self.epochs.to_string(), "a whole number from 1 to 1,000,000");
+        }
+        if let Some(most) = self.max_steps.filter(|most| !(1..=MOST_STEPS).contains(most)) {
+            return wrong("max_steps", most.to_string(), "a whole number from 1 to 10,000,000");
+        }
         at_least_one("tokens_per_step", self.tokens_per_step as u64)?;
         at_least_one("tokens_per_micro_batch", self.tokens_per_micro_batch as u64)?;
         self.validate_evaluation()?;
         for (name, &weight) in &self.weights {
-            if !(weight.is_finite() && weight >= 0.0) {
-                return wrong("weights", format!("{name} = {weight}"), "numbers of at least 0");
+            if !(0.0..=HIGHEST_WEIGHT).contains(&weight) {
+                return wrong(
+                    "weights",
+                    format!("{name} = {weight}"),
+                    "numbers from 0 to 1,000,000",
+                );
             }
         }
         self.optimizer.validate()?;
@@ -101,14 +112,18 @@ impl SftConfig {
     /// Checks that `weights` name none but these sources.
     ///
     /// # Errors
-    /// [`Error::UnknownSource`] names the first that is not among them.
+    /// [`Error::UnknownSource`] names the first that is not among them; [`training::Error::Setting`] if all of them weigh 0.
     pub fn validate_sources(&self, sources: &[&str]) -> Result<(), Error> {
-        match self.weights.keys().find(|name| !sources.contains(&name.as_str())) {
-            Some(name) => {
-                Err(Error::UnknownSource { name: name.clone(), sources: sources.join("`, `") })
-            }
-            None => Ok(()),
+        if let Some(name) = self.weights.keys().find(|name| !sources.contains(&name.as_str())) {
+            let (name, sources) = (name.clone(), sources.join("`, `"));
+            return Err(Error::UnknownSource { name, sources });
         }
+        let weighs_nothing = |name: &&str| self.weights.get(*name).is_some_and(|&w| w == 0.0);
+        if !sources.is_empty() && sources.iter().all(weighs_nothing) {
+            let found = "0 of every source".to_owned();
+            return wrong("weights", found, "a number above 0 of at least one of them");
+        }
+        Ok(())
     }
 
     /// Checks every setting, and that none is for lists of examples alone.
@@ -172,7 +187,9 @@ mod tests {
         let measured = measured();
         let cases = [
             ("epochs", SftConfig { epochs: 0, ..good.clone() }),
+            ("epochs", SftConfig { epochs: 100_000_000, ..good.clone() }),
             ("max_steps", SftConfig { max_steps: Some(0), ..good.clone() }),
+            ("max_steps", SftConfig { max_steps: Some(1_000_000_000), ..good.clone() }),
             ("tokens_per_step", SftConfig { tokens_per_step: 0, ..good.clone() }),
             ("tokens_per_micro_batch", SftConfig { tokens_per_micro_batch: 0, ..good.clone() }),
             ("held_out", SftConfig { held_out: 1.0, ..good.clone() }),
@@ -183,6 +200,8 @@ mod tests {
             ("patience", SftConfig { evaluate_every: None, ..measured.clone() }),
             ("weights", weighing(-1.0)),
             ("weights", weighing(f64::INFINITY)),
+            ("weights", weighing(f64::NAN)),
+            ("weights", weighing(1e9)),
             (
                 "learning_rate",
                 SftConfig {
@@ -207,6 +226,13 @@ mod tests {
         config.validate_sources(&["revisions", "helpful"]).unwrap();
         let message = config.validate_sources(&["a", "b"]).unwrap_err().to_string();
         assert!(message.contains("`helpful`") && message.contains("`a`, `b`"), "{message}");
+    }
+
+    #[test]
+    fn weights_leave_a_source_to_learn_from() {
+        weighing(0.0).validate_sources(&["revisions", "helpful"]).unwrap();
+        let message = weighing(0.0).validate_sources(&["helpful"]).unwrap_err().to_string();
+        assert!(message.starts_with("`weights` is 0 of every source"), "{message}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::{Error, Example, SftConfig, Source};
 use burn::tensor::backend::AutodiffBackend;
 use dialogue::Dialogue;
 use language_model::{item_seed, stream};
-use training::{Checkpoint, Observe, Overlong, batches};
+use training::{Checkpoint, Observe, Overlong, batches, check_planned};
 use transformer::{Decoder, Transformer};
 
 /// The name of the stage in records, errors and random streams.
@@ -64,8 +64,8 @@ impl SftConfig {
     ///
     /// # Errors
     /// If a setting is out of range or does not fit the model, a dialogue cannot be rendered or has no assistant turn, no
-    /// dialogue fits the context, the loss or the gradient is not finite, a state cannot be kept or is of another fitting,
-    /// or a record cannot be written.
+    /// dialogue fits the context, the weights of the sources draw none or too many to plan, the loss, the gradient or a weight of
+    /// the result is not finite, a state cannot be kept or is of another fitting, or a record cannot be written.
     ///
     /// # References
     /// Constitutional AI (arXiv 2212.08073), section 3.2: revisions of all steps and helpful replies together.
@@ -174,9 +174,14 @@ impl SftConfig {
     ) -> Result<Decoder<B>, Error> {
         let decoder = self.with_adapter(decoder, seed)?;
         let (training, held_out) = lessons.split(self.held_out)?;
-        let steps = self.order(lessons, &training, names, seed);
-        if steps.is_empty() {
+        if training.is_empty() {
             return Err(Error::NoExamples { overlong: lessons.overlong });
+        }
+        let steps = self.order(lessons, &training, names, seed)?;
+        if steps.is_empty() {
+            let found = format!("too low to draw one of {} examples", training.len());
+            let (setting, expected) = ("weights", "a higher one, or more `epochs`");
+            return Err(training::Error::Setting { setting, found, expected }.into());
         }
         let several = if names.len() > 1 { names } else { &[] };
         let names = several.iter().map(|name| format!("examples_{name}")).collect();
@@ -194,13 +199,17 @@ impl SftConfig {
         training: &[usize],
         names: &[&str],
         seed: u64,
-    ) -> Vec<Vec<usize>> {
+    ) -> Result<Vec<Vec<usize>>, Error> {
         let part = |(source, &name)| {
             let of_source = |&&place: &&usize| lessons.kept[place].source == source;
             let places = training.iter().filter(of_source).copied().collect();
             Part { name, weight: self.weights.get(name).copied().unwrap_or(1.0), places }
         };
         let parts: Vec<Part<'_>> = names.iter().enumerate().map(part).collect();
+        // An epoch is planned as a whole, and with `max_steps` no more of them than are needed.
+        let planned = if self.max_steps.is_some() { 1 } else { self.epochs };
+        let an_epoch: f64 = parts.iter().map(|part| part.weight * part.places.len() as f64).sum();
+        check_planned(self.epochs, an_epoch * planned as f64)?;
         let mut rng = stream(item_seed(seed, &[STAGE, "order"]));
         let epochs = (0..self.epochs).flat_map(|epoch| {
             let drawn: Vec<usize> = parts.iter().flat_map(|part| part.epoch(epoch, seed)).collect();
@@ -211,7 +220,7 @@ impl SftConfig {
             steps.into_iter().map(places).collect::<Vec<Vec<usize>>>()
         });
         let most = self.max_steps.and_then(|most| usize::try_from(most).ok());
-        epochs.take(most.unwrap_or(usize::MAX)).collect()
+        Ok(epochs.take(most.unwrap_or(usize::MAX)).collect())
     }
 
     /// The decoder with the adapter that the settings ask for.
@@ -374,6 +383,22 @@ mod tests {
         assert!(message.contains("at step 2 of sft"), "{message}");
     }
 
+    #[test]
+    fn a_last_step_that_diverges_gives_no_model() {
+        for learning_rate in [1e30, 1e7] {
+            let mut config = SftConfig { max_steps: Some(1), ..config(3) };
+            config.optimizer.learning_rate = learning_rate;
+            let mut records = Records::default();
+            let error = config
+                .fit_examples(decoder(1), &counting(4), 1, &mut records, &mut NoCheckpoints)
+                .unwrap_err();
+            let message = error.to_string();
+            assert!(message.contains("at step 1 of sft: training has diverged"), "{message}");
+            assert!(message.contains("a weight of `"), "{message}");
+            assert!(!records.finished && records.steps.is_empty());
+        }
+    }
+
     fn dialogues() -> Vec<Dialogue> {
         let words = ["a", "b", "c"];
         let pairs =
@@ -450,8 +475,32 @@ mod tests {
         let error = fit(&SftConfig { weights, ..config.clone() }, &mut records).unwrap_err();
         assert!(matches!(error, Error::UnknownSource { .. }), "{error}");
         let weights = ["a", "b"].map(|name| (name.to_owned(), 0.0)).into();
-        let error = fit(&SftConfig { weights, ..config }, &mut records).unwrap_err();
-        assert!(matches!(error, Error::NoExamples { overlong: 0 }), "{error}");
+        let none = SftConfig { weights, ..config.clone() };
+        let message = fit(&none, &mut records).unwrap_err().to_string();
+        assert!(message.starts_with("`weights` is 0 of every source"), "{message}");
+        let weights = ["a", "b"].map(|name| (name.to_owned(), 1e-9)).into();
+        let few = SftConfig { weights, ..config };
+        let message = fit(&few, &mut records).unwrap_err().to_string();
+        assert!(message.starts_with("`weights` is too low to draw one of 20"), "{message}");
+    }
+
+    #[test]
+    fn more_than_can_be_planned_is_refused() {
+        let examples = counting(200);
+        let refused = |config: &SftConfig| {
+            let (silent, none) = (&mut Silent, &mut NoCheckpoints);
+            let error = config.fit_examples(decoder(1), &examples, 1, silent, none).unwrap_err();
+            assert!(error.to_string().starts_with("`epochs` is "), "{error}");
+        };
+        let config = config(1_000_000);
+        refused(&config);
+        let weights = [("examples".to_owned(), 1e6)].into();
+        refused(&SftConfig { weights, max_steps: Some(1), ..config.clone() });
+        // What is never come to need not be planned.
+        let short = SftConfig { max_steps: Some(1), ..config };
+        let mut records = Records::default();
+        short.fit_examples(decoder(1), &examples, 1, &mut records, &mut NoCheckpoints).unwrap();
+        assert_eq!(records.steps, [1]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::{Error, Example, SftConfig};
 use burn::module::AutodiffModule;
 use burn::tensor::backend::AutodiffBackend;
 use training::{Checkpoint, Fingerprint, Observe, State, Steps, finite};
-use transformer::{Decoder, Optimizer, fingerprint_of, learning_paths};
+use transformer::{Decoder, Optimizer, check_parameters, fingerprint_of, learning_paths};
 
 /// What a fitting is told besides its settings.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +47,9 @@ impl SftConfig {
             let drawn = draw.draw(step)?;
             let mut metrics;
             (decoder, metrics) = self.step(decoder, &mut optimizer, plan, step, &drawn)?;
+            if step == plan.steps {
+                self.check_end(&decoder, step, &drawn.examples)?;
+            }
             if self.measures(plan, step)
                 && let Some(loss) =
                     mean_loss(&decoder.valid(), plan.held_out, self.tokens_per_micro_batch)
@@ -98,6 +101,21 @@ impl SftConfig {
         ];
         metrics.extend_from_slice(counts);
         Ok((decoder, metrics))
+    }
+
+    /// Sees that the last update, which shows in no loss after it, has left a model that can be used.
+    fn check_end<B: AutodiffBackend>(
+        &self,
+        decoder: &Decoder<B>,
+        step: u64,
+        examples: &[&Example],
+    ) -> Result<(), Error> {
+        check_parameters(STAGE, step, decoder)?;
+        let one = &examples[..examples.len().min(1)];
+        if let Some(loss) = mean_loss(&decoder.valid(), one, self.tokens_per_micro_batch) {
+            finite(STAGE, step, "the loss after the update", loss)?;
+        }
+        Ok(())
     }
 
     /// Whether the model is measured after a step.

@@ -6,19 +6,19 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A number that must be finite is not.
+    /// A number that must be finite is not, or a weight is too large to be one of a model.
     #[error(
-        "{name} is {value} at step {step} of {stage}: training has diverged; lower the learning rate or `clip_norm`, \
-         or lengthen the warm-up"
+        "{name} is {value:.2e} at step {step} of {stage}: training has diverged; begin the stage anew with a lower learning \
+         rate or `clip_norm`, or a longer warm-up"
     )]
     Diverged {
         /// The stage that was training.
         stage: String,
         /// Its step, counted from 1.
         step: u64,
-        /// The metric.
+        /// The metric, or the weight.
         name: String,
-        /// Its value: infinite or not a number.
+        /// Its value: infinite, not a number, or too large.
         value: f64,
     },
     /// A setting is out of range.

@@ -41,6 +41,7 @@ mod chat_template;
 mod codec;
 mod config;
 mod decoder;
+mod diverged;
 mod draw_rows;
 mod drawing;
 mod engine;
@@ -88,6 +89,7 @@ pub use config::{
     Activation, Architecture, Family, ModelConfig, Positions, Rope, RopeScaling, SlidingWindow,
 };
 pub use decoder::Decoder;
+pub use diverged::check_parameters;
 pub use draw_rows::draw_rows;
 pub use engine::{Engine, Next, continuation_log_probs, generate};
 pub use error::Error;

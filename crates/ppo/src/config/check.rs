@@ -3,6 +3,12 @@
 use super::{BestOfN, KlPlace, PpoConfig, Preset};
 use crate::{Advantage, Error, KlEstimator, Over};
 use sft::SftConfig;
+use training::Decay;
+
+/// The most replies that are drawn in a round, and the most that all its epochs learn from: far beyond any use, and short of
+/// what no memory holds.
+const MOST_REPLIES: usize = 1_000_000;
+const MOST_LEARNED: usize = 100_000_000;
 
 impl PpoConfig {
     /// Checks every setting.
@@ -28,6 +34,7 @@ impl PpoConfig {
         ] {
             check(setting, count, count >= 1, "a whole number of at least 1")?;
         }
+        self.validate_amounts()?;
         check(
             "minibatches",
             self.minibatches,
@@ -46,8 +53,10 @@ impl PpoConfig {
         }
         positive("temperature", self.temperature)?;
         let Some(BestOfN { samples, prompts, sft }) = &self.best_of_n_start else { return Ok(()) };
-        let expected = "a whole number of at least 2";
-        check("best_of_n_start.samples", samples, *samples >= 2, expected)?;
+        let at_once = self.prompts_per_iteration.saturating_mul(*samples);
+        let in_range = *samples >= 2 && at_once <= MOST_REPLIES;
+        let expected = "a whole number of at least 2, and at most 1,000,000 replies to `prompts_per_iteration` prompts";
+        check("best_of_n_start.samples", samples, in_range, expected)?;
         check("best_of_n_start.prompts", prompts, *prompts >= 1, "a whole number of at least 1")?;
         let expected = "0, since of a single prompt none can be held out: set it to 0, or `best_of_n_start.prompts` to at \
                         least 2";
@@ -65,6 +74,19 @@ impl PpoConfig {
         let is_unset = sft.overlong == SftConfig::default().overlong;
         check("best_of_n_start.sft.overlong", "set", is_unset, expected)?;
         Ok(sft.validate()?)
+    }
+
+    /// Refuses counts by which a round would not fit any memory.
+    fn validate_amounts(&self) -> Result<(), Error> {
+        let (prompts, replies) = (self.prompts_per_iteration, self.replies_per_iteration());
+        let expected = "a whole number from 1 to 1,000,000";
+        check("prompts_per_iteration", prompts, prompts <= MOST_REPLIES, expected)?;
+        let expected =
+            "a whole number of at least 1 that makes no more than 1,000,000 replies a round";
+        check("samples_per_prompt", self.samples_per_prompt, replies <= MOST_REPLIES, expected)?;
+        let learned = self.epochs.saturating_mul(replies);
+        let expected = "a whole number of at least 1, and no more than 100,000,000 replies in all epochs of a round";
+        check("epochs", self.epochs, learned <= MOST_LEARNED, expected)
     }
 
     fn validate_rewards(&self) -> Result<(), Error> {
@@ -136,11 +158,15 @@ impl PpoConfig {
     fn validate_use(&self) -> Result<(), Error> {
         const NO_VALUES: &str =
             "the default, since `advantage` takes no values here, or `advantage = \"gae\"`";
+        const NO_KL: &str = "the default, or a `kl_coefficient` above 0";
         type Number = fn(&PpoConfig) -> f64;
         let mut unset = vec![Self::default()];
         unset.extend(Preset::ALL.map(Self::preset));
         let has_target = self.kl_target.is_some();
-        let numbers: [(&str, bool, Number, &str); 4] = [
+        let falls = self.schedule.decay != Decay::Constant;
+        let no_fall = "the default, since the rate falls to nothing with `schedule.decay = \"constant\"`, or another decay";
+        let numbers: [(&str, bool, Number, &str); 5] = [
+            ("schedule.floor", falls, |c| c.schedule.floor, no_fall),
             ("kl_horizon", has_target, |c| c.kl_horizon, "the default, or a `kl_target` beside it"),
             ("lambda", self.has_values(), |c| c.lambda.into(), NO_VALUES),
             ("value_clip", self.has_values(), |c| c.value_clip.into(), NO_VALUES),
@@ -154,6 +180,15 @@ impl PpoConfig {
             let found = found as f32;
             check(setting, found, used || is_unset, expected)?;
         }
+        // A `kl_target` moves a coefficient above 0 alone.
+        let costs = self.kl_coefficient > 0.0;
+        let is_unset = unset.iter().any(|config| config.kl_clamp == self.kl_clamp);
+        let clamp = self.kl_clamp.unwrap_or_default();
+        check("kl_clamp", clamp, costs || is_unset, NO_KL)?;
+        let is_unset = unset.iter().any(|config| config.kl_place == self.kl_place);
+        check("kl_place", "set", costs || is_unset, NO_KL)?;
+        let is_unset = unset.iter().any(|config| config.kl_estimator == self.kl_estimator);
+        check("kl_estimator", "set", costs || is_unset, NO_KL)?;
         let is_unset = unset.iter().any(|config| config.value_optimizer == self.value_optimizer);
         let expected = "none: only a separate value model has an optimiser of its own, that is with \
                         `value_model = \"separate\"` and `advantage = \"gae\"`";
@@ -189,9 +224,20 @@ mod tests {
     use training::{OptimizerConfig, Overlong};
     use transformer::LoraConfig;
 
+    type Break = fn(&mut PpoConfig);
+
+    #[track_caller]
+    fn refused(cases: &[(&str, Break)]) {
+        for (name, spoil) in cases {
+            let mut config = PpoConfig::default();
+            spoil(&mut config);
+            let message = config.validate().unwrap_err().to_string();
+            assert!(message.starts_with(&format!("`{name}` is ")), "{message}");
+        }
+    }
+
     #[test]
     fn names_the_setting_out_of_range() {
-        type Break = fn(&mut PpoConfig);
         let cases: [(&str, Break); 44] = [
             ("iterations", |c| c.iterations = 0),
             ("prompts_per_iteration", |c| c.prompts_per_iteration = 0),
@@ -272,12 +318,55 @@ mod tests {
             ("max_kl_per_token", |c| c.max_kl_per_token = 0.0),
         ];
         PpoConfig::default().validate().unwrap();
-        for (name, spoil) in cases {
-            let mut config = PpoConfig::default();
-            spoil(&mut config);
-            let message = config.validate().unwrap_err().to_string();
-            assert!(message.starts_with(&format!("`{name}` is ")), "{message}");
-        }
+        refused(&cases);
+    }
+
+    #[test]
+    fn names_counts_beyond_any_memory() {
+        let cases: [(&str, Break); 6] = [
+            ("prompts_per_iteration", |c| c.prompts_per_iteration = 1_000_000_000),
+            ("prompts_per_iteration", |c| c.prompts_per_iteration = usize::MAX / 4),
+            ("samples_per_prompt", |c| c.samples_per_prompt = usize::MAX / 4),
+            ("samples_per_prompt", |c| {
+                c.prompts_per_iteration = 1001;
+                c.samples_per_prompt = 1000;
+            }),
+            ("epochs", |c| c.epochs = 100_000_000),
+            ("best_of_n_start.samples", |c| {
+                c.best_of_n_start = Some(BestOfN { samples: usize::MAX, ..BestOfN::default() });
+            }),
+        ];
+        refused(&cases);
+        let large = PpoConfig {
+            prompts_per_iteration: 10_000,
+            samples_per_prompt: 100,
+            epochs: 10,
+            ..PpoConfig::default()
+        };
+        large.validate().unwrap();
+    }
+
+    #[test]
+    fn names_what_is_set_to_no_effect() {
+        let cases: [(&str, Break); 4] = [
+            ("schedule.floor", |c| c.schedule.floor = 0.7),
+            ("kl_clamp", |c| {
+                c.kl_coefficient = 0.0;
+                c.kl_clamp = Some(5.0);
+            }),
+            ("kl_place", |c| {
+                c.kl_coefficient = 0.0;
+                c.kl_place = KlPlace::Loss;
+                c.kl_estimator = KlEstimator::K2;
+            }),
+            ("kl_estimator", |c| {
+                c.kl_coefficient = 0.0;
+                c.kl_estimator = KlEstimator::K3;
+            }),
+        ];
+        refused(&cases);
+        // A KL that costs nothing is no mistake by itself.
+        PpoConfig { kl_coefficient: 0.0, ..PpoConfig::default() }.validate().unwrap();
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub enum KlPlace {
 ///
 /// | setting | default | meaning |
 /// |---|---|---|
-/// | `samples` | 4 | replies a prompt, of which the one with the highest score, less [`PpoConfig::missing_end_penalty`] if it was cut, is learned; at least 2 |
+/// | `samples` | 4 | replies a prompt, of which the one with the highest score, less [`PpoConfig::missing_end_penalty`] if it was cut, is learned; at least 2, and at most a million to `prompts_per_iteration` prompts |
 /// | `prompts` | 256 | prompts, the first of the shuffled order; at least 1 |
 /// | `sft` | see there | how they are learned, [`SftConfig`]; without `lora`, `weights` and `overlong`, which are refused |
 ///
@@ -75,7 +75,7 @@ impl Default for BestOfN {
 /// |---|---|---|
 /// | `iterations` | 15 | rounds of drawing replies and learning from them, at least 1 |
 /// | `prompts_per_iteration` | 16 | prompts a round, at least 1 |
-/// | `samples_per_prompt` | 4 | replies a prompt, at least 1; 2 for `rloo` and the groups |
+/// | `samples_per_prompt` | 4 | replies a prompt, at least 1; 2 for `rloo` and the groups; at most a million replies a round |
 /// | `max_tokens` | 128 | longest reply, in tokens, its end-of-turn token included |
 /// | `temperature` | 1.0 | of drawing, above 0; all log-probs and entropies are those at this temperature |
 /// | `best_of_n_start` | none | see [`BestOfN`] |
@@ -103,7 +103,7 @@ impl Default for BestOfN {
 ///
 /// | setting | default | meaning |
 /// |---|---|---|
-/// | `epochs` | 2 | passes over the replies of a round, at least 1 |
+/// | `epochs` | 2 | passes over the replies of a round, at least 1; at most 100 million replies in all of them |
 /// | `minibatches` | 2 | optimiser steps a pass, from 1 to the number of replies a round |
 /// | `tokens_per_micro_batch` | 1024 | tokens that go through the model at once; lower saves memory and changes nothing but rounding |
 /// | `optimizer` | `learning_rate = 0.0002` | of the policy, see [`OptimizerConfig`], whose own defaults hold for what a given table leaves out |
@@ -128,8 +128,9 @@ impl Default for BestOfN {
 /// | `max_kl_per_token` | 5.0 | the same where this times the mean length of the round's replies is smaller, in nats a token, so that short replies have a limit that they can reach; above 0, a huge one turns this off |
 /// | `samples_every` | 5 | rounds between two that show some of their replies, at least 1 |
 ///
-/// [`PpoConfig::preset`] gives the settings of other systems. A setting that another one leaves without effect is
-/// refused, unless its value is the default or that of a preset.
+/// [`PpoConfig::preset`] gives the settings of other systems. What another setting leaves without effect is refused of
+/// `lambda`, `value_clip`, `value_coefficient`, `value_optimizer`, `kl_horizon`, `kl_clamp`, `kl_estimator`, `kl_place` and
+/// `schedule.floor`, unless the value is the default or that of a preset.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[expect(missing_docs, reason = "the tables above describe every field")]

@@ -9,7 +9,8 @@ use training::{OptimizerConfig, Schedule, WarmUp};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Preset {
-    /// TRL 1.12.0, `trl.experimental.ppo`, the last release that has it.
+    /// TRL 1.12.0, `trl.experimental.ppo`, the last release that has it, with `stop_token = "eos"`: by its default of none it
+    /// draws every reply on past its end to the longest length.
     Trl,
     /// `OpenRLHF`, its PPO on a critic.
     OpenRlhf,
@@ -41,6 +42,8 @@ impl PpoConfig {
     /// | value clip, coefficient | 0.2, 0.1 | 0.5, 1 | 0.5, 1 | off, 1 |
     /// | learning rates | 3e-6 both, falling to 0 | 1e-6, 9e-6, warm-up of 3%, cosine to a tenth | 1e-6, 1e-5 | ours |
     /// | clipping of gradients | none | norm 1 | norm 1 | ours |
+    ///
+    /// A reply ends at its end of turn, whatever the preset; TRL needs `stop_token = "eos"` for that, which is not its default.
     ///
     /// What a paper does not say is left at our default: of `paper` that is lambda (1, since it gives the score to every
     /// token alike), the value loss and the optimiser. TRL averages the losses of micro-batches that it cuts by rows, so

@@ -3,6 +3,8 @@
 use super::*;
 use crate::test_support::{B, CONTEXT, Kept, Records, VOCABULARY, policy};
 use crate::{Advantage, BestOfN, KlEstimator, KlPlace, Over, ScorePlace, ValueModel};
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::Tensor;
 use dialogue::Dialogue;
 use language_model::Reward;
 use std::cell::Cell;
@@ -518,8 +520,7 @@ fn stops_when_the_kl_explodes() {
         "learning rate",
         "`kl_coefficient`",
         "`epochs`",
-        "new run folder",
-        "anew",
+        "begin the stage anew",
         "a higher `max_kl_per_sequence`",
     ] {
         assert!(message.contains(advice), "`{advice}` is missing in: {message}");
@@ -762,4 +763,69 @@ fn a_failing_callback_is_named() {
     let error =
         small().run_with(inputs, 1, &mut Silent, &mut NoCheckpoints, &mut after).unwrap_err();
     assert!(error.to_string().contains("iteration 1 failed: disk full"), "{error}");
+}
+
+/// Leaves no weight a number.
+struct Damage;
+
+impl<A: Backend> ModuleMapper<A> for Damage {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<A, D>>) -> Param<Tensor<A, D>> {
+        let (id, tensor, mapper) = param.consume();
+        let damaged = tensor.mul_scalar(f32::NAN).detach().require_grad();
+        Param::from_mapped_value(id, damaged, mapper)
+    }
+}
+
+#[test]
+fn a_policy_that_computes_no_numbers_stops_the_run_with_when_and_what_to_do() {
+    let prompts = prompts(5);
+    for (config, phase) in [(small(), Phase::Iteration(1)), (with_a_start(), Phase::Start)] {
+        let Transformer { decoder, codec, engine } = policy(1);
+        let damaged = Transformer { decoder: decoder.map(&mut Damage), codec, engine };
+        let inputs = Inputs::<B>::new(damaged, &vowels, &prompts);
+        let error = config.run(inputs, 1, &mut Silent, &mut NoCheckpoints).unwrap_err();
+        assert!(
+            matches!(error, Error::NotFinite { phase: found, .. } if found == phase),
+            "{error}"
+        );
+        let message = error.to_string();
+        let when = format!("{phase}, for dialogue");
+        for part in [when.as_str(), "begin the stage anew", "lower learning rate", "are damaged"] {
+            assert!(message.contains(part), "`{part}` is missing in: {message}");
+        }
+    }
+}
+
+#[test]
+fn a_callback_that_meets_a_policy_without_numbers_tells_the_same() {
+    let mut after = |_: &Iteration<'_, _>| -> Result<ControlFlow<()>, CallbackError> {
+        let id = "7".to_owned();
+        Err(language_model::Error::NotFinite { what: "a logit", id }.into())
+    };
+    let prompts = prompts(2);
+    let inputs = Inputs::<B>::new(policy(1), &vowels, &prompts);
+    let error =
+        small().run_with(inputs, 1, &mut Silent, &mut NoCheckpoints, &mut after).unwrap_err();
+    let message = error.to_string();
+    let expected = "a logit is not finite after the update of iteration 1, for dialogue 7";
+    assert!(message.starts_with(expected) && message.contains("learning rate"), "{message}");
+}
+
+#[test]
+fn a_last_update_that_diverges_gives_no_policy() {
+    let one = PpoConfig { iterations: 1, epochs: 1, minibatches: 1, ..small() };
+    let far = OptimizerConfig::default().with_learning_rate(1e30);
+    let policy = PpoConfig { optimizer: far.clone(), ..one.clone() };
+    let value_model = ValueModel::Separate;
+    let value = PpoConfig { value_model, value_optimizer: Some(far), ..one };
+    for config in [policy, value] {
+        let mut records = Records::default();
+        let prompts = prompts(3);
+        let inputs = Inputs::<B>::new(crate::test_support::policy(1), &vowels, &prompts);
+        let error = config.run(inputs, 1, &mut records, &mut NoCheckpoints).unwrap_err();
+        let message = error.to_string();
+        let by_number = message.contains("is not finite after the update of iteration 1");
+        let by_weight = message.contains("at step 1 of ppo: training has diverged");
+        assert!((by_number || by_weight) && !records.finished, "{message}");
+    }
 }

@@ -7,7 +7,7 @@ use crate::{Error, Normalisation, PreferenceModel, Start};
 use burn::tensor::backend::AutodiffBackend;
 use evals::Rated;
 use language_model::{item_seed, stream};
-use training::{Checkpoint, Fingerprint, Observe, Steps, batches, finite};
+use training::{Checkpoint, Fingerprint, Observe, Steps, batches, check_planned, finite};
 use transformer::fingerprint_of;
 
 /// The name of the stage in records, errors and random streams.
@@ -51,6 +51,7 @@ impl RatingConfig {
             return Err(Error::NoRatings { overlong: items.overlong });
         }
         let (training, held_out) = items.split(self.held_out, seed)?;
+        check_planned(self.epochs, training.len() as f64 * self.epochs as f64)?;
         let order = self.order(&training, seed);
         let all = order.len() as u64;
         let fingerprint = || self.fingerprint(&start, &items, seed);
@@ -68,6 +69,7 @@ impl RatingConfig {
             metrics.push(("overlong", items.overlong as f64));
             metrics.push(("shortened", items.shortened as f64));
             if step == all {
+                learner.check_end(batch, step)?;
                 let ratings: Vec<f64> = held_out.iter().map(|item| item.rating).collect();
                 report = RatingReport::of(&learner.predictions(&held_out), &ratings, mean);
                 for (name, value) in report.iter().flat_map(RatingReport::metrics) {

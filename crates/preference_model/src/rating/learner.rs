@@ -12,7 +12,7 @@ use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{ElementConversion, Tensor};
 use language_model::item_seed;
 use training::{State, finite};
-use transformer::{Optimizer, ScalarHead, learning_paths, micro_batches};
+use transformer::{Optimizer, ScalarHead, check_parameters, learning_paths, micro_batches};
 
 /// What is measured of a step.
 type Metrics = Vec<(&'static str, f64)>;
@@ -102,6 +102,15 @@ impl<'a, B: AutodiffBackend> Learner<'a, B> {
             accumulator.accumulate(&self.model, gradients);
         }
         (total.into_scalar().elem(), accumulator.grads())
+    }
+
+    /// Sees that the last update, which shows in no loss after it, has left a model that can be used.
+    pub(super) fn check_end(&self, batch: &[&Item], step: u64) -> Result<(), Error> {
+        check_parameters(STAGE, step, &self.model)?;
+        for rating in self.predictions(&batch[..batch.len().min(1)]) {
+            finite(STAGE, step, "a rating after the update", rating)?;
+        }
+        Ok(())
     }
 
     /// The ratings that the model predicts.

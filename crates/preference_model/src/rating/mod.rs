@@ -12,14 +12,14 @@ pub use report::RatingReport;
 use crate::{Error, PreferenceModel};
 use burn::tensor::backend::Backend;
 use serde::{Deserialize, Serialize};
-use training::{OptimizerConfig, Overlong, Schedule, WarmUp};
+use training::{MOST_EPOCHS, OptimizerConfig, Overlong, Schedule, WarmUp};
 use transformer::LoraConfig;
 
 /// Settings of a model of ratings, such as how harmful the assistant of a dialogue was on a scale from 0 to 4.
 ///
 /// | setting | default | meaning |
 /// |---|---|---|
-/// | `epochs` | 1 | times that every dialogue is seen |
+/// | `epochs` | 1 | times that every dialogue is seen; from 1 to a million, and at most 100 million dialogues in all |
 /// | `tokens_per_step` | 2048 | tokens of an optimiser step |
 /// | `tokens_per_micro_batch` | 2048 | tokens that go through the model at once; lower saves memory and changes nothing but rounding |
 /// | `held_out` | 0.1 | share of the dialogues, in \[0, 1), at least one unless it is 0, that are not trained on and measure the model at the end |
@@ -77,6 +77,11 @@ impl RatingConfig {
     /// # Errors
     /// [`training::Error::Setting`] names the first setting out of range.
     pub fn validate(&self) -> Result<(), Error> {
+        if self.epochs > MOST_EPOCHS {
+            let (setting, found) = ("epochs", self.epochs.to_string());
+            let expected = "a whole number from 1 to 1,000,000";
+            return Err(training::Error::Setting { setting, found, expected }.into());
+        }
         let at_least_one = [
             ("epochs", self.epochs),
             ("tokens_per_step", self.tokens_per_step as u64),

@@ -139,11 +139,23 @@ fn dialogues_that_look_alike_to_the_model_are_on_one_side() {
 }
 
 #[test]
+fn a_last_step_that_diverges_gives_no_model() {
+    let mut config = RatingConfig { tokens_per_step: 100_000, ..config(1) };
+    config.optimizer.learning_rate = 1e30;
+    let error = fit(&config, &rated(), &mut Silent, &mut NoCheckpoints).unwrap_err().to_string();
+    let expected = "at step 1 of rating_model: training has diverged";
+    assert!(error.starts_with("a weight of `") && error.contains(expected), "{error}");
+}
+
+#[test]
 fn refuses_what_it_cannot_learn_from() {
     let refused = |config: &RatingConfig, rated: &[Rated]| {
         fit(config, rated, &mut Silent, &mut NoCheckpoints).unwrap_err().to_string()
     };
     assert!(refused(&config(0), &rated()).starts_with("`epochs` is 0"));
+    assert!(refused(&config(1_000_001), &rated()).starts_with("`epochs` is 1000001, expected"));
+    let twice = [rated(), rated()].concat();
+    assert!(refused(&config(1_000_000), &twice).starts_with("`epochs` is 1000000, which"));
     let bad = RatingConfig { held_out: 1.0, ..config(1) };
     assert!(refused(&bad, &rated()).starts_with("`held_out` is 1"));
     assert!(refused(&config(1), &[]).contains("no rated dialogues"));

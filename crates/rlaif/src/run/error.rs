@@ -45,13 +45,40 @@ pub enum Error {
     /// A run folder belongs to other settings.
     #[error(
         "{folder} holds a run with other settings; choose another folder with --name or --runs, or repeat the \
-         command with the settings recorded in its run.toml\n{differences}"
+         command with the settings recorded in its run.toml{}\n{differences}",
+        anew_without(.made)
     )]
     OtherSettings {
         /// The run folder.
         folder: PathBuf,
         /// One line for each key that differs.
         differences: String,
+        /// The folders of stages that were made with what differs, if it is nothing but settings of training stages.
+        made: Vec<PathBuf>,
+    },
+    /// A run folder lacks its settings.
+    #[error(
+        "there is no run.toml in {folder}, although `{stage}` is finished there: it says with which settings that was made; \
+         put it back, or choose another folder with --name or --runs"
+    )]
+    NoRecordedSettings {
+        /// The run folder.
+        folder: PathBuf,
+        /// A stage that is finished.
+        stage: Stage,
+    },
+    /// A stage cannot end with its settings.
+    #[error(
+        "{source}\nto begin `{stage}` anew, remove {folder} and give the command again with other settings, such as \
+         `--set {stage}.optimizer.learning_rate=…`"
+    )]
+    Anew {
+        /// The stage.
+        stage: Stage,
+        /// Its folder.
+        folder: PathBuf,
+        /// What it failed with.
+        source: Box<Self>,
     },
     /// There is no run in a folder.
     #[error("there is no run in {folder}; give the folder of one, such as runs/embedded")]
@@ -182,4 +209,13 @@ pub enum Error {
     /// The embedded model.
     #[error(transparent)]
     ModelOrganism(#[from] model_organism::Error),
+}
+
+/// The way on where nothing but settings of training stages differs.
+fn anew_without(made: &[PathBuf]) -> String {
+    if made.is_empty() {
+        return String::new();
+    }
+    let folders: Vec<String> = made.iter().map(|folder| folder.display().to_string()).collect();
+    format!("; or remove {}, to make that anew with these settings", folders.join(", "))
 }

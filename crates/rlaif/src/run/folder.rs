@@ -24,6 +24,21 @@ pub struct RunFolder {
     _lock: File,
 }
 
+/// The training stage whose settings a key of `run.toml` is among; none if other stages heed it too that make nothing of what
+/// that stage writes.
+fn stage_of(key: &str) -> Option<Stage> {
+    match key {
+        // Prompts leave room for the longest reply of any stage.
+        "ppo.max_tokens" => None,
+        "inputs.pretraining" => Some(Stage::PreferenceModel),
+        _ => {
+            let (table, _) = key.split_once('.')?;
+            let stages = [Stage::Sft, Stage::PreferenceModel, Stage::Ppo];
+            stages.into_iter().find(|stage| stage.name() == table)
+        }
+    }
+}
+
 /// Whether a setting may change while a run is under way: it decides how fast results come and how much work a kill costs, but
 /// not which results, up to rounding. That is what `engine` does change: how many replies are drawn at once decides the last
 /// bits of their log-probs, so that a token whose draw falls just between two may be another.
@@ -38,7 +53,8 @@ impl RunFolder {
     /// The settings recorded in a folder; `None` if there is no run in it yet.
     ///
     /// # Errors
-    /// If there is a `run.toml` that cannot be read.
+    /// If there is a `run.toml` that cannot be read, or [`Error::NoRecordedSettings`] if there is none beside a finished
+    /// stage.
     pub fn recorded(path: &Path) -> Result<Option<Table>, Error> {
         Ok(recorded_all(path)?.map(Self::without_about))
     }
@@ -53,6 +69,9 @@ impl RunFolder {
 
     /// Opens a folder for settings, or begins one.
     ///
+    /// Settings of a training stage may differ from those of a run that is already there as long as neither it nor a stage that
+    /// makes something of its files has begun, that is, has a folder with anything in it.
+    ///
     /// # Errors
     /// [`Error::OtherSettings`] names every key in which a run that is already there differs, [`Error::Busy`] if another
     /// process works in it, [`Error::Io`] if it cannot be written to.
@@ -61,14 +80,6 @@ impl RunFolder {
         table.insert("version".to_owned(), env!("CARGO_PKG_VERSION").into());
         table.insert("device".to_owned(), device.into());
         table.insert("inputs".to_owned(), Value::Table(fingerprints(settings)?));
-        let recorded = recorded_all(path)?;
-        if let Some(recorded) = &recorded {
-            let differences = differences(recorded, &table, &may_change);
-            if !differences.is_empty() {
-                let differences = differences.join("\n");
-                return Err(Error::OtherSettings { folder: path.to_owned(), differences });
-            }
-        }
         let io = |action| move |source| Error::Io { action, path: path.to_owned(), source };
         fs::create_dir_all(path).map_err(io("create"))?;
         let lock = File::create(path.join(".lock")).map_err(io("write to"))?;
@@ -76,6 +87,10 @@ impl RunFolder {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(Error::Busy { folder: path.to_owned() }),
             Err(TryLockError::Error(source)) => return Err(io("lock")(source)),
+        }
+        let recorded = recorded_all(path)?;
+        if let Some(recorded) = &recorded {
+            check_same(path, recorded, &table)?;
         }
         for stage in Stage::ALL {
             remove_discarded(&path.join(stage.name()))?;
@@ -198,24 +213,66 @@ fn settings_error(source_name: &str, message: String) -> Error {
     Error::Settings { source_name: source_name.to_owned(), message }
 }
 
-fn recorded_all(path: &Path) -> Result<Option<Table>, Error> {
-    let path = path.join(SETTINGS);
+fn recorded_all(folder: &Path) -> Result<Option<Table>, Error> {
+    let path = folder.join(SETTINGS);
     match fs::read_to_string(&path) {
         Ok(text) => match text.parse() {
             Ok(table) => Ok(Some(table)),
             Err(error) => Err(settings_error(&path.display().to_string(), error.to_string())),
         },
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let finished = |&stage: &Stage| RunFolder::is_finished(folder, stage);
+            match Stage::ALL.into_iter().find(finished) {
+                Some(stage) => Err(Error::NoRecordedSettings { folder: folder.to_owned(), stage }),
+                None => Ok(None),
+            }
+        }
         Err(source) => Err(Error::Io { action: "read", path, source }),
     }
 }
 
-/// One line for each key in which two sets of settings differ, but for those that may: told their key and both values.
-fn differences(
-    recorded: &Table,
-    asked: &Table,
-    may_change: &dyn Fn(&str, &str, &str) -> bool,
-) -> Vec<String> {
+/// Refuses settings that would mix two runs in a folder.
+fn check_same(folder: &Path, recorded: &Table, asked: &Table) -> Result<(), Error> {
+    let is_made = |stage| !made(folder, &[stage]).is_empty();
+    let refused: Vec<Difference> = differences(recorded, asked)
+        .into_iter()
+        .filter(|difference| difference.stage.is_none_or(is_made))
+        .collect();
+    if refused.is_empty() {
+        return Ok(());
+    }
+    // None if one of them belongs to no stage alone.
+    let stages: Option<Vec<Stage>> = refused.iter().map(|difference| difference.stage).collect();
+    let made = made(folder, &stages.unwrap_or_default());
+    let lines: Vec<String> = refused.into_iter().map(|difference| difference.line).collect();
+    Err(Error::OtherSettings { folder: folder.to_owned(), differences: lines.join("\n"), made })
+}
+
+/// The folders of stages and of those that make something of their files, as far as there is anything in them.
+fn made(folder: &Path, stages: &[Stage]) -> Vec<PathBuf> {
+    let follows = |later: &Stage| stages.iter().any(|stage| stage.dependents().contains(later));
+    let folders = Stage::ALL.into_iter().filter(follows).map(|stage| folder.join(stage.name()));
+    folders.filter(|folder| has_files(folder)).collect()
+}
+
+/// Whether there is anything in a folder, or it cannot be seen that there is not.
+fn has_files(folder: &Path) -> bool {
+    match fs::read_dir(folder) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(error) => error.kind() != ErrorKind::NotFound,
+    }
+}
+
+/// A key in which two sets of settings differ.
+struct Difference {
+    /// See [`stage_of`].
+    stage: Option<Stage>,
+    /// The key and both values.
+    line: String,
+}
+
+/// Every key in which two sets of settings differ, but for those that may change at any time.
+fn differences(recorded: &Table, asked: &Table) -> Vec<Difference> {
     let (recorded, asked) = (flat(recorded), flat(asked));
     let show = |value: Option<&Value>| value.map_or("unset".to_owned(), ToString::to_string);
     let keys: std::collections::BTreeSet<&String> = recorded.keys().chain(asked.keys()).collect();
@@ -229,7 +286,8 @@ fn differences(
         })
         .map(|key| {
             let (there, now) = (show(recorded.get(key)), show(asked.get(key)));
-            format!("  {key}: {there} there, {now} asked for")
+            let line = format!("  {key}: {there} there, {now} asked for");
+            Difference { stage: stage_of(key), line }
         })
         .collect()
 }
@@ -252,11 +310,72 @@ fn flat(table: &Table) -> std::collections::BTreeMap<String, Value> {
 mod tests {
     use super::*;
 
+    /// Leaves what a stage writes first.
+    fn begin(run: &Path, stage: Stage) {
+        let folder = run.join(stage.name());
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("metrics.jsonl"), "").unwrap();
+    }
+
+    #[test]
+    fn settings_of_a_training_stage_may_change_until_it_begins() {
+        let parent = tempfile::tempdir().unwrap();
+        let run = parent.path();
+        let open = |text: &str| {
+            let recorded = RunFolder::recorded(run).unwrap();
+            let layers = recorded.into_iter().chain([text.parse().unwrap()]);
+            let layers: Vec<(String, Table)> =
+                layers.map(|layer| ("t".to_owned(), layer)).collect();
+            RunFolder::open(run, &Settings::resolve(&layers).unwrap(), "flex").map(drop)
+        };
+        open("").unwrap();
+        begin(run, Stage::Sft);
+        fs::create_dir(run.join("ppo")).unwrap();
+        open("ppo.optimizer.learning_rate = 0.5\npreference_model.epochs = 2").unwrap();
+        let recorded = RunFolder::recorded(run).unwrap().unwrap();
+        assert_eq!(recorded["ppo"]["optimizer"]["learning_rate"].as_float(), Some(0.5));
+
+        begin(run, Stage::Ppo);
+        let refused = |text: &str, expected: &[Stage]| {
+            let error = open(text).unwrap_err();
+            let message = error.to_string();
+            let Error::OtherSettings { made, .. } = error else { panic!("{message}") };
+            let expected: Vec<PathBuf> =
+                expected.iter().map(|stage| run.join(stage.name())).collect();
+            assert_eq!(made, expected, "{text}");
+            for folder in made {
+                assert!(message.contains(&folder.display().to_string()), "{message}");
+            }
+        };
+        refused("ppo.optimizer.learning_rate = 0.25", &[Stage::Ppo]);
+        // What is made of its files would no longer fit either.
+        refused("preference_model.epochs = 3", &[Stage::Ppo]);
+        refused("sft.epochs = 9\nppo.kl_coefficient = 0.5", &[Stage::Sft, Stage::Ppo]);
+        refused("ppo.kl_coefficient = 0.5\nseed = 3", &[]);
+        fs::remove_dir_all(run.join("ppo")).unwrap();
+        open("ppo.optimizer.learning_rate = 0.25").unwrap();
+        // The room for prompts depends on it.
+        refused("ppo.max_tokens = 32", &[]);
+    }
+
+    #[test]
+    fn finished_stages_without_their_settings_are_told() {
+        let parent = tempfile::tempdir().unwrap();
+        let open = || RunFolder::open(parent.path(), &Settings::embedded(), "flex");
+        open().unwrap().finish(Stage::Sft, 1.0).unwrap();
+        fs::remove_file(parent.path().join(SETTINGS)).unwrap();
+        for error in [open().unwrap_err(), RunFolder::recorded(parent.path()).unwrap_err()] {
+            let message = error.to_string();
+            assert!(message.contains("no run.toml") && message.contains("`sft`"), "{message}");
+        }
+    }
+
     #[test]
     fn refuses_other_settings_and_names_the_keys() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("run");
         let settings = Settings::embedded();
+        begin(&path, Stage::Ppo);
         drop(RunFolder::open(&path, &settings, "flex").unwrap());
         let recorded = RunFolder::recorded(&path).unwrap().unwrap();
         assert_eq!(recorded, settings.to_table().unwrap());
@@ -284,6 +403,7 @@ mod tests {
             RunFolder::open(parent.path(), &Settings::resolve(&layers).unwrap(), "flex").map(drop)
         };
         open("verl").unwrap();
+        begin(parent.path(), Stage::Ppo);
         open("verl").unwrap();
         let message = open("trl").unwrap_err().to_string();
         for difference in [

@@ -5,6 +5,7 @@
 //! the newest state that they kept.
 
 mod ai_feedback;
+mod anew;
 mod critique_revision;
 mod direct_reward;
 mod error;

@@ -86,7 +86,7 @@ impl<B: AutodiffBackend> Session<B> {
                 append(&samples, replies.take(SAMPLES).map(sample))?;
             }
             if self.in_world() && (number.is_multiple_of(LOOK_EVERY) || number == 1) {
-                append(&looks, [self.look(iteration)?])?;
+                append(&looks, [self.look(iteration).map_err(of_the_policy)?])?;
             }
             Ok(ControlFlow::Continue(()))
         };
@@ -145,6 +145,14 @@ impl<B: AutodiffBackend> Session<B> {
             harmless: harmful.map(|rates| rates.harmless),
             helpful: benign.map(|rates| rates.helpful),
         })
+    }
+}
+
+/// The error of a model as it is, so that a policy that has diverged is told from a full disk.
+fn of_the_policy(error: Error) -> CallbackError {
+    match error {
+        Error::LanguageModel(error) => error.into(),
+        error => error.into(),
     }
 }
 

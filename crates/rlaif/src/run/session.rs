@@ -126,24 +126,30 @@ impl<B: AutodiffBackend> Session<B> {
             self.folder.discard(stage)?;
         }
         let start = Instant::now();
+        self.work(stage, observe)
+            .map_err(|error| error.with_the_way_on(stage, self.folder.path()))?;
+        self.folder.finish(stage, start.elapsed().as_secs_f64())?;
+        // What is finished is not gone on with.
+        Ok(self.checkpoints(stage)?.clear()?)
+    }
+
+    /// Does what a stage does.
+    fn work(&self, stage: Stage, observe: &mut dyn Observe) -> Result<(), Error> {
         match stage {
-            Stage::CritiqueRevision => self.critique_revision(observe)?,
-            Stage::Sft => self.sft(observe)?,
-            Stage::RedTeam => self.red_team(observe)?,
-            Stage::AiFeedback => self.ai_feedback(observe)?,
-            Stage::PreferenceModel => self.preference_model_stage(observe)?,
-            Stage::Ppo => self.ppo(observe)?,
-            Stage::Evals => self.evals(observe)?,
+            Stage::CritiqueRevision => self.critique_revision(observe),
+            Stage::Sft => self.sft(observe),
+            Stage::RedTeam => self.red_team(observe),
+            Stage::AiFeedback => self.ai_feedback(observe),
+            Stage::PreferenceModel => self.preference_model_stage(observe),
+            Stage::Ppo => self.ppo(observe),
+            Stage::Evals => self.evals(observe),
             Stage::Report => {
                 observe.start(stage.name(), 1, 0)?;
                 report::write(self.folder.path())?;
                 observe.record(1, &[])?;
-                observe.finish()?;
+                Ok(observe.finish()?)
             }
         }
-        self.folder.finish(stage, start.elapsed().as_secs_f64())?;
-        // What is finished is not gone on with.
-        Ok(self.checkpoints(stage)?.clear()?)
     }
 
     /// Loads the models that a stage needs, so that nothing is discarded for a stage that cannot begin.
