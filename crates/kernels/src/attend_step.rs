@@ -101,92 +101,62 @@ fn attend(
         (query.storage(), keys.storage(), values.storage());
     let heads = key_value_heads * group;
     let stored = slots * key_value_heads * head_dim;
-    let width = heads * head_dim;
-    if width == 0 {
-        return;
-    }
-    let offsets: Vec<usize> = (0..heads).map(|head| head / group * head_dim).collect();
-    let work = |weights: &mut Vec<f32>, (first, out): (usize, &mut [f32])| {
-        let (row, place) = (first / width, first % width);
-        pulp::Arch::new().dispatch(Row {
-            head_dim,
+    let work = |weights: &mut Vec<f32>, (place, out): (usize, &mut [f32])| {
+        let (row, head) = (place / heads, place % heads);
+        let seen = seen[row].clone();
+        weights.resize(seen.len(), 0.0);
+        let first = row * stored + head / group * head_dim;
+        pulp::Arch::new().dispatch(Head {
+            query: &query[place * head_dim..][..head_dim],
+            keys: &keys[first..],
+            values: &values[first..],
             stride: key_value_heads * head_dim,
-            query: &query[first..][..out.len()],
-            keys: &keys[row * stored..],
-            values: &values[row * stored..],
-            offsets: &offsets[place / head_dim..][..out.len() / head_dim],
-            seen: seen[row].clone(),
+            seen,
             weights,
             out,
         });
     };
     let total: usize = seen.iter().map(Range::len).sum();
-    if total * width < WORTH_A_THREAD {
+    if total * heads * head_dim < WORTH_A_THREAD {
         let mut weights = Vec::new();
-        let rows = out.chunks_exact_mut(width).enumerate();
-        return rows.for_each(|(row, out)| work(&mut weights, (row * width, out)));
+        out.chunks_exact_mut(head_dim).enumerate().for_each(|head| work(&mut weights, head));
+    } else {
+        // Query heads, not those of keys: a model may have one of these for all.
+        out.par_chunks_exact_mut(head_dim).enumerate().for_each_init(Vec::new, work);
     }
-    // All heads of a row together read its tokens as they lie. Where there are fewer rows than threads every query head is for
-    // itself, not those of keys: a model may have one of these for all.
-    let together = if seen.len() < rayon::current_num_threads() { head_dim } else { width };
-    out.par_chunks_exact_mut(together)
-        .enumerate()
-        .for_each_init(Vec::new, |weights, (index, out)| work(weights, (index * together, out)));
 }
 
-/// Some query heads of a row, the keys and values of the row, and what it attends to.
-struct Row<'a> {
-    head_dim: usize,
-    /// Numbers from one slot to the next.
-    stride: usize,
-    /// As many heads as `out` has room for.
+/// One query of a row, the keys and values of its head, and what it attends to.
+struct Head<'a> {
     query: &'a [f32],
-    /// From those of the first slot on.
+    /// From those of the first slot on; those of the next are `stride` further.
     keys: &'a [f32],
     values: &'a [f32],
-    /// Where in a slot the head of keys and of values lies that each query head looks at.
-    offsets: &'a [usize],
+    stride: usize,
     seen: Range<usize>,
-    weights: &'a mut Vec<f32>,
+    /// Room for one weight of every token seen.
+    weights: &'a mut [f32],
     out: &'a mut [f32],
 }
 
-impl WithSimd for Row<'_> {
+impl WithSimd for Head<'_> {
     type Output = ();
 
-    /// Every head in one order, whatever other heads are computed with it.
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { head_dim, stride, query, keys, values, offsets, seen, weights, out } = self;
-        let tokens = seen.len();
-        weights.clear();
-        weights.resize(offsets.len() * tokens, 0.0);
-        for (token, slot) in seen.clone().enumerate() {
-            let keys = &keys[slot * stride..][..stride];
-            let queries = query.chunks_exact(head_dim).zip(offsets);
-            for (head, (query, &offset)) in queries.enumerate() {
-                let key = &keys[offset..][..head_dim];
-                weights[head * tokens + token] = product(simd, query, key);
-            }
+        let Self { query, keys, values, stride, seen, weights, out } = self;
+        let head_dim = query.len();
+        for (weight, slot) in weights.iter_mut().zip(seen.clone()) {
+            *weight = product(simd, query, &keys[slot * stride..][..head_dim]);
         }
-        for weights in weights.chunks_exact_mut(tokens.max(1)) {
-            let largest = maximum(weights);
-            for weight in weights.iter_mut() {
-                *weight = exp(*weight - largest);
-            }
-            let scale = 1.0 / sum(weights);
-            for weight in weights.iter_mut() {
-                *weight *= scale;
-            }
+        let largest = maximum(weights);
+        for weight in weights.iter_mut() {
+            *weight = exp(*weight - largest);
         }
+        let scale = 1.0 / sum(weights);
         out.fill(0.0);
-        for (token, slot) in seen.enumerate() {
-            let values = &values[slot * stride..][..stride];
-            let outs = out.chunks_exact_mut(head_dim).zip(offsets);
-            for (head, (out, &offset)) in outs.enumerate() {
-                let value = &values[offset..][..head_dim];
-                add_scaled(simd, out, weights[head * tokens + token], value);
-            }
+        for (weight, slot) in weights.iter().zip(seen) {
+            add_scaled(simd, out, *weight * scale, &values[slot * stride..][..head_dim]);
         }
     }
 }
