@@ -16,6 +16,9 @@ use std::ops::Range;
 /// model is wider than 2,600.
 const WORTH_A_THREAD: usize = 1 << 18;
 
+/// Slots whose products with a query are made side by side before each is added up to a number.
+const SLOTS_AT_ONCE: usize = 8;
+
 /// `softmax(query K^T) V` of every row over the tokens that it sees. On flex each row goes as far as it sees, so that rows of
 /// unequal length cost no more than their tokens, and every head of a row is computed by itself, in one order, so that its
 /// result depends neither on the number of threads nor on other rows; elsewhere all go as far as the longest.
@@ -122,7 +125,10 @@ fn attend(
         out.chunks_exact_mut(head_dim).enumerate().for_each(|head| work(&mut weights, head));
     } else {
         // Query heads, not those of keys: a model may have one of these for all.
-        out.par_chunks_exact_mut(head_dim).enumerate().for_each_init(Vec::new, work);
+        // A thread reads what a row holds from its first page to its last, if there are rows for all.
+        let at_once = if seen.len() < rayon::current_num_threads() { 1 } else { heads };
+        let queries = out.par_chunks_exact_mut(head_dim).enumerate().with_min_len(at_once);
+        queries.for_each_init(Vec::new, work);
     }
 }
 
@@ -144,21 +150,98 @@ impl WithSimd for Head<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
+        match S::as_simd_f32s(self.query) {
+            ([_], []) => self.in_registers::<S, 1>(simd),
+            ([_, _], []) => self.in_registers::<S, 2>(simd),
+            ([_, _, _, _], []) => self.in_registers::<S, 4>(simd),
+            ([_, _, _, _, _, _, _, _], []) => self.in_registers::<S, 8>(simd),
+            _ => self.in_memory(simd),
+        }
+    }
+}
+
+impl Head<'_> {
+    /// Of `V` vectors. Keys and values come from memory, and a processor asks for those to come only as far ahead as the
+    /// instructions that it can hold: so there are few of these a slot, and slots next to each other do not wait for one another.
+    #[inline(always)]
+    fn in_registers<S: Simd, const V: usize>(self, simd: S) {
+        let Self { query, keys, values, stride, seen, weights, out } = self;
+        let (head_dim, query) = (query.len(), vectors::<S, V>(simd, query));
+        let (blocks, rest) = weights.as_chunks_mut::<SLOTS_AT_ONCE>();
+        let first_of_rest = seen.start + blocks.len() * SLOTS_AT_ONCE;
+        for (slot, weights) in (seen.start..).step_by(SLOTS_AT_ONCE).zip(blocks) {
+            *weights = products(simd, query, &keys[slot * stride..], stride);
+        }
+        for (slot, weight) in (first_of_rest..).zip(rest) {
+            [*weight] = products(simd, query, &keys[slot * stride..], stride);
+        }
+        let scale = exponentiate(weights);
+        let mut sums = [simd.splat_f32s(0.0); V];
+        for (slot, weight) in seen.zip(weights.iter()) {
+            let factor = simd.splat_f32s(*weight * scale);
+            let value = &values[slot * stride..][..head_dim];
+            for (sum, value) in sums.iter_mut().zip(vectors::<S, V>(simd, value)) {
+                *sum = simd.mul_add_e_f32s(factor, value, *sum);
+            }
+        }
+        S::as_mut_simd_f32s(out).0.copy_from_slice(&sums);
+    }
+
+    #[inline(always)]
+    fn in_memory<S: Simd>(self, simd: S) {
         let Self { query, keys, values, stride, seen, weights, out } = self;
         let head_dim = query.len();
         for (weight, slot) in weights.iter_mut().zip(seen.clone()) {
             *weight = product(simd, query, &keys[slot * stride..][..head_dim]);
         }
-        let largest = maximum(weights);
-        for weight in weights.iter_mut() {
-            *weight = exp(*weight - largest);
-        }
-        let scale = 1.0 / sum(weights);
+        let scale = exponentiate(weights);
         out.fill(0.0);
         for (weight, slot) in weights.iter().zip(seen) {
             add_scaled(simd, out, *weight * scale, &values[slot * stride..][..head_dim]);
         }
     }
+}
+
+/// `exp(w - max w)` of every weight, in its place; gives one over their sum.
+#[inline(always)]
+fn exponentiate(weights: &mut [f32]) -> f32 {
+    let largest = maximum(weights);
+    for weight in weights.iter_mut() {
+        *weight = exp(*weight - largest);
+    }
+    1.0 / sum(weights)
+}
+
+/// The products of a query with the keys of some slots, which are `stride` numbers apart.
+#[inline(always)]
+fn products<S: Simd, const V: usize, const SLOTS: usize>(
+    simd: S,
+    query: [S::f32s; V],
+    keys: &[f32],
+    stride: usize,
+) -> [f32; SLOTS] {
+    let mut sums = [simd.splat_f32s(0.0); SLOTS];
+    for (slot, sum) in sums.iter_mut().enumerate() {
+        let key = vectors::<S, V>(simd, &keys[slot * stride..][..V * S::F32_LANES]);
+        for (query, key) in query.iter().zip(key) {
+            *sum = simd.mul_add_e_f32s(*query, key, *sum);
+        }
+    }
+    let mut products = [0.0; SLOTS];
+    for (product, sum) in products.iter_mut().zip(sums) {
+        *product = simd.reduce_sum_f32s(sum);
+    }
+    products
+}
+
+/// The first `V` vectors of some numbers.
+#[inline(always)]
+fn vectors<S: Simd, const V: usize>(simd: S, numbers: &[f32]) -> [S::f32s; V] {
+    let mut vectors = [simd.splat_f32s(0.0); V];
+    for (vector, number) in vectors.iter_mut().zip(&S::as_simd_f32s(numbers).0[..V]) {
+        *vector = *number;
+    }
+    vectors
 }
 
 #[inline(always)]

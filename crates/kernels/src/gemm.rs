@@ -156,6 +156,7 @@ unsafe fn product(a: Matrix<'_>, b: Matrix<'_>, out: *mut f32, stride: usize, ad
     }
     let [above, beside] =
         grid([rows, columns], (TILES_A_THREAD * threads).min(work / WORTH_A_TILE));
+    crate::awake::keep_awake();
     (0..above * beside).into_par_iter().with_max_len(1).for_each(|tile| {
         let of_rows = part(rows, tile / beside, above);
         let of_columns = part(columns, tile % beside, beside);

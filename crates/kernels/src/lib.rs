@@ -14,6 +14,7 @@
 mod activation;
 mod adamw;
 mod attend_step;
+mod awake;
 mod causal_attention;
 #[cfg(test)]
 mod exact;

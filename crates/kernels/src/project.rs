@@ -287,6 +287,7 @@ fn by_stretches<const N: usize>(
         }
         return stretches;
     }
+    crate::awake::keep_awake();
     let all: usize = sizes.iter().map(|sizes| sizes.outer).sum();
     let most = all.div_ceil(threads * STRETCHES_A_THREAD).max(TILE);
     let widths = sizes
