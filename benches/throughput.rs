@@ -23,7 +23,7 @@ use program::{Outcome, compute_here};
 use rlaif::training::OptimizerConfig;
 use rlaif::transformer::{
     Decoder, Engine, ModelConfig, Next, Optimizer, Targets, continuation_log_probs, generate,
-    pad_right, token_log_probs,
+    pad_right, token_log_probs_for_training,
 };
 use serde_json::{Value, json};
 use std::ffi::OsString;
@@ -246,7 +246,7 @@ fn train<B: AutodiffBackend>(
     let rate = runs(|| {
         let Some(model) = decoder.take() else { return Ok(()) };
         let hidden = model.hidden(pad_right(&rows, device));
-        let loss = -token_log_probs(&model, hidden, &targets).mean();
+        let loss = -token_log_probs_for_training(&model, hidden, &targets).mean();
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
         decoder = Some(optimizer.step(1e-4, model, gradients).0);
         B::sync(device)?;

@@ -125,8 +125,9 @@ fn attend(
         out.chunks_exact_mut(head_dim).enumerate().for_each(|head| work(&mut weights, head));
     } else {
         // Query heads, not those of keys: a model may have one of these for all.
-        // A thread reads what a row holds from its first page to its last, if there are rows for all.
-        let at_once = if seen.len() < rayon::current_num_threads() { 1 } else { heads };
+        // A thread reads what a row holds from its first page to its last, unless others would wait for it.
+        let longest = seen.iter().map(Range::len).max().unwrap_or(0);
+        let at_once = if longest * rayon::current_num_threads() <= total { heads } else { 1 };
         let queries = out.par_chunks_exact_mut(head_dim).enumerate().with_min_len(at_once);
         queries.for_each_init(Vec::new, work);
     }
@@ -278,11 +279,11 @@ mod tests {
     use proptest::prelude::*;
 
     /// The numbers that some rows of different lengths are given by so many threads.
-    fn of_rows(rows: Range<usize>, threads: usize) -> Vec<u32> {
+    fn of_rows(rows: Range<usize>, head_dim: usize, threads: usize) -> Vec<u32> {
         let lengths = [9_usize, 2300, 70];
-        let stored = [3, 2301, 1, 1, 20];
+        let stored = [3, 2301, 1, 1, head_dim];
         let (keys, values) = (wave::<Flex, 5>(stored, 0.11, 1.0), wave(stored, 0.73, 1.0));
-        let query = wave([3, 1, 1, 6, 20], 0.37, 1.0);
+        let query = wave([3, 1, 1, 6, head_dim], 0.37, 1.0);
         let [query, keys, values] =
             [query, keys, values].map(|x| x.narrow(0, rows.start, rows.len()));
         let first = lengths[rows].iter().map(|length| length - 1).collect();
@@ -295,27 +296,29 @@ mod tests {
     #[test]
     fn neither_threads_nor_other_rows_change_a_bit() {
         // The row in the middle is worth threads by itself, those beside it are not.
-        let apart: Vec<u32> = (0..3).flat_map(|row| of_rows(row..row + 1, 1)).collect();
-        for threads in [1, 2, 5] {
-            assert_eq!(of_rows(0..3, threads), apart);
+        for head_dim in [20, 32, 64] {
+            let apart: Vec<u32> =
+                (0..3).flat_map(|row| of_rows(row..row + 1, head_dim, 1)).collect();
+            for threads in [1, 2, 5] {
+                assert_eq!(of_rows(0..3, head_dim, threads), apart);
+            }
+            assert_eq!(of_rows(1..2, head_dim, 5), of_rows(1..2, head_dim, 1));
         }
-        assert_eq!(of_rows(1..2, 5), of_rows(1..2, 1));
     }
 
     const SLOTS: usize = 40;
-    const HEAD_DIM: usize = 17;
 
     /// Queries of three rows of two heads, and the keys and values of the rows. Scores of 10,000 above zero, below it, and both,
     /// with eighths between them: floats hold them exactly.
-    fn extreme() -> [Vec<f32>; 3] {
-        let mut keys = vec![0.0_f32; 3 * SLOTS * HEAD_DIM];
-        for (place, key) in keys.chunks_exact_mut(HEAD_DIM).enumerate() {
+    fn extreme(head_dim: usize) -> [Vec<f32>; 3] {
+        let mut keys = vec![0.0_f32; 3 * SLOTS * head_dim];
+        for (place, key) in keys.chunks_exact_mut(head_dim).enumerate() {
             let (row, slot) = (place / SLOTS, place % SLOTS);
             key[0] = if row == 0 || (row == 2 && slot % 3 == 0) { 100.0 } else { -100.0 };
             key[1] = (slot * 7 % 17) as f32 / 8.0;
         }
-        let mut queries = vec![0.0_f32; 3 * 2 * HEAD_DIM];
-        for (place, query) in queries.chunks_exact_mut(HEAD_DIM).enumerate() {
+        let mut queries = vec![0.0_f32; 3 * 2 * head_dim];
+        for (place, query) in queries.chunks_exact_mut(head_dim).enumerate() {
             query[0] = if place % 2 == 0 { 100.0 } else { -100.0 };
             query[1] = 1.0;
         }
@@ -323,30 +326,32 @@ mod tests {
         [queries, keys, values]
     }
 
-    fn of_extreme<B: Backend<Device = FlexDevice>>() -> Vec<f32> {
-        let [queries, keys, values] = extreme();
+    fn of_extreme<B: Backend<Device = FlexDevice>>(head_dim: usize) -> Vec<f32> {
+        let [queries, keys, values] = extreme(head_dim);
         let tensor = |numbers: Vec<f32>, shape: [usize; 5]| {
             Tensor::<B, 5>::from_data(TensorData::new(numbers, shape), &FlexDevice)
         };
-        let [keys, values] = [keys, values].map(|x| tensor(x, [3, SLOTS, 1, 1, HEAD_DIM]));
-        let query = tensor(queries, [3, 1, 1, 2, HEAD_DIM]);
+        let [keys, values] = [keys, values].map(|x| tensor(x, [3, SLOTS, 1, 1, head_dim]));
+        let query = tensor(queries, [3, 1, 1, 2, head_dim]);
         let visible = Visibility::new(vec![SLOTS - 1; 3], 1, None);
         numbers(attend_step(query, &keys, &values, &visible))
     }
 
     #[test]
     fn extreme_scores_neither_overflow_nor_vanish() {
-        let [queries, keys, values] = extreme();
-        let of_query = |(place, query): (usize, &[f32])| {
-            let row = place / 2 * SLOTS * HEAD_DIM..(place / 2 + 1) * SLOTS * HEAD_DIM;
-            let keys = keys[row.clone()].chunks_exact(HEAD_DIM);
-            let seen: Vec<_> = keys.zip(values[row].chunks_exact(HEAD_DIM)).collect();
-            exact_attention::attended(query, &seen, 2.0)
-        };
-        let expected: Vec<Exact> =
-            queries.chunks_exact(HEAD_DIM).enumerate().flat_map(of_query).collect();
-        assert_eq!(off(&of_extreme::<Flex>(), &expected), None);
-        assert_eq!(off(&of_extreme::<Primitives>(), &expected), None);
+        for head_dim in [17, 32, 64] {
+            let [queries, keys, values] = extreme(head_dim);
+            let of_query = |(place, query): (usize, &[f32])| {
+                let row = place / 2 * SLOTS * head_dim..(place / 2 + 1) * SLOTS * head_dim;
+                let keys = keys[row.clone()].chunks_exact(head_dim);
+                let seen: Vec<_> = keys.zip(values[row].chunks_exact(head_dim)).collect();
+                exact_attention::attended(query, &seen, 2.0)
+            };
+            let expected: Vec<Exact> =
+                queries.chunks_exact(head_dim).enumerate().flat_map(of_query).collect();
+            assert_eq!(off(&of_extreme::<Flex>(head_dim), &expected), None);
+            assert_eq!(off(&of_extreme::<Primitives>(head_dim), &expected), None);
+        }
     }
 
     /// One row of two slots of a head of two dimensions, and what `visible` describes.
@@ -414,7 +419,7 @@ mod tests {
             lengths in prop::collection::vec(1_usize..40, 1..5),
             heads in 1_usize..4,
             group in 1_usize..4,
-            head_dim in 1_usize..40,
+            head_dim in prop_oneof![4 => 1_usize..40, 1 => Just(16), 1 => Just(64), 1 => Just(128)],
             window in prop::option::of(1_usize..12),
         ) {
             let case = Case { lengths, heads, group, head_dim, window };

@@ -43,6 +43,7 @@ mod tests {
         assert_eq!(exp(f32::NEG_INFINITY), 0.0);
         assert_eq!(exp(-1e9), 0.0);
         assert!(exp(f32::INFINITY).is_finite());
+        assert!(exp(f32::NAN).is_nan());
     }
 
     proptest! {

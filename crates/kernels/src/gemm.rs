@@ -5,6 +5,7 @@
 //! a sum.
 #![allow(unsafe_code, reason = "`gemm` takes pointers; what they point to is checked here")]
 
+use crate::awake::keep_awake;
 use burn_flex::FlexTensor;
 use gemm::Parallelism;
 use rayon::prelude::*;
@@ -113,6 +114,7 @@ pub(crate) fn multiply(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
     // What wrapped around would be room for fewer numbers than are written.
     let Some(count) = a.rows.checked_mul(b.columns) else { panic!("a product fits the memory") };
     let mut out = Vec::with_capacity(count);
+    keep_awake(threads_for(a, b));
     // SAFETY: there is room for `count` numbers, and `gemm` writes all of them without reading any, since `add` is false.
     unsafe {
         product(a, b, out.as_mut_ptr(), b.columns, false);
@@ -147,16 +149,14 @@ pub(crate) fn multiply_into(
 unsafe fn product(a: Matrix<'_>, b: Matrix<'_>, out: *mut f32, stride: usize, add: bool) {
     assert_eq!(a.columns, b.rows, "as many rows as the other has columns");
     let (rows, columns) = (a.rows, b.columns);
-    let work = rows.saturating_mul(columns).saturating_mul(a.columns);
-    let threads = if work < WORTH_THREADS { 1 } else { rayon::current_num_threads() };
+    let threads = threads_for(a, b);
     let out = Place { first: out, stride, add };
     if threads == 1 {
         // SAFETY: as of this function.
         return unsafe { out.write(a, b) };
     }
     let [above, beside] =
-        grid([rows, columns], (TILES_A_THREAD * threads).min(work / WORTH_A_TILE));
-    crate::awake::keep_awake();
+        grid([rows, columns], (TILES_A_THREAD * threads).min(work(a, b) / WORTH_A_TILE));
     (0..above * beside).into_par_iter().with_max_len(1).for_each(|tile| {
         let of_rows = part(rows, tile / beside, above);
         let of_columns = part(columns, tile % beside, beside);
@@ -166,6 +166,15 @@ unsafe fn product(a: Matrix<'_>, b: Matrix<'_>, out: *mut f32, stride: usize, ad
             out.write(a.rows_of(&of_rows), b.columns_of(&of_columns));
         }
     });
+}
+
+/// Products of two numbers that `a b` is made of.
+fn work(a: Matrix<'_>, b: Matrix<'_>) -> usize {
+    a.rows.saturating_mul(b.columns).saturating_mul(a.columns)
+}
+
+fn threads_for(a: Matrix<'_>, b: Matrix<'_>) -> usize {
+    if work(a, b) < WORTH_THREADS { 1 } else { rayon::current_num_threads() }
 }
 
 /// Into how many parts to cut rows and columns to get at least so many tiles, if they do not become too small.

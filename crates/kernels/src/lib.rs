@@ -54,5 +54,5 @@ pub use rms_norm::rms_norm;
 pub use rotate::{Angles, rotate};
 pub use select_rows::select_rows;
 pub use sum_of_squares::sum_of_squares;
-pub use token_log_probs::{Target, token_log_probs};
+pub use token_log_probs::{Target, token_log_probs, token_log_probs_for_training};
 pub use write_rows::{Place, move_row, write_rows};

@@ -3,6 +3,7 @@
 //! A general product first brings its operands into an order of its own, which costs more than the product if there are
 //! only a few rows: drawing reads all weights for a handful of tokens. Here the weights are read once, as they are.
 
+use crate::awake::keep_awake;
 use crate::flex::{from_numbers, held, in_order, ordered, to_tensor, vectorised};
 use crate::gemm::{Matrix, multiply};
 use crate::lanes::sum_of_products;
@@ -287,7 +288,7 @@ fn by_stretches<const N: usize>(
         }
         return stretches;
     }
-    crate::awake::keep_awake();
+    keep_awake(threads);
     let all: usize = sizes.iter().map(|sizes| sizes.outer).sum();
     let most = all.div_ceil(threads * STRETCHES_A_THREAD).max(TILE);
     let widths = sizes

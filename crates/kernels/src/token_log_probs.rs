@@ -1,7 +1,8 @@
-//! Log-probabilities of tokens straight from hidden states. On flex, the logits of all positions and tokens never exist
-//! together, nor do those of all tokens of a large vocabulary.
+//! Log-probabilities of tokens straight from hidden states. The logits of all positions and tokens need never exist together;
+//! on flex, nor do those of all tokens of a large vocabulary.
 
 mod primitives;
+mod recomputed;
 mod sums;
 mod tiles;
 
@@ -9,7 +10,8 @@ use crate::exp::exp;
 use crate::flex::{from_numbers, in_order, ordered, to_tensor, vectorised};
 use crate::gemm::{Matrix, multiply_into};
 use crate::tracked::{Rule, both_tracked, learned, record};
-use burn::tensor::{Tensor, backend::Backend};
+use burn::tensor::Tensor;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -33,7 +35,7 @@ pub struct Target {
 ///
 /// On flex, with automatic differentiation around it or without, a tile of 4 MiB of logits exists at a time, whatever the
 /// vocabulary; the backward pass computes them again and keeps two numbers a position. Elsewhere, and where numbers have not
-/// 32 bits, what learns keeps all logits.
+/// 32 bits, what learns keeps all logits; see [`token_log_probs_for_training`].
 ///
 /// # Shapes
 /// `states` `[positions, model]`, `weight` `[vocabulary, model]`, to `[targets, 1]` or `[targets, 2]`.
@@ -46,20 +48,68 @@ pub fn token_log_probs<B: Backend>(
     targets: &[Target],
     entropy: bool,
 ) -> Tensor<B, 2> {
+    check(&states, &weight, targets);
+    match fused(states, weight, targets, entropy) {
+        Ok(log_probs) => log_probs,
+        Err((states, weight)) => of_primitives(states, weight, targets, entropy),
+    }
+}
+
+/// [`token_log_probs`] with a backward pass that, on every backend, computes logits again: those of some positions exist at a
+/// time, at most 2^26 or of one position, however many there are.
+///
+/// # Shapes
+/// As for [`token_log_probs`].
+///
+/// # Panics
+/// As [`token_log_probs`].
+pub fn token_log_probs_for_training<B: AutodiffBackend>(
+    states: Tensor<B, 2>,
+    weight: Tensor<B, 2>,
+    targets: &[Target],
+    entropy: bool,
+) -> Tensor<B, 2> {
+    check(&states, &weight, targets);
+    let at_once = primitives::positions_at_once(weight.dims()[0]);
+    let recomputed =
+        |(states, weight)| recomputed::token_log_probs(states, weight, targets, entropy, at_once);
+    match fused(states, weight, targets, entropy).or_else(recomputed) {
+        Ok(log_probs) => log_probs,
+        Err((states, weight)) => of_primitives(states, weight, targets, entropy),
+    }
+}
+
+fn check<B: Backend>(states: &Tensor<B, 2>, weight: &Tensor<B, 2>, targets: &[Target]) {
     let ([positions, _], [vocabulary, _]) = (states.dims(), weight.dims());
     assert!(vocabulary > 0, "there is a vocabulary");
     for Target { position, token } in targets {
         assert!(*position < positions, "position {position} is not one of {positions} states");
         assert!(*token < vocabulary, "token {token} is not one of {vocabulary}");
     }
-    match fused(states, weight, targets, entropy, TileSize::of(vocabulary)) {
-        Ok(log_probs) => log_probs,
-        Err((states, weight)) => primitives::token_log_probs(states, weight, targets, entropy),
-    }
+}
+
+fn of_primitives<B: Backend>(
+    states: Tensor<B, 2>,
+    weight: Tensor<B, 2>,
+    targets: &[Target],
+    entropy: bool,
+) -> Tensor<B, 2> {
+    let at_once = primitives::positions_at_once(weight.dims()[0]);
+    primitives::by_blocks(states, weight, targets, entropy, at_once)
+}
+
+fn fused<B: Backend>(
+    states: Tensor<B, 2>,
+    weight: Tensor<B, 2>,
+    targets: &[Target],
+    entropy: bool,
+) -> Result<Tensor<B, 2>, (Tensor<B, 2>, Tensor<B, 2>)> {
+    let size = TileSize::of(weight.dims()[0]);
+    in_tiles(states, weight, targets, entropy, size)
 }
 
 /// The operands, if flex does not hold them as numbers of 32 bits.
-fn fused<B: Backend>(
+fn in_tiles<B: Backend>(
     states: Tensor<B, 2>,
     weight: Tensor<B, 2>,
     targets: &[Target],

@@ -16,7 +16,8 @@ use rand::seq::SliceRandom;
 use sft::Example;
 use training::{State, finite};
 use transformer::{
-    Decoder, Optimizer, learning_paths, token_log_probs, token_log_probs_and_entropy,
+    Decoder, Optimizer, learning_paths, token_log_probs_and_entropy_for_training,
+    token_log_probs_for_training,
 };
 
 /// What the files of a separate value model begin with in a state.
@@ -286,10 +287,11 @@ impl<'a> Minibatch<'a> {
         let hidden = at_temperature(hidden, config.temperature);
         // The entropy takes another pass over all logits: only where it is wanted.
         let (new, entropies) = if config.entropy_coefficient > 0.0 {
-            let (new, entropies) = token_log_probs_and_entropy(decoder, hidden, &batch.targets);
+            let (new, entropies) =
+                token_log_probs_and_entropy_for_training(decoder, hidden, &batch.targets);
             (new, Some(entropies))
         } else {
-            (token_log_probs(decoder, hidden, &batch.targets), None)
+            (token_log_probs_for_training(decoder, hidden, &batch.targets), None)
         };
         step.look(&numbers(new.clone().inner()), &old, &advantages, self.clip());
 
@@ -351,7 +353,7 @@ impl<'a> Minibatch<'a> {
     ) -> Result<(), Error> {
         let weights = sft::weight_sum(rows);
         for rows in sft::micro_batches(rows, self.config.tokens_per_micro_batch) {
-            let loss = sft::loss_part(decoder, &rows, weights);
+            let loss = sft::training_loss_part(decoder, &rows, weights);
             step.ptx_loss += self.finite("ptx_loss", &loss)?;
             accumulate(loss * self.config.ptx_coefficient);
         }

@@ -22,12 +22,12 @@ use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn_flex::{Flex, FlexDevice};
-use rlaif::sft::{Example, loss_part, weight_sum};
+use rlaif::sft::{Example, training_loss_part, weight_sum};
 use rlaif::training::OptimizerConfig;
 use rlaif::transformer::{
     Decoder, Engine, LoraConfig, Next, Optimizer, Packed, Precision, Targets, Weights,
     continuation_log_probs, generate, pad_right, select_positions, token_log_probs,
-    token_log_probs_and_entropy,
+    token_log_probs_and_entropy_for_training, token_log_probs_for_training,
 };
 use std::any::type_name;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -132,7 +132,7 @@ fn learns<B: Backend>(device: &B::Device) {
     let mut losses = Vec::new();
     for _ in 0..6 {
         let hidden = decoder.hidden(pad_right(&rows, device));
-        let loss = -token_log_probs(&decoder, hidden, &targets).mean();
+        let loss = -token_log_probs_for_training(&decoder, hidden, &targets).mean();
         losses.push(loss.clone().into_data().iter::<f32>().next().unwrap());
         let gradients = GradientsParams::from_grads(loss.backward(), &decoder);
         decoder = optimizer.step(3e-2, decoder, gradients).0;
@@ -186,11 +186,12 @@ fn trained<B: AutodiffBackend>(name: &str, device: &B::Device) -> [Vec<f32>; 4] 
     let hidden = decoder.hidden_packed(&packed);
     let tokens = (0..count).map(|place| (place * 7 % VOCABULARY) as u32).collect();
     let targets = Targets { positions: (0..count).collect(), tokens };
-    let (log_probs, entropies) = token_log_probs_and_entropy(&decoder, hidden.clone(), &targets);
+    let (log_probs, entropies) =
+        token_log_probs_and_entropy_for_training(&decoder, hidden.clone(), &targets);
     let mut asked: Vec<f32> = log_probs.into_data().iter().collect();
     asked.extend(entropies.into_data().iter::<f32>());
     let rows: Vec<&Example> = examples.iter().collect();
-    let loss = loss_part(&decoder, &rows, weight_sum(&rows));
+    let loss = training_loss_part(&decoder, &rows, weight_sum(&rows));
     let gradients = GradientsParams::from_grads(loss.backward(), &decoder);
     let (all, before) = (flat(&decoder, Some(&gradients)), flat(&decoder, None));
     // With a usual epsilon a step is the sign of a gradient, and where that is all but zero rounding decides it.

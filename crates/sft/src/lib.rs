@@ -53,4 +53,4 @@ pub use example::Example;
 pub use examples::Examples;
 pub use loss::cross_entropy;
 pub use mixture::Source;
-pub use step::{loss_part, micro_batches, weight_sum};
+pub use step::{loss_part, micro_batches, training_loss_part, weight_sum};

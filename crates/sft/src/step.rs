@@ -5,7 +5,7 @@ use crate::{Example, cross_entropy};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{ElementConversion, Tensor};
-use transformer::{Decoder, Packed, token_log_probs};
+use transformer::{Decoder, Packed, Targets, token_log_probs, token_log_probs_for_training};
 
 /// What an optimiser step computes before its update.
 pub(crate) struct StepGradients {
@@ -24,7 +24,7 @@ pub(crate) fn gradients<B: AutodiffBackend>(
     let mut accumulator = GradientsAccumulator::new();
     let mut total = Tensor::<B::InnerBackend, 1>::zeros([1], &decoder.device());
     for batch in micro_batches(rows, tokens_per_micro_batch) {
-        let loss = loss_part(decoder, &batch, weight_sum);
+        let loss = training_loss_part(decoder, &batch, weight_sum);
         total = total + loss.clone().inner();
         // Backward consumes the graph, so that no more than one micro-batch is held.
         accumulator.accumulate(decoder, GradientsParams::from_grads(loss.backward(), decoder));
@@ -51,10 +51,31 @@ pub fn loss_part<B: Backend>(
     rows: &[&Example],
     weight_sum: f64,
 ) -> Tensor<B, 1> {
+    part(decoder, rows, weight_sum, token_log_probs)
+}
+
+/// [`loss_part`] to learn from, by [`token_log_probs_for_training`].
+///
+/// # Shapes
+/// To `[1]`.
+pub fn training_loss_part<B: AutodiffBackend>(
+    decoder: &Decoder<B>,
+    rows: &[&Example],
+    weight_sum: f64,
+) -> Tensor<B, 1> {
+    part(decoder, rows, weight_sum, token_log_probs_for_training)
+}
+
+fn part<B: Backend>(
+    decoder: &Decoder<B>,
+    rows: &[&Example],
+    weight_sum: f64,
+    log_probs: impl FnOnce(&Decoder<B>, Tensor<B, 3>, &Targets) -> Tensor<B, 1>,
+) -> Tensor<B, 1> {
     let inputs: Vec<&[u32]> = rows.iter().map(|row| row.inputs()).collect();
     let packed = Packed::wanting(&inputs, |row, token| rows[row].learns(token + 1));
     let (targets, weights) = targets(rows, &packed);
-    let log_probs = token_log_probs(decoder, decoder.hidden_packed(&packed), &targets);
+    let log_probs = log_probs(decoder, decoder.hidden_packed(&packed), &targets);
     let weights = Tensor::from_floats(weights.as_slice(), &decoder.device());
     cross_entropy(log_probs, weights, weight_sum)
 }

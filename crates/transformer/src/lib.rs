@@ -105,6 +105,9 @@ pub use scalar_head::ScalarHead;
 pub use scalar_model::ScalarModel;
 pub use stop::{StopMatcher, first_stop};
 pub use text_stream::TextStream;
-pub use token_log_probs::{Targets, token_log_probs, token_log_probs_and_entropy};
+pub use token_log_probs::{
+    Targets, token_log_probs, token_log_probs_and_entropy,
+    token_log_probs_and_entropy_for_training, token_log_probs_for_training,
+};
 pub use tokenizer::{Tokenizer, TokensAt};
 pub use weights::{Array, Precision, Weights};

@@ -2,7 +2,8 @@
 
 use crate::batch::select_positions;
 use crate::decoder::Decoder;
-use burn::tensor::{Tensor, backend::Backend};
+use burn::tensor::Tensor;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use kernels::Target;
 use std::collections::HashMap;
 
@@ -18,8 +19,8 @@ pub struct Targets {
 /// `log p(token | tokens before it)` at temperature 1 for every target.
 ///
 /// `logit(token) - logsumexp(logits)`; the logits are computed at the asked positions alone, once at each, however many
-/// tokens are asked for there. On the CPU 4 MiB of them exist at a time; elsewhere those of many positions, and where weights
-/// learn, all.
+/// tokens are asked for there. On the CPU 4 MiB of them exist at a time, elsewhere 256 MiB; but all, if weights learn there:
+/// what trains asks [`token_log_probs_for_training`].
 ///
 /// # Shapes
 /// `hidden` `[rows, time, model]` as [`Decoder::hidden`] gives it, to `[targets]`.
@@ -28,7 +29,7 @@ pub fn token_log_probs<B: Backend>(
     hidden: Tensor<B, 3>,
     targets: &Targets,
 ) -> Tensor<B, 1> {
-    asked(decoder, hidden, targets, false).squeeze_dim(1)
+    asked(decoder, hidden, targets, false, kernels::token_log_probs).squeeze_dim(1)
 }
 
 /// [`token_log_probs`] and the entropy, in nats, of the distribution that each target was taken from.
@@ -40,22 +41,52 @@ pub fn token_log_probs_and_entropy<B: Backend>(
     hidden: Tensor<B, 3>,
     targets: &Targets,
 ) -> (Tensor<B, 1>, Tensor<B, 1>) {
-    let both = asked(decoder, hidden, targets, true);
+    columns(asked(decoder, hidden, targets, true, kernels::token_log_probs))
+}
+
+/// [`token_log_probs`] with a backward pass that computes logits again, so that on no backend more exist at a time than while
+/// nothing learns.
+///
+/// # Shapes
+/// As for [`token_log_probs`].
+pub fn token_log_probs_for_training<B: AutodiffBackend>(
+    decoder: &Decoder<B>,
+    hidden: Tensor<B, 3>,
+    targets: &Targets,
+) -> Tensor<B, 1> {
+    asked(decoder, hidden, targets, false, kernels::token_log_probs_for_training).squeeze_dim(1)
+}
+
+/// [`token_log_probs_for_training`] and the entropy, as of [`token_log_probs_and_entropy`].
+///
+/// # Shapes
+/// As for [`token_log_probs`], twice.
+pub fn token_log_probs_and_entropy_for_training<B: AutodiffBackend>(
+    decoder: &Decoder<B>,
+    hidden: Tensor<B, 3>,
+    targets: &Targets,
+) -> (Tensor<B, 1>, Tensor<B, 1>) {
+    columns(asked(decoder, hidden, targets, true, kernels::token_log_probs_for_training))
+}
+
+/// `[targets, 2]` to its two columns.
+fn columns<B: Backend>(both: Tensor<B, 2>) -> (Tensor<B, 1>, Tensor<B, 1>) {
     (both.clone().narrow(1, 0, 1).squeeze_dim(1), both.narrow(1, 1, 1).squeeze_dim(1))
 }
 
-/// `[targets, 1]`, or with the entropy `[targets, 2]`.
+/// `[targets, 1]`, or with the entropy `[targets, 2]`, by one of the functions of `kernels`.
 fn asked<B: Backend>(
     decoder: &Decoder<B>,
     hidden: Tensor<B, 3>,
     Targets { positions, tokens }: &Targets,
     entropy: bool,
+    log_probs: impl FnOnce(Tensor<B, 2>, Tensor<B, 2>, &[Target], bool) -> Tensor<B, 2>,
 ) -> Tensor<B, 2> {
     let (distinct, places) = distinct(positions);
     let states = select_positions(hidden, &distinct);
     let target = |(position, &token): (usize, &u32)| Target { position, token: token as usize };
     let targets: Vec<Target> = places.into_iter().zip(tokens).map(target).collect();
-    kernels::token_log_probs(states, decoder.output_weights(), &targets, entropy)
+    log_probs(states, decoder.output_weights(), &targets, entropy)
 }
 
 /// The different positions in the order of their first appearance, and for every position its place among them.

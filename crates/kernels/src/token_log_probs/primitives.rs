@@ -5,22 +5,16 @@ use crate::one_column::row_sums;
 use crate::project::project_transposed;
 use burn::tensor::{DType, FloatDType, Int, Tensor, TensorData, backend::Backend};
 
-/// Where nothing learns, so many logits exist at the same time, or those of one position.
+/// So many logits exist at the same time, or those of one position.
 const LOGITS: usize = 1 << 26;
 
-/// As [`super::token_log_probs`]. What learns keeps all its logits.
-pub(super) fn token_log_probs<B: Backend>(
-    states: Tensor<B, 2>,
-    weight: Tensor<B, 2>,
-    targets: &[Target],
-    entropy: bool,
-) -> Tensor<B, 2> {
-    let at_once = (LOGITS / weight.dims()[0]).max(1);
-    by_blocks(states, weight, targets, entropy, at_once)
+/// Positions whose logits exist at the same time.
+pub(super) fn positions_at_once(vocabulary: usize) -> usize {
+    (LOGITS / vocabulary).max(1)
 }
 
-/// `at_once` positions at a time if nothing learns.
-fn by_blocks<B: Backend>(
+/// As [`super::token_log_probs`], `at_once` positions at a time if nothing learns. What learns keeps all its logits.
+pub(super) fn by_blocks<B: Backend>(
     states: Tensor<B, 2>,
     weight: Tensor<B, 2>,
     targets: &[Target],
@@ -54,7 +48,7 @@ fn by_blocks<B: Backend>(
 }
 
 /// `[0, 1]` or `[0, 2]`: operations on no numbers are not asked of a backend.
-fn nothing<B: Backend>(states: &Tensor<B, 2>, entropy: bool) -> Tensor<B, 2> {
+pub(super) fn nothing<B: Backend>(states: &Tensor<B, 2>, entropy: bool) -> Tensor<B, 2> {
     Tensor::zeros([0, 1 + usize::from(entropy)], (&states.device(), wide(states.dtype())))
 }
 
@@ -81,21 +75,43 @@ fn of_block<B: Backend>(
 /// no row of logits is repeated.
 fn of_tokens<B: Backend>(logits: Tensor<B, 2>, targets: &[Target]) -> Tensor<B, 2> {
     let [positions, _] = logits.dims();
-    let mut tokens = vec![Vec::new(); positions];
-    let column = |&Target { position, token }: &Target| {
-        tokens[position].push(token);
-        tokens[position].len() - 1
-    };
-    let columns: Vec<usize> = targets.iter().map(column).collect();
-    let most = tokens.iter().map(Vec::len).max().unwrap_or(0).max(1);
-    for tokens in &mut tokens {
-        tokens.resize(most, 0);
+    let columns = Columns::new(targets, positions);
+    let tokens = columns.tokens::<B>(&logits.device());
+    let gathered = logits.gather(1, tokens).reshape([positions * columns.most, 1]);
+    rows_at(gathered, &columns.places)
+}
+
+/// The tokens that are asked for, a row of as many columns for every position.
+pub(super) struct Columns {
+    /// `[positions, most]`; the first token of the vocabulary where there is none.
+    tokens: Vec<usize>,
+    /// The most tokens of a position.
+    pub(super) most: usize,
+    /// Where each target stands among `tokens`.
+    pub(super) places: Vec<usize>,
+}
+
+impl Columns {
+    pub(super) fn new(targets: &[Target], positions: usize) -> Self {
+        let mut tokens = vec![Vec::new(); positions];
+        let column = |&Target { position, token }: &Target| {
+            tokens[position].push(token);
+            tokens[position].len() - 1
+        };
+        let columns: Vec<usize> = targets.iter().map(column).collect();
+        let most = tokens.iter().map(Vec::len).max().unwrap_or(0).max(1);
+        for tokens in &mut tokens {
+            tokens.resize(most, 0);
+        }
+        let place = |(target, column): (&Target, usize)| target.position * most + column;
+        let places = targets.iter().zip(columns).map(place).collect();
+        Self { tokens: tokens.concat(), most, places }
     }
-    let tokens = indices::<B>(&tokens.concat(), &logits.device()).reshape([positions, most]);
-    let gathered = logits.gather(1, tokens).reshape([positions * most, 1]);
-    let place = |(target, column): (&Target, usize)| target.position * most + column;
-    let places: Vec<usize> = targets.iter().zip(columns).map(place).collect();
-    rows_at(gathered, &places)
+
+    pub(super) fn tokens<B: Backend>(&self, device: &B::Device) -> Tensor<B, 2, Int> {
+        let positions = self.tokens.len() / self.most;
+        indices::<B>(&self.tokens, device).reshape([positions, self.most])
+    }
 }
 
 /// The rows at some places; all of them as they are if that is what is asked for.
@@ -108,7 +124,7 @@ fn rows_at<B: Backend>(x: Tensor<B, 2>, places: &[usize]) -> Tensor<B, 2> {
 }
 
 #[allow(clippy::cast_possible_wrap, reason = "indices of things in memory are far smaller")]
-fn indices<B: Backend>(indices: &[usize], device: &B::Device) -> Tensor<B, 1, Int> {
+pub(super) fn indices<B: Backend>(indices: &[usize], device: &B::Device) -> Tensor<B, 1, Int> {
     let data: Vec<i64> = indices.iter().map(|&index| index as i64).collect();
     Tensor::from_data(TensorData::new(data, [indices.len()]), device)
 }
@@ -121,19 +137,22 @@ fn wide(dtype: DType) -> DType {
     }
 }
 
-fn widened<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 2> {
+pub(super) fn widened<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 2> {
     if wide(x.dtype()) == x.dtype() { x } else { x.cast(FloatDType::F32) }
 }
 
 /// `log(sum(exp(x)))` of every row, `[rows, width]` to `[rows, 1]`. The maximum guards against overflow and takes no
 /// gradient.
-fn log_sum_exp<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 2> {
+pub(super) fn log_sum_exp<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 2> {
     let largest = x.clone().detach().max_dim(1);
     row_sums((x - largest.clone()).exp()).log() + largest
 }
 
 /// `-sum(p log p)` with `log p = logits - log_total`, `[positions, 1]`.
-fn entropy_of<B: Backend>(logits: Tensor<B, 2>, log_total: Tensor<B, 2>) -> Tensor<B, 2> {
+pub(super) fn entropy_of<B: Backend>(
+    logits: Tensor<B, 2>,
+    log_total: Tensor<B, 2>,
+) -> Tensor<B, 2> {
     let log_probs = logits - log_total;
     -row_sums(log_probs.clone().exp() * log_probs)
 }

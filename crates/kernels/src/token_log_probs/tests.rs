@@ -21,7 +21,7 @@ fn tiled<B: Backend>(
     columns: usize,
     size: TileSize,
 ) -> Tensor<B, 2> {
-    fused(states, weight, targets, columns == 2, size).unwrap()
+    in_tiles(states, weight, targets, columns == 2, size).unwrap()
 }
 
 /// The result and the gradients of states and weight.
@@ -64,6 +64,13 @@ fn agrees(case: &Case, size: TileSize) -> Result<(), TestCaseError> {
             let primitives = learned_numbers::<Primitives>(case, columns, primitives);
             prop_assert_eq!(any_off(&primitives, &exact), None);
             prop_assert_eq!(any_off(&found, &around(&primitives, &exact)), None);
+            let recomputed = |[states, weight]: [Tensor<Primitives, 2>; 2]| {
+                let (targets, entropy) = (&case.targets, columns == 2);
+                recomputed::token_log_probs(states, weight, targets, entropy, size.positions)
+                    .unwrap()
+            };
+            let recomputed = learned_numbers::<Primitives>(case, columns, recomputed);
+            prop_assert_eq!(any_off(&recomputed, &exact), None);
         }
     }
     Ok(())
@@ -109,6 +116,21 @@ fn what_does_not_learn_gets_no_gradient() {
     let gradients = result.sum().backward();
     assert!(states.grad(&gradients).is_none());
     assert!(weight.grad(&gradients).is_some());
+}
+
+#[test]
+fn what_does_not_learn_gets_no_gradient_of_primitives_either() {
+    let operands = || [wave::<Primitives, 2>([3, 2], 0.37, 1.0), wave([5, 2], 0.73, 1.0)];
+    for learns in [[true, false], [false, true]] {
+        let [states, weight] = operands();
+        let states = if learns[0] { states.require_grad() } else { states };
+        let weight = if learns[1] { weight.require_grad() } else { weight };
+        let (x, w) = (states.clone(), weight.clone());
+        let result = token_log_probs_for_training(x, w, &[target(1, 4)], false);
+        let gradients = result.sum().backward();
+        let found = [states.grad(&gradients), weight.grad(&gradients)].map(|x| x.is_some());
+        assert_eq!(found, learns);
+    }
 }
 
 #[test]

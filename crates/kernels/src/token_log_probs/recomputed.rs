@@ -1,0 +1,176 @@
+//! Log-probabilities that learn on any backend, of logits that exist for some positions at a time: the backward pass computes
+//! them again.
+
+use super::Target;
+use super::primitives::{Columns, by_blocks, entropy_of, indices, log_sum_exp, nothing, widened};
+use crate::flex::cast;
+use crate::one_column::{product, row_sums};
+use crate::project::project_transposed;
+use burn::backend::Autodiff;
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::tensor::backend::{AutodiffBackend, Backend, BackendTypes};
+use burn::tensor::{IndexingUpdateOp, Tensor, TensorPrimitive};
+use std::any::TypeId;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+/// A tensor as automatic differentiation around `I` holds it, whatever it keeps for the backward pass.
+type Tracked<I> = <Autodiff<I> as BackendTypes>::FloatTensorPrimitive;
+
+/// As [`super::token_log_probs`]; or the operands, if something else than [`Autodiff`] learns.
+pub(super) fn token_log_probs<B: AutodiffBackend>(
+    states: Tensor<B, 2>,
+    weight: Tensor<B, 2>,
+    targets: &[Target],
+    entropy: bool,
+    at_once: usize,
+) -> Result<Tensor<B, 2>, (Tensor<B, 2>, Tensor<B, 2>)> {
+    if TypeId::of::<B::FloatTensorPrimitive>() != TypeId::of::<Tracked<B::InnerBackend>>() {
+        return Err((states, weight));
+    }
+    if targets.is_empty() {
+        return Ok(nothing(&states, entropy));
+    }
+    let operands = [states, weight].map(tracked::<B>);
+    let result = recorded::<B::InnerBackend>(operands, targets, entropy, at_once);
+    match cast(result) {
+        Some(result) => Ok(Tensor::from_primitive(TensorPrimitive::Float(result))),
+        None => unreachable!("it has been compared"),
+    }
+}
+
+fn tracked<B: AutodiffBackend>(x: Tensor<B, 2>) -> Tracked<B::InnerBackend> {
+    match cast(x.into_primitive().tensor()) {
+        Some(tracked) => tracked,
+        None => unreachable!("it has been compared"),
+    }
+}
+
+fn recorded<I: Backend>(
+    [states, weight]: [Tracked<I>; 2],
+    targets: &[Target],
+    entropy: bool,
+    at_once: usize,
+) -> Tracked<I> {
+    let kept = Kept::<I> {
+        states: tensor(states.primitive),
+        weight: tensor(weight.primitive),
+        targets: targets.into(),
+        entropy,
+        at_once,
+    };
+    let result = by_blocks(kept.states.clone(), kept.weight.clone(), targets, entropy, at_once);
+    let result = result.into_primitive().tensor();
+    let nodes = [states.node, weight.node];
+    match Step::<I>(PhantomData).prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
+        OpsKind::Tracked(prepared) => prepared.finish(kept, result),
+        OpsKind::UnTracked(prepared) => prepared.finish(result),
+    }
+}
+
+fn tensor<I: Backend>(primitive: I::FloatTensorPrimitive) -> Tensor<I, 2> {
+    Tensor::from_primitive(TensorPrimitive::Float(primitive))
+}
+
+/// What the backward pass needs.
+#[derive(Debug, Clone)]
+struct Kept<I: Backend> {
+    states: Tensor<I, 2>,
+    weight: Tensor<I, 2>,
+    targets: Arc<[Target]>,
+    entropy: bool,
+    at_once: usize,
+}
+
+#[derive(Debug)]
+struct Step<I>(PhantomData<I>);
+
+impl<I: Backend> Backward<I, 2> for Step<I> {
+    type State = Kept<I>;
+
+    fn backward(self, ops: Ops<Kept<I>, 2>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = tensor(gradients.consume::<I>(&ops.node));
+        let wanted = ops.parents.each_ref().map(Option::is_some);
+        let found = ops.state.gradients(gradient, wanted);
+        for operand in ops.parents.into_iter().zip(found) {
+            if let (Some(operand), Some(gradient)) = operand {
+                gradients.register::<I>(operand.id, gradient.into_primitive().tensor());
+            }
+        }
+    }
+}
+
+impl<I: Backend> Kept<I> {
+    /// Of states and weight, from that of the result.
+    fn gradients(self, gradient: Tensor<I, 2>, wanted: [bool; 2]) -> [Option<Tensor<I, 2>>; 2] {
+        let [positions, _] = self.states.dims();
+        let mut of_states = Vec::new();
+        let mut of_weight: Option<Tensor<I, 2>> = None;
+        for first in (0..positions).step_by(self.at_once) {
+            let states = self.states.clone().narrow(0, first, self.at_once.min(positions - first));
+            let of_logits = self.of_logits(states.clone(), first, gradient.clone());
+            if wanted[0] {
+                of_states.push(product(of_logits.clone(), self.weight.clone()));
+            }
+            if wanted[1] {
+                let own = product(of_logits.transpose(), states);
+                of_weight = Some(match of_weight {
+                    Some(sum) => sum + own,
+                    None => own,
+                });
+            }
+        }
+        [wanted[0].then(|| Tensor::cat(of_states, 0)), of_weight]
+    }
+
+    /// Of the logits of the positions from `first` on, `[positions, vocabulary]`: with the gradients `g` of the log-probabilities
+    /// and `h` of the entropy `H`, `sum(g (1(token) - p)) - sum(h) p (log p + H)`.
+    fn of_logits(
+        &self,
+        states: Tensor<I, 2>,
+        first: usize,
+        gradient: Tensor<I, 2>,
+    ) -> Tensor<I, 2> {
+        let ([positions, _], dtype, device) = (states.dims(), states.dtype(), states.device());
+        let logits = widened(project_transposed(states, self.weight.clone()));
+        let log_total = log_sum_exp(logits.clone());
+        let (own, targets): (Vec<usize>, Vec<Target>) = self.within(first, positions);
+        if own.is_empty() {
+            return logits.zeros_like().cast(dtype);
+        }
+        let columns = Columns::new(&targets, positions);
+        let gradient = gradient.select(0, indices(&own, &device));
+        let laid = |column: usize| {
+            let values = gradient.clone().narrow(1, column, 1);
+            let places = indices(&columns.places, &device);
+            let none = Tensor::zeros([positions * columns.most, 1], (&device, values.dtype()));
+            none.select_assign(0, places, values, IndexingUpdateOp::Add)
+                .reshape([positions, columns.most])
+        };
+        let log_p = logits.clone() - log_total.clone();
+        let p = log_p.clone().exp();
+        let of_log_probs = laid(0);
+        let mut of_logits = -(p.clone() * row_sums(of_log_probs.clone()));
+        if self.entropy {
+            // What has no weight may be minus infinity.
+            let impossible = p.clone().equal_elem(0.0);
+            let above_mean = (log_p + entropy_of(logits, log_total)).mask_fill(impossible, 0.0);
+            of_logits = of_logits - p * above_mean * row_sums(laid(1));
+        }
+        let tokens = columns.tokens::<I>(&device);
+        of_logits.scatter(1, tokens, of_log_probs, IndexingUpdateOp::Add).cast(dtype)
+    }
+
+    /// Places of the targets of some positions, and the targets, their positions counted from `first`.
+    fn within(&self, first: usize, positions: usize) -> (Vec<usize>, Vec<Target>) {
+        let own = self.targets.iter().enumerate();
+        let own = own.filter(|(_, target)| (first..first + positions).contains(&target.position));
+        own.map(|(place, &Target { position, token })| {
+            (place, Target { position: position - first, token })
+        })
+        .unzip()
+    }
+}
