@@ -10,6 +10,18 @@ pub enum Error {
     /// A setting is out of range, training has diverged, or metrics cannot be written.
     #[error(transparent)]
     Training(#[from] training::Error),
+    /// A setting of an optimiser or of the schedule is out of range.
+    #[error("`{table}.{setting}` is {found}, expected {expected}")]
+    TableSetting {
+        /// The table among the settings of the stage.
+        table: &'static str,
+        /// The name of the setting in it.
+        setting: &'static str,
+        /// The value found.
+        found: String,
+        /// The values allowed.
+        expected: &'static str,
+    },
     /// The policy or the reward cannot read a dialogue, or fails.
     #[error(transparent)]
     Model(#[from] language_model::Error),
@@ -103,6 +115,34 @@ pub enum Error {
         setting: &'static str,
         /// What is missing.
         lacking: &'static str,
+    },
+    /// The value model does not know every token that the policy may draw.
+    #[error(
+        "the value model knows {known} tokens, but the policy draws from {drawn} (`vocab_size` of both): begin the value model \
+         as one with the vocabulary of the policy, such as a preference model fitted from its weights, or give none and it \
+         begins as a copy of the policy; or set `value_model` to \"shared\""
+    )]
+    ValueVocabulary {
+        /// Tokens in the vocabulary of the value model.
+        known: usize,
+        /// Tokens in that of the policy.
+        drawn: usize,
+    },
+    /// The value model cannot read the longest reply to a prompt.
+    #[error(
+        "the value model reads at most {positions} tokens (`max_position_embeddings`), but prompt {id} has {tokens} and its \
+         reply up to {max_tokens}: lower `max_tokens`, shorten the prompt, begin the value model as one with a longer context \
+         or as a copy of the policy, or set `value_model` to \"shared\""
+    )]
+    ValuePositions {
+        /// Tokens that the value model reads.
+        positions: usize,
+        /// [`dialogue::Dialogue::id`] of the prompt.
+        id: String,
+        /// Tokens of the prompt.
+        tokens: usize,
+        /// [`crate::PpoConfig::max_tokens`].
+        max_tokens: usize,
     },
     /// The policy or the value model cannot be changed as the settings want.
     #[error(transparent)]

@@ -17,7 +17,8 @@ pub struct Inputs<'a, B: AutodiffBackend> {
     pub reward: &'a dyn Reward,
     /// What is replied to.
     pub prompts: &'a [Dialogue],
-    /// What a separate value model begins as: the preference model, say.
+    /// What a separate value model begins as: the preference model, say. It reads the tokens of the policy, so that its
+    /// vocabulary is at least that of the policy and its context holds every prompt with its reply.
     pub value: Option<ValueStart<B>>,
     /// A reward that nothing is learned from, such as a preference model fitted to other data: a score that rises while
     /// this one falls is over-optimised, and a note says so.
@@ -77,6 +78,25 @@ impl<'a, B: AutodiffBackend> Inputs<'a, B> {
         let model = self.policy.decoder.config();
         for (index, example) in self.ptx.iter().enumerate() {
             example.check(index, model)?;
+        }
+        Ok(())
+    }
+
+    /// Checks that a value model that was given knows every token of the policy, and reads every prompt with the longest reply.
+    pub(crate) fn check_value_model(&self, max_tokens: usize) -> Result<(), Error> {
+        let Some(ValueStart { model, .. }) = &self.value else { return Ok(()) };
+        let value = model.decoder().config();
+        let (known, drawn) = (value.vocab_size, self.policy.decoder.config().vocab_size);
+        if known < drawn {
+            return Err(Error::ValueVocabulary { known, drawn });
+        }
+        let positions = value.max_position_embeddings;
+        for prompt in self.prompts {
+            let tokens = self.policy.codec.encode_prompt(prompt)?.len();
+            if tokens.saturating_add(max_tokens) > positions {
+                let id = prompt.id();
+                return Err(Error::ValuePositions { positions, id, tokens, max_tokens });
+            }
         }
         Ok(())
     }

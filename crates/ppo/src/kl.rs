@@ -1,5 +1,6 @@
 //! How far the policy is from the reference.
 
+use crate::ratio::LARGEST_LOG_RATIO;
 use serde::{Deserialize, Serialize};
 
 /// An estimator of KL(policy || reference) from the log-probs of one token drawn from the policy.
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// |---|---|---|
 /// | `k1` | `d` | unbiased, may be negative |
 /// | `k2` | `d^2 / 2` | biased, at least 0 |
-/// | `k3` | `exp(-d) - 1 + d` | unbiased, at least 0 |
+/// | `k3` | `exp(-d) - 1 + d`, the exponent within [-20, 20] | unbiased, at least 0 |
 ///
 /// As a reward, `k1` is the one whose policy gradient is that of the divergence: a reward is held fixed when the
 /// gradient is taken, and only the derivative of `k1` itself has expectation 0.
@@ -37,7 +38,10 @@ impl KlEstimator {
             Self::K1 => log_ratio,
             Self::K2 => 0.5 * log_ratio * log_ratio,
             // `exp_m1` keeps the digits that `exp(-d) - 1` loses near 0.
-            Self::K3 => (-log_ratio).exp_m1() + log_ratio,
+            Self::K3 => {
+                let exponent = (-log_ratio).clamp(-LARGEST_LOG_RATIO, LARGEST_LOG_RATIO);
+                exponent.exp_m1() + log_ratio
+            }
         }
     }
 }
@@ -94,6 +98,15 @@ mod tests {
         assert_close(&found, &[10.0, -10.0, 0.5], 1e-6);
         let found = kl_per_token(&policy, &reference, KlEstimator::K1, None);
         assert_close(&found, &[29.0, -29.0, 0.5], 1e-6);
+    }
+
+    #[test]
+    fn k3_does_not_overflow() {
+        let far = kl_per_token(&[-500.0], &[-1.0], KlEstimator::K3, None)[0];
+        assert!(far.is_finite() && far > 1e8, "{far}");
+        // On the other side nothing is large.
+        let other = KlEstimator::K3.estimate(-1.0, -500.0);
+        assert_close(&[other], &[498.0], 1e-4);
     }
 
     #[test]

@@ -54,6 +54,7 @@ mod loss;
 mod metrics;
 mod phase;
 mod precision;
+mod ratio;
 mod renamed;
 mod repetition;
 mod rollout;

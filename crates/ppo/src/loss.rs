@@ -9,10 +9,8 @@
 
 use crate::KlEstimator;
 use crate::precision::narrow;
+use crate::ratio::{LARGEST_LOG_RATIO, ratio};
 use burn::prelude::{Backend, Tensor};
-
-/// Log-ratios are kept within this, so that no ratio overflows; beyond it nothing is learned from a token.
-const LARGEST_LOG_RATIO: f64 = 20.0;
 
 /// How far a probability ratio may move before its token stops teaching.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -28,7 +26,7 @@ pub struct Clip {
 /// The clipped policy loss.
 ///
 /// ```text
-/// ratio = exp(new - old), the exponent within [-20, 20]
+/// ratio = exp(new - old), the exponent within [-20, 20]; beyond that a token teaches nothing
 /// cost  = max(-A ratio, -A clip(ratio, 1 - low, 1 + high))
 /// cost  = min(cost, -dual A)  where A < 0, with a dual clip
 /// loss  = sum weight cost
@@ -76,6 +74,8 @@ pub fn value_loss<B: Backend>(
 
 /// The KL penalty with a gradient of its own: `sum weight kl`, each within `[-clamp, clamp]` if `clamp` is set.
 ///
+/// Whatever the estimator, `d` is kept within [-20, 20].
+///
 /// With `d = new - reference` the gradient of `k2` is `d` times that of `new`, whose expectation is the gradient of the
 /// divergence; that of `k3` is `(1 - exp(-d))` times it.
 pub fn kl_loss<B: Backend>(
@@ -103,7 +103,8 @@ pub fn mean_entropy<B: Backend>(entropies: Tensor<B, 1>, weights: Tensor<B, 1>) 
     (entropies * weights).sum()
 }
 
-/// What a token weighs since it was drawn by a slightly different policy: `min(exp(trainer - engine), cap)`.
+/// What a token weighs since it was drawn by a slightly different policy: `min(exp(trainer - engine), cap)`, the exponent within
+/// [-20, 20].
 ///
 /// The engine that drew a token and the trainer that learns from it round differently (another order of sums, another type
 /// of numbers); the truncated ratio takes the bias away that this brings.
@@ -118,9 +119,8 @@ pub fn mean_entropy<B: Backend>(entropies: Tensor<B, 1>, weights: Tensor<B, 1>) 
 /// Truncated importance sampling: Ionides, 2008.
 pub fn importance_weights(trainer: &[f32], engine: &[f32], cap: f32) -> Vec<f32> {
     assert_eq!(trainer.len(), engine.len(), "one log-prob a token from each");
-    let weight = |(trainer, engine): (&f32, &f32)| {
-        narrow((f64::from(*trainer) - f64::from(*engine)).exp().min(f64::from(cap)))
-    };
+    let weight =
+        |(trainer, engine): (&f32, &f32)| narrow(ratio(*trainer, *engine).min(f64::from(cap)));
     trainer.iter().zip(engine).map(weight).collect()
 }
 

@@ -1,5 +1,6 @@
 //! What is reported of every iteration.
 
+use crate::ratio::LARGEST_LOG_RATIO;
 use crate::repetition::repeated_ngrams;
 use crate::{Clip, Estimates, Experience, KlEstimator, ScoredReply};
 use language_model::StopReason;
@@ -31,7 +32,7 @@ use language_model::StopReason;
 /// | `kl_loss` | nats | KL in the loss without its coefficient, mean over optimiser steps |
 /// | `ptx_loss` | nats | loss on the other data without its coefficient, mean over optimiser steps |
 /// | `approx_kl` | nats | mean over tokens and epochs of `(new - old)^2 / 2`, before the step that each token goes into |
-/// | `ratio_mean`, `ratio_max` | | mean and largest probability ratio of new and old policy over tokens and epochs |
+/// | `ratio_mean`, `ratio_max` | | mean and largest probability ratio of new and old policy over tokens and epochs, as the loss has it |
 /// | `clip_fraction` | | share of tokens, over epochs, whose gradient the clipping stops, that of the dual clip included |
 /// | `gradient_norm` | | norm of all gradients before clipping, mean over optimiser steps |
 /// | `value_gradient_norm` | | that of a separate value model; 0 without one |
@@ -222,7 +223,7 @@ pub fn clip_fraction(new: &[f32], old: &[f32], advantages: &[f32], clip: Clip) -
         .zip(old)
         .zip(advantages)
         .filter(|&((new, old), &advantage)| {
-            let ratio = (new - old).exp();
+            let ratio = (new - old).clamp(-LARGEST_LOG_RATIO, LARGEST_LOG_RATIO).exp();
             let too_dear = clip.dual.is_some_and(|dual| ratio > dual);
             (advantage > 0.0 && ratio > 1.0 + clip.high)
                 || (advantage < 0.0 && (ratio < 1.0 - clip.low || too_dear))

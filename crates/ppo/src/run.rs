@@ -64,10 +64,11 @@ impl PpoConfig {
     ///
     /// # Errors
     /// Before anything is drawn: settings out of range or without the input that they need, no prompts, a prompt that leaves
-    /// no room for `max_tokens` and the end of the turn, a group of an optimiser without a parameter, or prompts of
-    /// [`PpoConfig::best_of_n_start`] of which none can be held out. Later: a score, a loss, a gradient or a number that the
-    /// policy or the value model computes that is not finite, a KL above [`KlLimit`] or as far below 0, a round of empty
-    /// replies, or an error of the reward, of `observe` or of `checkpoint`.
+    /// no room for `max_tokens` and the end of the turn, a value model with fewer tokens than the policy or too short a
+    /// context, a group of an optimiser without a parameter, or prompts of [`PpoConfig::best_of_n_start`] of which none can
+    /// be held out. Later: a score, a loss, a gradient or a number that the policy or the value model computes that is not
+    /// finite, a KL above [`KlLimit`] or as far below 0, a round of empty replies, or an error of the reward, of `observe` or
+    /// of `checkpoint`.
     ///
     /// # References
     /// arXiv 2212.08073, section 4; arXiv 2204.05862, section 4; arXiv 1707.06347.
@@ -100,6 +101,7 @@ impl PpoConfig {
         self.validate()?;
         inputs.check(self)?;
         check_prompts(&inputs.policy.codec, inputs.prompts, self.max_tokens)?;
+        inputs.check_value_model(self.max_tokens)?;
         self.check_optimizers(&inputs, seed)?;
         if let Some(best) = &self.best_of_n_start {
             check_held_out(best, &inputs, seed)?;

@@ -4,6 +4,7 @@ use crate::actor_critic::{ActorCritic, Batch, Critic, micro_batches};
 use crate::config::KlPlace;
 use crate::estimate::{at_temperature, numbers};
 use crate::metrics::{UpdateMetrics, approximate_kl, clip_fraction};
+use crate::ratio::ratio;
 use crate::rollout::Rollout;
 use crate::{Clip, Counts, Error, Estimates, Experience, Over, PpoConfig};
 use crate::{importance_weights, kl_loss, mean_entropy, policy_loss, value_loss};
@@ -425,7 +426,7 @@ impl Step {
         self.approx_kl += approximate_kl(new, old) * count;
         self.clipped += clip_fraction(new, old, advantages, clip) * count;
         for (new, old) in new.iter().zip(old) {
-            let ratio = (f64::from(*new) - f64::from(*old)).exp();
+            let ratio = ratio(*new, *old);
             self.ratio += ratio;
             self.ratio_max = self.ratio_max.max(ratio);
         }
@@ -639,6 +640,15 @@ mod tests {
         assert!((metrics.policy_loss + mean).abs() < 1e-5, "{metrics:?} {mean}");
         assert!(metrics.approx_kl < 1e-9, "{metrics:?}");
         assert!(metrics.clip_fraction <= 0.0 && metrics.gradient_norm > 0.0, "{metrics:?}");
+    }
+
+    #[test]
+    fn a_policy_far_from_what_it_was_has_ratios_that_are_numbers() {
+        let mut step = Step::default();
+        let clip = Clip { low: 0.2, high: 0.2, dual: None };
+        step.look(&[0.0, -1000.0], &[-1000.0, 0.0], &[1.0, 1.0], clip);
+        assert!(step.ratio.is_finite() && step.ratio_max < 1e9, "{step:?}");
+        assert!((step.clipped - 1.0).abs() < 1e-12, "{step:?}");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use ppo::{
     importance_weights, kl_loss, kl_per_token, policy_loss, value_loss, whiten,
 };
 use serde_json::Value;
+use training::Schedule;
 use transformer::{Array, Decoder, ModelConfig, Targets, token_log_probs_and_entropy};
 
 type B = Autodiff<Flex>;
@@ -131,6 +132,46 @@ fn estimates(case: &Value) -> Estimates {
         values,
         entropies: Vec::new(),
     }
+}
+
+#[test]
+fn trl_defaults() {
+    let fixture = fixture("trl_defaults.json");
+    let theirs = &fixture["settings"];
+    let ours = PpoConfig::preset(Preset::Trl);
+    for (name, found) in [
+        ("temperature", ours.temperature),
+        ("kl_coef", ours.kl_coefficient),
+        ("gamma", ours.gamma),
+        ("lam", ours.lambda),
+        ("cliprange", ours.clip_low),
+        ("cliprange", ours.clip_high),
+        ("cliprange_value", ours.value_clip),
+        ("vf_coef", ours.value_coefficient),
+    ] {
+        assert_eq!(found.to_bits(), number(&theirs[name]).to_bits(), "{name}");
+    }
+    for (name, found) in [
+        ("learning_rate", ours.optimizer.learning_rate),
+        ("adam_beta1", ours.optimizer.beta_1),
+        ("adam_beta2", ours.optimizer.beta_2),
+        ("adam_epsilon", ours.optimizer.epsilon),
+        ("weight_decay", ours.optimizer.weight_decay),
+    ] {
+        assert_eq!(found.to_bits(), theirs[name].as_f64().unwrap().to_bits(), "{name}");
+    }
+    let counts = ["num_ppo_epochs", "num_mini_batches"].map(|name| index(&theirs[name]));
+    assert_eq!([ours.epochs, ours.minibatches], counts);
+    assert_eq!(ours.kl_estimator, estimator(&theirs["kl_estimator"]));
+    // One optimiser for both networks, whose rate falls to 0 from the first step on.
+    assert_eq!(ours.value_optimizer, None);
+    assert_eq!(ours.schedule, Schedule::linear());
+    assert_eq!(theirs["lr_scheduler_type"], "linear");
+    assert_eq!((number(&theirs["warmup_ratio"]), index(&theirs["warmup_steps"])), (0.0, 0));
+    // Neither a penalty nor whitened rewards.
+    assert!(theirs["missing_eos_penalty"].is_null());
+    assert_eq!(theirs["whiten_rewards"].as_bool(), Some(false));
+    assert_eq!((ours.missing_end_penalty, ours.whiten_rewards.over), (0.0, Over::Nothing));
 }
 
 #[test]

@@ -14,7 +14,8 @@ impl PpoConfig {
     /// Checks every setting.
     ///
     /// # Errors
-    /// [`training::Error::Setting`] names the first setting out of range.
+    /// [`training::Error::Setting`], or within the table of an optimiser or the schedule [`Error::TableSetting`], names the first
+    /// setting out of range.
     pub fn validate(&self) -> Result<(), Error> {
         self.validate_drawing()?;
         self.validate_rewards()?;
@@ -129,9 +130,11 @@ impl PpoConfig {
     }
 
     fn validate_learning(&self) -> Result<(), Error> {
-        self.optimizer.validate()?;
-        self.value_optimizer().validate()?;
-        self.schedule.validate()?;
+        in_table("optimizer", self.optimizer.validate())?;
+        if let Some(own) = &self.value_optimizer {
+            in_table("value_optimizer", own.validate())?;
+        }
+        in_table("schedule", self.schedule.validate())?;
         for (setting, number) in [
             ("value_coefficient", self.value_coefficient),
             ("entropy_coefficient", self.entropy_coefficient),
@@ -196,6 +199,16 @@ impl PpoConfig {
     }
 }
 
+/// Says which table a setting that is out of range stands in.
+fn in_table(table: &'static str, checked: Result<(), training::Error>) -> Result<(), Error> {
+    checked.map_err(|error| match error {
+        training::Error::Setting { setting, found, expected } => {
+            Error::TableSetting { table, setting, found, expected }
+        }
+        other => other.into(),
+    })
+}
+
 fn positive(setting: &'static str, number: f32) -> Result<(), Error> {
     check(setting, number, number.is_finite() && number > 0.0, "a number above 0")
 }
@@ -238,7 +251,7 @@ mod tests {
 
     #[test]
     fn names_the_setting_out_of_range() {
-        let cases: [(&str, Break); 44] = [
+        let cases: [(&str, Break); 45] = [
             ("iterations", |c| c.iterations = 0),
             ("prompts_per_iteration", |c| c.prompts_per_iteration = 0),
             ("samples_per_prompt", |c| c.samples_per_prompt = 0),
@@ -273,8 +286,12 @@ mod tests {
             ("minibatches", |c| c.minibatches = 65),
             ("tokens_per_micro_batch", |c| c.tokens_per_micro_batch = 0),
             ("samples_every", |c| c.samples_every = 0),
-            ("learning_rate", |c| c.optimizer.learning_rate = -1.0),
-            ("floor", |c| c.schedule.floor = 2.0),
+            ("optimizer.learning_rate", |c| c.optimizer.learning_rate = -1.0),
+            ("value_optimizer.learning_rate", |c| {
+                c.value_model = ValueModel::Separate;
+                c.value_optimizer = Some(OptimizerConfig::default().with_learning_rate(-1.0));
+            }),
+            ("schedule.floor", |c| c.schedule.floor = 2.0),
             ("kl_coefficient", |c| c.kl_coefficient = -0.1),
             ("kl_clamp", |c| c.kl_clamp = Some(0.0)),
             ("kl_target", |c| c.kl_target = Some(KlTarget::NatsPerToken(f64::NAN))),

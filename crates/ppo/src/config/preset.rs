@@ -41,6 +41,7 @@ impl PpoConfig {
     /// | value model | separate | separate | separate | separate |
     /// | value clip, coefficient | 0.2, 0.1 | 0.5, 1 | 0.5, 1 | off, 1 |
     /// | learning rates | 3e-6 both, falling to 0 | 1e-6, 9e-6, warm-up of 3%, cosine to a tenth | 1e-6, 1e-5 | ours |
+    /// | `beta_2`, weight decay | 0.999, 0 | 0.95, 0 | 0.999, 0.01 | ours |
     /// | clipping of gradients | none | norm 1 | norm 1 | ours |
     ///
     /// A reply ends at its end of turn, whatever the preset; TRL needs `stop_token = "eos"` for that, which is not its default.
@@ -155,6 +156,106 @@ impl PpoConfig {
             value_clip: f32::MAX,
             value_coefficient: 1.0,
             ..Self::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Advantage, Aggregation, KlEstimator, KlPlace};
+    use training::Decay;
+
+    /// The settings at a place of [`Preset::ALL`]: a row of four is of TRL, `OpenRLHF`, verl and the paper, and what stands alone
+    /// is the same in all. Nothing comes from a default, so that no default moves a preset unseen.
+    fn pinned(at: usize) -> PpoConfig {
+        let optimizer = OptimizerConfig {
+            learning_rate: [3e-6, 1e-6, 1e-6, 2e-4][at],
+            beta_1: 0.9,
+            beta_2: [0.999, 0.95, 0.999, 0.95][at],
+            epsilon: 1e-8,
+            weight_decay: [0.0, 0.0, 0.01, 0.0][at],
+            clip_norm: [f64::from(f32::MAX), 1.0, 1.0, 1.0][at],
+            groups: Vec::new(),
+        };
+        let of_values = [None, Some(9e-6), Some(1e-5), None][at];
+        let value_optimizer =
+            of_values.map(|learning_rate| OptimizerConfig { learning_rate, ..optimizer.clone() });
+        PpoConfig {
+            iterations: 15,
+            prompts_per_iteration: 16,
+            samples_per_prompt: 4,
+            max_tokens: 128,
+            temperature: [0.7, 1.0, 1.0, 1.0][at],
+            best_of_n_start: None,
+            kl_coefficient: [0.05, 0.01, 0.0, 0.001][at],
+            kl_target: None,
+            kl_horizon: 10_000.0,
+            kl_place: KlPlace::Reward,
+            kl_estimator: KlEstimator::K1,
+            kl_clamp: [None, Some(10.0), None, None][at],
+            score_place: [
+                ScorePlace::AfterLast,
+                ScorePlace::Last,
+                ScorePlace::Last,
+                ScorePlace::Last,
+            ][at],
+            score_clip: [None, Some(10.0), None, None][at],
+            missing_end_penalty: 0.0,
+            whiten_rewards: Whitening {
+                over: Over::Nothing,
+                variance: Variance::Unbiased,
+                shift_mean: false,
+            },
+            advantage: Advantage::Gae,
+            gamma: 1.0,
+            lambda: [0.95, 1.0, 1.0, 1.0][at],
+            whiten_advantages: Whitening {
+                over: [Over::Round, Over::Round, Over::Round, Over::Nothing][at],
+                variance: [
+                    Variance::Unbiased,
+                    Variance::Biased,
+                    Variance::Unbiased,
+                    Variance::Unbiased,
+                ][at],
+                shift_mean: true,
+            },
+            epochs: [4, 1, 1, 4][at],
+            minibatches: [1, 8, 4, 1][at],
+            tokens_per_micro_batch: 1024,
+            optimizer,
+            value_optimizer,
+            schedule: Schedule {
+                decay: [Decay::Linear, Decay::Cosine, Decay::Constant, Decay::Constant][at],
+                warm_up: [
+                    WarmUp::Steps(0),
+                    WarmUp::Share(0.03),
+                    WarmUp::Steps(0),
+                    WarmUp::Steps(0),
+                ][at],
+                floor: [0.0, 0.1, 0.0, 0.0][at],
+            },
+            lora: None,
+            clip_low: 0.2,
+            clip_high: 0.2,
+            dual_clip: [None, None, Some(3.0), None][at],
+            aggregation: Aggregation::Token,
+            entropy_coefficient: 0.0,
+            rollout_correction: None,
+            value_model: ValueModel::Separate,
+            value_clip: [0.2, 0.5, 0.5, f32::MAX][at],
+            value_coefficient: [0.1, 1.0, 1.0, 1.0][at],
+            ptx_coefficient: 0.0,
+            max_kl_per_sequence: 200.0,
+            max_kl_per_token: 5.0,
+            samples_every: 5,
+        }
+    }
+
+    #[test]
+    fn every_setting_is_that_of_the_system() {
+        for (at, preset) in Preset::ALL.into_iter().enumerate() {
+            assert_eq!(PpoConfig::preset(preset), pinned(at), "{preset:?}");
         }
     }
 }

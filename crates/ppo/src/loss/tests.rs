@@ -81,6 +81,13 @@ fn importance_weights_by_hand() {
 }
 
 #[test]
+fn importance_weights_do_not_overflow() {
+    let found = importance_weights(&[0.0, -500.0], &[-500.0, 0.0], f32::MAX);
+    assert!(found[0] > 1e8 && found[0] < 1e9, "{found:?}");
+    assert!(found[1] > 0.0 && found[1] < 1e-8, "{found:?}");
+}
+
+#[test]
 fn policy_by_hand() {
     let ratios = [1.5_f32, 1.5, 0.5, 0.5, 1.1].map(f32::ln);
     let advantages = [1.0, -1.0, 1.0, -1.0, 2.0];

@@ -5,6 +5,7 @@ use crate::test_support::{B, CONTEXT, Kept, Records, VOCABULARY, policy};
 use crate::{Advantage, BestOfN, KlEstimator, KlPlace, Over, ScorePlace, ValueModel};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::Tensor;
+use burn_flex::FlexDevice;
 use dialogue::Dialogue;
 use language_model::Reward;
 use std::cell::Cell;
@@ -14,7 +15,9 @@ use std::path::Path;
 use training::{
     Checkpoints, Every, JsonLines, NoCheckpoints, OptimizerConfig, ParameterGroup, Schedule, Silent,
 };
-use transformer::{LoraConfig, ScalarHead, ScalarModel, fingerprint_of, learning_paths};
+use transformer::{
+    LoraConfig, ModelConfig, ScalarHead, ScalarModel, fingerprint_of, learning_paths,
+};
 
 fn prompts(count: u8) -> Vec<Dialogue> {
     (0..count).map(|index| Dialogue::from_user(char::from(b'a' + index))).collect()
@@ -691,6 +694,34 @@ fn a_value_model_that_nothing_uses_is_refused() {
     assert!(message.starts_with("`value_model` is set, but it is not"), "{message}");
     let message = attempt(|c| c.advantage = Advantage::Rloo).unwrap_err();
     assert!(message.starts_with("`advantage` is set, but it takes no values"), "{message}");
+}
+
+#[test]
+fn a_value_model_holds_every_token_and_position_that_a_rollout_may_have() {
+    let prompts = prompts(2);
+    let attempt = |change: fn(&mut ModelConfig)| {
+        let mut shape = policy(2).decoder.config().clone();
+        change(&mut shape);
+        let decoder = Decoder::<B>::init(&shape, 2, &FlexDevice);
+        let head = ScalarHead::zeros(shape.hidden_size, &FlexDevice);
+        let value = ValueStart { model: ScalarModel::new(decoder, head), mean: 0.0, std: 1.0 };
+        let config = PpoConfig { value_model: ValueModel::Separate, ..small() };
+        let inputs = Inputs::new(policy(1), &vowels, &prompts).with_value(value);
+        let result = config.run(inputs, 1, &mut Silent, &mut NoCheckpoints);
+        result.map(drop).map_err(|error| error.to_string())
+    };
+    let message = attempt(|shape| shape.vocab_size -= 1).unwrap_err();
+    let expected = "the value model knows 29 tokens, but the policy draws from 30";
+    assert!(message.starts_with(expected), "{message}");
+    attempt(|shape| shape.vocab_size += 1).unwrap();
+
+    // The prompts have 3 tokens with their template, and the replies up to 6.
+    let message = attempt(|shape| shape.max_position_embeddings = 8).unwrap_err();
+    let id = prompts[0].id();
+    for part in ["at most 8 tokens", id.as_str(), "has 3 and its reply up to 6"] {
+        assert!(message.contains(part), "`{part}` is missing in: {message}");
+    }
+    attempt(|shape| shape.max_position_embeddings = 9).unwrap();
 }
 
 #[test]
