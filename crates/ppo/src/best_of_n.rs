@@ -42,7 +42,7 @@ impl Progress {
     fn state(&self, files: Vec<(String, Vec<u8>)>) -> State {
         let progress = serde_json::to_value(self).unwrap_or_default();
         let values = [(PROGRESS.to_owned(), progress)].into_iter().collect();
-        State { step: self.drawn + self.tuned, values, files }
+        State { step: self.drawn + self.tuned, values, files, folder: None }
     }
 }
 
@@ -121,17 +121,17 @@ pub(crate) fn learn_the_best<B: AutodiffBackend>(
     states: &mut States<'_>,
 ) -> Result<Decoder<B>, Error> {
     let seed = seed_of_start(seed);
-    let (mut progress, mut files) = (Progress::default(), Vec::new());
+    let (mut progress, mut found) = (Progress::default(), State::default());
     if let Some(state) = states.found() {
         progress = state.value(PROGRESS)?;
-        files = std::mem::take(&mut state.files);
+        found = std::mem::take(state);
     }
     let drawing = Drawing { config, best, inputs, seed };
     drawing.finish(&mut progress, observe, states)?;
     let examples: Vec<Example> = progress.lessons.iter().map(Lesson::example).collect();
     let decoder = inputs.policy.decoder.clone();
     let mut observe = Renamed { observe, stage: TUNING };
-    let mut states = TuningStates { states, progress, files };
+    let mut states = TuningStates { states, progress, found };
     Ok(best.sft.fit_examples(decoder, &examples, seed, &mut observe, &mut states)?)
 }
 
@@ -238,8 +238,8 @@ fn mean(numbers: impl ExactSizeIterator<Item = f32>) -> f64 {
 struct TuningStates<'a, 'b> {
     states: &'a mut States<'b>,
     progress: Progress,
-    /// Those of the state that was found.
-    files: Vec<(String, Vec<u8>)>,
+    /// The state that was found.
+    found: State,
 }
 
 /// Whom a state belongs to need not be asked: all that decides the fine-tuning decides the run.
@@ -255,8 +255,8 @@ impl Checkpoint for TuningStates<'_, '_> {
     ) -> Result<Option<State>, training::Error> {
         let step = self.progress.tuned;
         let values = std::mem::take(&mut self.progress.values);
-        let files = std::mem::take(&mut self.files);
-        Ok((step > 0).then_some(State { step, values, files }))
+        let found = std::mem::take(&mut self.found);
+        Ok((step > 0).then_some(State { step, values, ..found }))
     }
 
     fn is_due(&mut self, step: u64) -> bool {

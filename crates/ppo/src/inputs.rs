@@ -77,7 +77,7 @@ impl<'a, B: AutodiffBackend> Inputs<'a, B> {
         }
         let model = self.policy.decoder.config();
         for (index, example) in self.ptx.iter().enumerate() {
-            example.check(index, model)?;
+            example.check(|| format!("example {index} of `ptx`"), model)?;
         }
         Ok(())
     }

@@ -152,7 +152,7 @@ impl<'a, B: AutodiffBackend> Learner<'a, B> {
     ) -> Result<ActorCritic<B>, Error> {
         self.step = step;
         let Some(value) = &mut self.value else { return Ok(self.policy.restore(actor, state)?) };
-        let (mut of_value, mut of_policy) = (State::default(), State::default());
+        let [mut of_value, mut of_policy] = [Vec::new(), Vec::new()].map(|files| state.part(files));
         for (name, bytes) in state.files.drain(..) {
             match name.strip_prefix(VALUE_PREFIX) {
                 Some(name) => of_value.files.push((name.to_owned(), bytes)),

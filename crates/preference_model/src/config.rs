@@ -167,8 +167,9 @@ impl PreferenceModelConfig {
         not_negative("margin", self.margin)?;
         not_negative("centring", self.centring)?;
         let expected = "numbers from 0 to 1,000,000";
-        self.weights.values().try_for_each(|weight| {
-            check("weights", weight, (0.0..=HIGHEST_WEIGHT).contains(weight), expected)
+        self.weights.iter().try_for_each(|(name, weight)| {
+            let in_range = (0.0..=HIGHEST_WEIGHT).contains(weight);
+            check("weights", format!("{name} = {weight}"), in_range, expected)
         })?;
         let measured = self.held_out > 0.0;
         let expected = "false, or `held_out` above 0";
@@ -180,6 +181,7 @@ impl PreferenceModelConfig {
         self.ensemble.validate()?;
         self.optimizer.validate()?;
         self.schedule.validate()?;
+        self.schedule.validate_use(&[Self::default().schedule])?;
         Ok(())
     }
 
@@ -227,12 +229,13 @@ fn check(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use training::Decay;
 
     #[test]
     fn names_the_setting_out_of_range() {
         type Config = PreferenceModelConfig;
         type Change = fn(&mut Config);
-        let cases: [(&str, Change); 27] = [
+        let cases: [(&str, Change); 28] = [
             ("epochs", |config| config.epochs = 0),
             ("epochs", |config| config.epochs = 100_000_000),
             ("tokens_per_step", |config| config.tokens_per_step = 0),
@@ -268,6 +271,7 @@ mod tests {
             }),
             ("learning_rate", |config| config.optimizer.learning_rate = -1.0),
             ("floor", |config| config.schedule.floor = 2.0),
+            ("schedule.floor", |config| config.schedule = Schedule::constant().with_floor(0.2)),
         ];
         for (name, change) in cases {
             let mut config = Config::default();
@@ -276,6 +280,18 @@ mod tests {
             assert!(message.starts_with(&format!("`{name}` is ")), "{message}");
         }
         Config::default().validate().unwrap();
+        // The floor is that of the default: nobody has set it.
+        let mut constant = Config::default();
+        constant.schedule.decay = Decay::Constant;
+        constant.validate().unwrap();
+    }
+
+    #[test]
+    fn a_weight_out_of_range_is_named_with_its_set() {
+        let weights = [("ai".to_owned(), 2.0), ("people".to_owned(), -1.0)].into();
+        let config = PreferenceModelConfig { weights, ..PreferenceModelConfig::default() };
+        let message = config.validate().unwrap_err().to_string();
+        assert!(message.starts_with("`weights` is people = -1, expected "), "{message}");
     }
 
     #[test]

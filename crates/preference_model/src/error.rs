@@ -50,6 +50,32 @@ pub enum Error {
         /// The value found.
         found: f64,
     },
+    /// A dialogue of a preference has nothing to read.
+    #[error(
+        "preference {index} of `{set}` has a dialogue without tokens, expected at least one; leave it out, or look at the \
+         chat template"
+    )]
+    NoTokens {
+        /// The name of the set.
+        set: String,
+        /// The place of the preference in the list, counted from 0.
+        index: usize,
+    },
+    /// A dialogue of a preference holds a token that the model does not know.
+    #[error(
+        "preference {index} of `{set}` holds token {token}, but the vocabulary has {vocabulary} tokens; give the model the \
+         tokenizer that it was trained with"
+    )]
+    UnknownToken {
+        /// The name of the set.
+        set: String,
+        /// The place of the preference in the list, counted from 0.
+        index: usize,
+        /// The token.
+        token: u32,
+        /// Size of the vocabulary.
+        vocabulary: usize,
+    },
     /// A dialogue does not fit the context, and the settings want to know.
     #[error(
         "preference {index} of `{set}` has a dialogue of {tokens} tokens, but the context holds {context}; shorten it, or \

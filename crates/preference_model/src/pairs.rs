@@ -205,16 +205,31 @@ impl Pairs {
         &mut self,
         reader: &mut Reader<'_>,
         preference: &Preference,
-        Place { source, index, margin }: Place,
+        place: Place,
     ) -> Result<Pair, Error> {
         let dialogues = [preference.chosen_dialogue(), preference.rejected_dialogue()];
         let [mut chosen, mut rejected] = [0; 2];
         for (row, dialogue) in [&mut chosen, &mut rejected].into_iter().zip(dialogues) {
             *row = self.tokenise(reader, dialogue)?;
-            check_tokens(reader.model, index, self.row(*row))?;
+            self.check_row(reader.model, *row, place)?;
         }
         let prompt = preference.prompt.id();
+        let Place { source, margin, .. } = place;
         Ok(Pair { chosen, rejected, probability: preference.probability, margin, source, prompt })
+    }
+
+    /// Says why a decoder cannot read a dialogue of a preference, whatever its length.
+    fn check_row(&self, model: &ModelConfig, row: usize, place: Place) -> Result<(), Error> {
+        let Place { source, index, .. } = place;
+        let (set, tokens) = (|| self.names[source].clone(), self.row(row));
+        if tokens.is_empty() {
+            return Err(Error::NoTokens { set: set(), index });
+        }
+        let vocabulary = model.vocab_size;
+        match unknown_token(model, tokens) {
+            Some(token) => Err(Error::UnknownToken { set: set(), index, token, vocabulary }),
+            None => Ok(()),
+        }
     }
 
     fn tokenise(&mut self, reader: &mut Reader<'_>, dialogue: Dialogue) -> Result<usize, Error> {
@@ -284,10 +299,15 @@ pub(crate) fn check_tokens(
         return Err(transformer::Error::NoTokens { what: "dialogue", index });
     }
     let vocabulary = config.vocab_size;
-    match tokens.iter().find(|&&token| token as usize >= vocabulary) {
-        Some(&token) => Err(transformer::Error::UnknownToken { index, token, vocabulary }),
+    match unknown_token(config, tokens) {
+        Some(token) => Err(transformer::Error::UnknownToken { index, token, vocabulary }),
         None => Ok(()),
     }
+}
+
+/// The first token that is not in the vocabulary.
+fn unknown_token(config: &ModelConfig, tokens: &[u32]) -> Option<u32> {
+    tokens.iter().copied().find(|&token| token as usize >= config.vocab_size)
 }
 
 #[cfg(test)]
@@ -367,6 +387,26 @@ mod tests {
             let message = pairs(&preferences, Overlong::Drop).unwrap_err().to_string();
             assert!(message.starts_with("preference 1 of `set`: `probability` is "), "{message}");
         }
+    }
+
+    #[test]
+    fn names_a_preference_that_the_model_cannot_read() {
+        // "good" is token 10.
+        let mut model = config();
+        model.vocab_size = 10;
+        let people = [preference("q", "a", "b", 0.9)];
+        let ai = [preference("q", "a", "b", 0.9), preference("q", "a", "b good", 0.9)];
+        let sources = [Source::new("people", &people), Source::new("ai", &ai)];
+        let error = Pairs::new(&codec(), &model, &sources, Overlong::Drop).unwrap_err();
+        let message = error.to_string();
+        let expected = "preference 1 of `ai` holds token 10, but the vocabulary has 10 tokens";
+        assert!(message.starts_with(expected), "{message}");
+
+        let mut found = pairs(&people, Overlong::Drop).unwrap();
+        found.rows[0].tokens.clear();
+        let place = Place { source: 0, index: 2, margin: None };
+        let message = found.check_row(&config(), 0, place).unwrap_err().to_string();
+        assert!(message.starts_with("preference 2 of `set` has a dialogue without"), "{message}");
     }
 
     #[test]

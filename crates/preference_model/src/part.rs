@@ -118,6 +118,49 @@ fn is_right(pair: &ScoredPair) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use burn::optim::GradientsParams;
+    use serde::Deserialize;
+
+    /// Scores, and what TRL 1.12.0 records of them.
+    #[derive(Deserialize)]
+    struct Fixture {
+        chosen: Vec<f64>,
+        rejected: Vec<f64>,
+        trl: Vec<Trl>,
+    }
+
+    #[derive(Deserialize)]
+    struct Trl {
+        accuracy: f64,
+        mean_margin: f64,
+    }
+
+    /// What a step records of these pairs, `[chosen, rejected, label]` of each.
+    fn recorded(pairs: impl Iterator<Item = [f64; 3]>) -> Vec<Metric> {
+        let scored = |[chosen, rejected, label]: [f64; 3]| ScoredPair { chosen, rejected, label };
+        let (pairs, gradients) = (pairs.map(scored).collect(), GradientsParams::new());
+        metrics(&Pairs::default(), &[], &StepGradients { loss: 0.0, pairs, gradients })
+    }
+
+    #[test]
+    fn accuracy_and_margin_are_those_of_trl() {
+        let fixture = include_str!("../tests/fixtures/reward_model.json");
+        let Fixture { chosen, rejected, trl } = serde_json::from_str(fixture).unwrap();
+        let scores = || chosen.iter().copied().zip(rejected.iter().copied());
+        assert!(scores().any(|(chosen, rejected)| chosen.total_cmp(&rejected).is_eq()));
+        let stored = recorded(scores().map(|(chosen, rejected)| [chosen, rejected, 1.0]));
+        // The same pairs stored the other way round, at a label of 0.
+        let swapped = recorded(scores().map(|(chosen, rejected)| [rejected, chosen, 0.0]));
+        assert!(trl.len() >= 4);
+        for Trl { accuracy, mean_margin } in trl {
+            for (metrics, margin) in [(&stored, mean_margin), (&swapped, -mean_margin)] {
+                for (name, expected) in [("accuracy", accuracy), ("margin", margin)] {
+                    let found = metrics.iter().find(|(found, _)| *found == name).unwrap().1;
+                    assert!((found - expected).abs() < 1e-5, "{name}: {found} {expected}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn ties_are_wrong_whichever_reply_the_label_prefers() {

@@ -146,11 +146,10 @@ impl<'a, B: AutodiffBackend> Run<'a, B> {
         let index = self.finished.len();
         let mut scores: Vec<Vec<Vec<f32>>> = self.saved.value(SCORES)?;
         if index >= scores.len() {
-            let (step, what) = (self.saved.step, SCORES.to_owned());
-            return Err(training::Error::StateLacks { step, what }.into());
+            return Err(self.saved.lacks(SCORES).into());
         }
         let scores = scores.swap_remove(index);
-        let mut own = State { step: self.saved.step, ..State::default() };
+        let mut own = self.saved.part(Vec::new());
         let prefix = prefix(index);
         for (name, bytes) in &mut self.saved.files {
             if let Some(name) = name.strip_prefix(&prefix) {

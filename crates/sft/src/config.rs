@@ -106,6 +106,7 @@ impl SftConfig {
         }
         self.optimizer.validate()?;
         self.schedule.validate()?;
+        self.schedule.validate_use(&[Self::default().schedule])?;
         Ok(())
     }
 
@@ -180,6 +181,7 @@ fn wrong(setting: &'static str, found: String, expected: &'static str) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+    use training::Decay;
 
     #[test]
     fn names_the_setting_out_of_range() {
@@ -210,6 +212,10 @@ mod tests {
                 },
             ),
             ("floor", SftConfig { schedule: Schedule::cosine().with_floor(2.0), ..good.clone() }),
+            (
+                "schedule.floor",
+                SftConfig { schedule: Schedule::constant().with_floor(0.2), ..good.clone() },
+            ),
         ];
         for (name, config) in cases {
             let message = config.validate().unwrap_err().to_string();
@@ -218,6 +224,10 @@ mod tests {
         for good in [good, measured, weighing(0.0)] {
             good.validate().unwrap();
         }
+        // The floor is that of the default: nobody has set it.
+        let mut constant = SftConfig::default();
+        constant.schedule.decay = Decay::Constant;
+        constant.validate().unwrap();
     }
 
     #[test]

@@ -102,7 +102,8 @@ impl<F: FnMut(u64) -> Vec<Example>> Draw for Streamed<'_, F> {
         self.newest = (self.examples)(step - 1);
         let mut examples = Vec::with_capacity(self.newest.len());
         for (index, example) in self.newest.iter().enumerate() {
-            match example.check(index, &self.model) {
+            let name = || format!("example {index} of step {} of the stream", step - 1);
+            match example.check(name, &self.model) {
                 Ok(()) => examples.push(example),
                 Err(Error::Overlong { .. }) if self.config.leaves_out() => self.overlong += 1,
                 Err(error) => return Err(error),

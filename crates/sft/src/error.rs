@@ -20,10 +20,10 @@ pub enum Error {
         id: String,
     },
     /// An example contradicts itself or the model.
-    #[error("example {index}: {what} is {found}, expected {expected}")]
+    #[error("{which}: {what} is {found}, expected {expected}")]
     Example {
-        /// Its place in the list, counted from 0.
-        index: usize,
+        /// Its name, which says where it stands.
+        which: String,
         /// What is wrong.
         what: &'static str,
         /// The value found.
@@ -33,12 +33,12 @@ pub enum Error {
     },
     /// An example does not fit the context, and the settings want to know.
     #[error(
-        "example {index} has {tokens} tokens, but the context holds {context}; shorten it, or set `overlong` to `drop` or \
-         `oldest_turns`"
+        "{which} has {tokens} tokens, but the context holds {context}; shorten it, or set `overlong` to \"drop\" or \
+         \"oldest_turns\""
     )]
     Overlong {
-        /// Its place in the list, counted from 0.
-        index: usize,
+        /// Its name, which says where it stands.
+        which: String,
         /// Its tokens.
         tokens: usize,
         /// Tokens that the model can hold.

@@ -19,7 +19,7 @@ pub fn evaluate<B: Backend>(
     tokens_per_batch: usize,
 ) -> Result<f64, Error> {
     for (index, example) in examples.iter().enumerate() {
-        example.check(index, decoder.config())?;
+        example.check(|| format!("example {index}"), decoder.config())?;
     }
     let rows: Vec<&Example> = examples.iter().collect();
     mean_loss(decoder, &rows, tokens_per_batch).ok_or(Error::NoExamples { overlong: 0 })

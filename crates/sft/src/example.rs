@@ -59,13 +59,13 @@ impl Example {
         self.targets().map(|place| f64::from(self.weights[place])).sum()
     }
 
-    /// Names what contradicts itself or the model; `index` is the place of the example in its list.
+    /// Says what contradicts itself or the model; `name` is what an error calls the example, such as `example 3`.
     ///
     /// # Errors
     /// [`Error::Example`] or [`Error::Overlong`].
-    pub fn check(&self, index: usize, model: &ModelConfig) -> Result<(), Error> {
+    pub fn check(&self, name: impl Fn() -> String, model: &ModelConfig) -> Result<(), Error> {
         let wrong = |what, found: String, expected: String| {
-            Err(Error::Example { index, what, found, expected })
+            Err(Error::Example { which: name(), what, found, expected })
         };
         if self.weights.len() != self.tokens.len() {
             let expected = format!("{}, one a token", self.tokens.len());
@@ -85,7 +85,10 @@ impl Example {
             return wrong("the number of weights above 0", "0".to_owned(), expected);
         }
         let (tokens, context) = (self.tokens.len(), model.max_position_embeddings);
-        if tokens > context { Err(Error::Overlong { index, tokens, context }) } else { Ok(()) }
+        if tokens > context {
+            return Err(Error::Overlong { which: name(), tokens, context });
+        }
+        Ok(())
     }
 }
 
@@ -154,7 +157,8 @@ mod tests {
         ];
         let model = model(9);
         for (part, example) in cases {
-            let message = example.check(3, &model).unwrap_err().to_string();
+            let name = || "example 3".to_owned();
+            let message = example.check(name, &model).unwrap_err().to_string();
             assert!(message.starts_with("example 3") && message.contains(part), "{message}");
         }
     }

@@ -365,7 +365,14 @@ mod tests {
         let error = strict
             .fit_examples(decoder(1), &examples, 1, &mut Silent, &mut NoCheckpoints)
             .unwrap_err();
-        assert!(matches!(error, Error::Overlong { index: 1, tokens: 17, context: 16 }), "{error}");
+        assert!(error.to_string().starts_with("example 1 of `examples` has 17 tokens"), "{error}");
+        let error = strict
+            .fit_stream(decoder(1), 2, |_| examples.clone(), 1, &mut Silent, &mut NoCheckpoints)
+            .unwrap_err();
+        assert!(
+            error.to_string().starts_with("example 1 of step 0 of the stream has 17"),
+            "{error}"
+        );
         let error = config(1)
             .fit_examples(decoder(1), &examples[1..2], 1, &mut Silent, &mut NoCheckpoints)
             .unwrap_err();

@@ -43,14 +43,14 @@ impl<'a> Lessons<'a> {
         seed: u64,
     ) -> Result<Self, Error> {
         let mut found = Self::default();
-        let mut index = 0;
         for (source, part) in sources.iter().enumerate() {
-            for dialogue in part.items {
+            for (index, dialogue) in part.items.iter().enumerate() {
                 let example = Example::from_dialogue(codec, dialogue)?;
                 // Of the dialogue as it came: without its oldest turns it begins with another prompt than a shorter
                 // dialogue that has a reply in common with it.
                 let rank = rank(seed, dialogue);
-                match example.check(index, model) {
+                let name = || format!("dialogue {index} of `{}` ({})", part.name, dialogue.id());
+                match example.check(name, model) {
                     Ok(()) => found.keep(Cow::Owned(example), source, rank),
                     Err(Error::Overlong { context, .. }) if overlong == Overlong::OldestTurns => {
                         match shortened(codec, dialogue, context)? {
@@ -66,7 +66,6 @@ impl<'a> Lessons<'a> {
                     }
                     Err(error) => return Err(error),
                 }
-                index += 1;
             }
         }
         found.group();
@@ -82,17 +81,15 @@ impl<'a> Lessons<'a> {
         seed: u64,
     ) -> Result<Self, Error> {
         let mut found = Self::default();
-        let mut index = 0;
         for (source, part) in sources.iter().enumerate() {
-            for example in part.items {
-                match example.check(index, model) {
+            for (index, example) in part.items.iter().enumerate() {
+                match example.check(|| format!("example {index} of `{}`", part.name), model) {
                     Ok(()) => found.keep(Cow::Borrowed(example), source, rank_of(seed, example)),
                     Err(Error::Overlong { .. }) if overlong != Overlong::Error => {
                         found.overlong += 1;
                     }
                     Err(error) => return Err(error),
                 }
-                index += 1;
             }
         }
         Ok(found)
@@ -197,8 +194,13 @@ mod tests {
         assert_eq!(shortened.kept[1].example, shortened.kept[0].example);
         assert!(shortened.kept[1].example.tokens.len() <= 16);
 
-        let error = of_dialogues(&dialogues, Overlong::Error).unwrap_err();
-        assert!(matches!(error, Error::Overlong { index: 1, tokens: 24, context: 16 }), "{error}");
+        // Counted within its source.
+        let message = of_dialogues(&dialogues, Overlong::Error).unwrap_err().to_string();
+        let expected = format!(
+            "dialogue 0 of `b` ({}) has 24 tokens, but the context holds 16; ",
+            dialogues[1].id()
+        );
+        assert!(message.starts_with(&expected), "{message}");
     }
 
     #[test]
@@ -232,14 +234,19 @@ mod tests {
 
     #[test]
     fn examples_have_no_turns_to_leave_out() {
-        let examples = [Example::unmasked(vec![1; 4]), Example::unmasked(vec![1; 17])];
-        let sources = [Source { name: "a", items: &examples }];
+        let examples = [4, 4, 17].map(|length| Example::unmasked(vec![1; length]));
+        let sources = [
+            Source { name: "a", items: &examples[..1] },
+            Source { name: "b", items: &examples[1..] },
+        ];
         for overlong in [Overlong::Drop, Overlong::OldestTurns] {
             let found = Lessons::of_examples(&model(12), &sources, overlong, 1).unwrap();
-            assert_eq!((found.kept.len(), found.overlong, found.shortened), (1, 1, 0));
+            assert_eq!((found.kept.len(), found.overlong, found.shortened), (2, 1, 0));
         }
         let error = Lessons::of_examples(&model(12), &sources, Overlong::Error, 1).unwrap_err();
-        assert!(matches!(error, Error::Overlong { index: 1, tokens: 17, context: 16 }), "{error}");
+        let message = error.to_string();
+        let expected = "example 1 of `b` has 17 tokens, but the context holds 16; ";
+        assert!(message.starts_with(expected), "{message}");
     }
 
     #[test]

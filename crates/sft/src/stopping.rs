@@ -87,7 +87,7 @@ impl<B: AutodiffBackend> Stopping<B> {
             return Ok(());
         }
         let renamed = files.into_iter().map(|(name, bytes)| (name[BEST.len()..].to_owned(), bytes));
-        let mut weights = State { step: state.step, files: renamed.collect(), ..State::default() };
+        let mut weights = state.part(renamed.collect());
         let mut optimizer = Optimizer::new(&OptimizerConfig::default());
         let decoder = optimizer.restore(decoder.clone(), &mut weights)?;
         let (loss, step) = (state.value(BEST_LOSS)?, state.value(BEST_STEP)?);

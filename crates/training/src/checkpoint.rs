@@ -2,6 +2,7 @@
 
 use crate::{Error, Observe};
 use serde_json::{Map, Value};
+use std::path::PathBuf;
 
 /// Everything that a stage needs to go on after a step as if nothing had happened.
 ///
@@ -15,6 +16,8 @@ pub struct State {
     pub values: Map<String, Value>,
     /// Files by name: parameters, moments of the optimiser.
     pub files: Vec<(String, Vec<u8>)>,
+    /// The folder of all states, for errors to name; none of a state that was not read from one.
+    pub folder: Option<PathBuf>,
 }
 
 impl State {
@@ -25,7 +28,7 @@ impl State {
     pub fn take(&mut self, file: &str) -> Result<Vec<u8>, Error> {
         match self.files.iter().position(|(name, _)| name == file) {
             Some(place) => Ok(self.files.swap_remove(place).1),
-            None => Err(Error::StateLacks { step: self.step, what: file.to_owned() }),
+            None => Err(self.lacks(file)),
         }
     }
 
@@ -35,7 +38,18 @@ impl State {
     /// [`Error::StateLacks`] if there is none, or one of another type.
     pub fn value<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T, Error> {
         let value = self.values.get(name).and_then(|value| T::deserialize(value).ok());
-        value.ok_or_else(|| Error::StateLacks { step: self.step, what: name.to_owned() })
+        value.ok_or_else(|| self.lacks(name))
+    }
+
+    /// The error that says what is missing.
+    pub fn lacks(&self, what: &str) -> Error {
+        Error::StateLacks { folder: self.folder.clone(), step: self.step, what: what.to_owned() }
+    }
+
+    /// A part of this state, which holds these files alone.
+    #[must_use]
+    pub fn part(&self, files: Vec<(String, Vec<u8>)>) -> Self {
+        Self { step: self.step, values: Map::new(), files, folder: self.folder.clone() }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What training can fail with, whatever the stage.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why a stage cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -47,10 +47,13 @@ pub enum Error {
     },
     /// A state that was kept lacks a part.
     #[error(
-        "the state kept after step {step} lacks `{what}`, or cannot be read; it was written by another version: remove it to \
-         begin anew"
+        "the state kept after step {step} lacks `{what}`, or cannot be read; it was written by another version: remove {} \
+         to begin anew",
+        all_states(folder.as_deref())
     )]
     StateLacks {
+        /// The folder of all states; none if they are in none.
+        folder: Option<PathBuf>,
         /// The step.
         step: u64,
         /// The part.
@@ -107,4 +110,9 @@ pub enum Error {
         /// What the system says.
         source: std::io::Error,
     },
+}
+
+/// What to remove so that no state is left.
+fn all_states(folder: Option<&Path>) -> String {
+    folder.map_or_else(|| "all states".to_owned(), |folder| folder.display().to_string())
 }

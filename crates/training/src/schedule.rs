@@ -33,7 +33,7 @@ pub enum WarmUp {
 /// |---|---|---|
 /// | `decay` | `"constant"` | `"constant"`, `"linear"` or `"cosine"` |
 /// | `warm_up` | `{ steps = 0 }` | `{ steps = N }` or `{ share = S }`, S in \[0, 1\] of all steps |
-/// | `floor` | 0.0 | share of the highest rate that the fall ends in, in \[0, 1\]; constant ignores it |
+/// | `floor` | 0.0 | share of the highest rate that the fall ends in, in \[0, 1\]; of no use to `"constant"`, see [`Schedule::validate_use`] |
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Schedule {
@@ -95,6 +95,22 @@ impl Schedule {
             share("warm_up.share", value)?;
         }
         share("floor", self.floor)
+    }
+
+    /// Refuses a floor beside a rate that does not fall, which would do nothing. Those of `defaults` may stay: whoever
+    /// changes `decay` alone has not set it.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] names the floor.
+    pub fn validate_use(&self, defaults: &[Self]) -> Result<(), Error> {
+        let is_default =
+            defaults.iter().any(|default| default.floor.total_cmp(&self.floor).is_eq());
+        if self.decay != Decay::Constant || self.floor == 0.0 || is_default {
+            return Ok(());
+        }
+        let (setting, found) = ("schedule.floor", self.floor.to_string());
+        let expected = "the default, since the rate falls to nothing with `schedule.decay = \"constant\"`, or another decay";
+        Err(Error::Setting { setting, found, expected })
     }
 
     /// The factor in \[0, 1\] on the highest learning rate at `step`, counted from 0, of `steps`.
@@ -210,6 +226,21 @@ mod tests {
             assert!(message.contains(name), "{message}");
         }
         Schedule::cosine().with_warm_up(WarmUp::Share(1.0)).with_floor(1.0).validate().unwrap();
+    }
+
+    #[test]
+    fn a_floor_that_nothing_falls_to_is_refused_unless_it_is_a_default() {
+        let default = Schedule::linear().with_floor(0.1);
+        let message = Schedule::constant().with_floor(0.2).validate_use(&[default]).unwrap_err();
+        assert!(message.to_string().starts_with("`schedule.floor` is 0.2, "), "{message}");
+        for used in [
+            Schedule::constant(),
+            Schedule::constant().with_floor(0.1),
+            Schedule::linear().with_floor(0.2),
+            Schedule::cosine().with_floor(0.2),
+        ] {
+            used.validate_use(&[default]).unwrap();
+        }
     }
 
     proptest! {

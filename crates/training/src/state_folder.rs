@@ -138,7 +138,7 @@ impl Contents {
             }
         };
         let files = self.files.into_iter().map(load).collect::<Result<_, _>>()?;
-        Ok(State { step: self.step, values: self.values, files })
+        Ok(State { step: self.step, values: self.values, files, folder: None })
     }
 }
 
@@ -220,6 +220,7 @@ mod tests {
             step: 3,
             values: [("best".to_owned(), 0.5.into())].into_iter().collect(),
             files: vec![("policy".to_owned(), b"abc".to_vec())],
+            folder: None,
         };
         write(&path, &owner, &state).unwrap();
         let text = fs::read_to_string(path.join(CONTENTS)).unwrap();

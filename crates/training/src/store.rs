@@ -101,7 +101,9 @@ impl Checkpoints {
         for kept in kept.iter().rev().filter(|kept| kept.kind != Kind::Partial) {
             let folder = self.path(kept);
             match read(&folder, kept.step, owner) {
-                Ok(state) => return Ok(Some(state)),
+                Ok(state) => {
+                    return Ok(Some(State { folder: Some(self.folder.clone()), ..state }));
+                }
                 Err(Unusable::Unreadable(error)) => return Err(error),
                 Err(Unusable::Damaged(what)) => {
                     skipped = true;

@@ -3,7 +3,7 @@
 use super::{BestOfN, KlPlace, PpoConfig, Preset};
 use crate::{Advantage, Error, KlEstimator, Over};
 use sft::SftConfig;
-use training::Decay;
+use training::Schedule;
 
 /// The most replies that are drawn in a round, and the most that all its epochs learn from: far beyond any use, and short of
 /// what no memory holds.
@@ -166,10 +166,9 @@ impl PpoConfig {
         let mut unset = vec![Self::default()];
         unset.extend(Preset::ALL.map(Self::preset));
         let has_target = self.kl_target.is_some();
-        let falls = self.schedule.decay != Decay::Constant;
-        let no_fall = "the default, since the rate falls to nothing with `schedule.decay = \"constant\"`, or another decay";
-        let numbers: [(&str, bool, Number, &str); 5] = [
-            ("schedule.floor", falls, |c| c.schedule.floor, no_fall),
+        let schedules: Vec<Schedule> = unset.iter().map(|config| config.schedule).collect();
+        self.schedule.validate_use(&schedules)?;
+        let numbers: [(&str, bool, Number, &str); 4] = [
             ("kl_horizon", has_target, |c| c.kl_horizon, "the default, or a `kl_target` beside it"),
             ("lambda", self.has_values(), |c| c.lambda.into(), NO_VALUES),
             ("value_clip", self.has_values(), |c| c.value_clip.into(), NO_VALUES),

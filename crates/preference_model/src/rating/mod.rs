@@ -100,6 +100,7 @@ impl RatingConfig {
         }
         self.optimizer.validate()?;
         self.schedule.validate()?;
+        self.schedule.validate_use(&[Self::default().schedule])?;
         Ok(())
     }
 }

@@ -154,6 +154,9 @@ fn refuses_what_it_cannot_learn_from() {
     };
     assert!(refused(&config(0), &rated()).starts_with("`epochs` is 0"));
     assert!(refused(&config(1_000_001), &rated()).starts_with("`epochs` is 1000001, expected"));
+    let schedule = Schedule::constant().with_floor(0.2);
+    let no_fall = RatingConfig { schedule, ..config(1) };
+    assert!(refused(&no_fall, &rated()).starts_with("`schedule.floor` is 0.2, expected"));
     let twice = [rated(), rated()].concat();
     assert!(refused(&config(1_000_000), &twice).starts_with("`epochs` is 1000000, which"));
     let bad = RatingConfig { held_out: 1.0, ..config(1) };

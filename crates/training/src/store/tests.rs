@@ -40,6 +40,7 @@ fn state(step: u64) -> State {
             ("policy".to_owned(), format!("weights after {step}").into_bytes()),
             ("moments".to_owned(), vec![7; 40]),
         ],
+        folder: None,
     }
 }
 
@@ -57,7 +58,8 @@ fn kept(steps: &[u64], keep: usize) -> (TempDir, Checkpoints) {
 fn load(states: &mut Checkpoints) -> (Option<State>, Vec<String>) {
     let mut notes = Notes::default();
     let newest = states.load(&owner(), &mut notes).unwrap();
-    (newest, notes.0)
+    // As it was when it was kept.
+    (newest.map(|state| State { folder: None, ..state }), notes.0)
 }
 
 fn names(states: &Checkpoints) -> Vec<String> {
@@ -177,6 +179,26 @@ fn refuses_the_states_of_another_run() {
         // Nothing was touched.
         assert_eq!(load(&mut states), (Some(state(2)), vec![]));
     }
+}
+
+#[test]
+fn what_a_state_lacks_is_named_with_the_folder_to_remove() {
+    let (_folder, mut states) = kept(&[1, 2], 2);
+    let mut newest = states.load(&owner(), &mut Silent).unwrap().unwrap();
+    let folder = states.folder.display().to_string();
+    let mut part = newest.part(Vec::new());
+    for (what, error) in [
+        ("values", newest.value::<u64>("values").unwrap_err()),
+        ("value", newest.take("value").unwrap_err()),
+        ("policy", part.take("policy").unwrap_err()),
+    ] {
+        let message = error.to_string();
+        assert!(message.starts_with("the state kept after step 2 lacks `"), "{message}");
+        assert!(message.contains(&format!("`{what}`")), "{message}");
+        assert!(message.ends_with(&format!("remove {folder} to begin anew")), "{message}");
+    }
+    let message = State::default().take("policy").unwrap_err().to_string();
+    assert!(message.ends_with("remove all states to begin anew"), "{message}");
 }
 
 #[test]
@@ -500,7 +522,8 @@ proptest! {
         let mut states = Checkpoints::new(folder.path());
         let owner = Owner { stage, fingerprint };
         let files = files.into_iter().collect();
-        let state = State { step, values: values.into_iter().collect(), files };
+        let values = values.into_iter().collect();
+        let state = State { step, values, files, folder: Some(folder.path().to_owned()) };
         states.save(&owner, state.clone()).unwrap();
         let mut notes = Notes::default();
         prop_assert_eq!(states.load(&owner, &mut notes).unwrap(), Some(state));
