@@ -127,7 +127,7 @@ impl<B: AutodiffBackend> Session<B> {
         }
         let start = Instant::now();
         self.work(stage, observe)
-            .map_err(|error| error.with_the_way_on(stage, self.folder.path()))?;
+            .map_err(|error| error.with_the_way_on(stage, self.folder.path(), &self.settings))?;
         self.folder.finish(stage, start.elapsed().as_secs_f64())?;
         // What is finished is not gone on with.
         Ok(self.checkpoints(stage)?.clear()?)
