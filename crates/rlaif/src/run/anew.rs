@@ -211,10 +211,11 @@ mod tests {
             // Nothing had learned.
             not_finite(Phase::Start, "a logit"),
             not_finite(Phase::Iteration(1), "a logit"),
-            not_finite(Phase::Iteration(1), "a value"),
             silent(Phase::Iteration(1)),
         ] {
             assert_eq!(named(error, Stage::Ppo, &settings), None);
         }
+        let damaged = not_finite(Phase::Iteration(1), "a value");
+        assert_eq!(named(damaged, Stage::Ppo, &resolve(START)), None);
     }
 }
