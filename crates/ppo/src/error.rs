@@ -1,5 +1,6 @@
 //! What a run can fail with.
 
+use crate::estimate::VALUE;
 use crate::{CallbackError, KlLimit, Phase};
 use language_model::Error as ModelError;
 
@@ -161,6 +162,21 @@ pub enum Error {
 }
 
 impl Error {
+    /// True if what diverged is the value function: its loss, its gradient, a weight or a value.
+    ///
+    /// One on the policy's trunk learns by the optimiser of the policy, a separate one by
+    /// [`PpoConfig::value_optimizer`](crate::PpoConfig::value_optimizer), if it is set.
+    pub fn is_of_value_function(&self) -> bool {
+        match self {
+            Self::Training(training::Error::Diverged { name, .. }) => {
+                ["value_loss", "value_gradient_norm"].contains(&name.as_str())
+                    || name.starts_with("a weight of `critic.")
+            }
+            Self::NotFinite { what, .. } => *what == VALUE,
+            _ => false,
+        }
+    }
+
     /// Says when, if it is a number of the policy or the value model that is not finite.
     pub(crate) fn at(self, phase: Phase) -> Self {
         match self {
@@ -179,6 +195,38 @@ impl Error {
                 error => Self::Callback { iteration, source: error.into() },
             },
             Err(source) => Self::Callback { iteration, source },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_diverged_is_told_by_its_name() {
+        let diverged = |name: &str| {
+            let (stage, name) = ("ppo".to_owned(), name.to_owned());
+            Error::from(training::Error::Diverged { stage, step: 1, name, value: f64::NAN })
+        };
+        let not_finite =
+            |what| Error::NotFinite { phase: Phase::Iteration(2), what, id: "7".to_owned() };
+        for error in [
+            diverged("value_loss"),
+            diverged("value_gradient_norm"),
+            diverged("a weight of `critic.trunk.norm.weight`"),
+            not_finite(VALUE),
+        ] {
+            assert!(error.is_of_value_function(), "{error}");
+        }
+        for error in [
+            diverged("policy_loss"),
+            diverged("gradient_norm"),
+            diverged("a weight of `decoder.norm.weight`"),
+            not_finite("a log-prob of the policy"),
+            Error::NoPrompts,
+        ] {
+            assert!(!error.is_of_value_function(), "{error}");
         }
     }
 }

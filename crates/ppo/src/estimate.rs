@@ -6,6 +6,9 @@ use crate::{Error, Estimates, PpoConfig};
 use burn::prelude::{Backend, Tensor};
 use transformer::{Decoder, token_log_probs, token_log_probs_and_entropy};
 
+/// What the value function computes, in errors.
+pub(crate) const VALUE: &str = "a value";
+
 /// Log-probs, values and entropies of all reply tokens, without a gradient.
 ///
 /// # Errors
@@ -75,7 +78,7 @@ fn finite(estimates: &Estimates, rollouts: &[Rollout]) -> Result<(), Error> {
     for (what, rows) in [
         ("a log-prob of the policy", &estimates.log_probs),
         ("a log-prob of the reference", &estimates.reference_log_probs),
-        ("a value", &estimates.values),
+        (VALUE, &estimates.values),
         ("an entropy", &estimates.entropies),
     ] {
         for (row, rollout) in rows.iter().zip(rollouts) {

@@ -102,7 +102,7 @@ impl PpoConfig {
         inputs.check(self)?;
         check_prompts(&inputs.policy.codec, inputs.prompts, self.max_tokens)?;
         inputs.check_value_model(self.max_tokens)?;
-        self.check_optimizers(&inputs, seed)?;
+        self.check_optimizers(&inputs.policy.decoder, inputs.value.as_ref())?;
         if let Some(best) = &self.best_of_n_start {
             check_held_out(best, &inputs, seed)?;
         }
@@ -149,19 +149,23 @@ impl PpoConfig {
         Ok(Transformer { decoder: actor.decoder, codec, engine })
     }
 
-    /// Checks the groups of all optimisers, by a policy and a value function that are shaped as those that learn.
-    fn check_optimizers<B: AutodiffBackend>(
+    /// Checks that every group of an optimiser has a parameter, as a run of this policy and, if one is given, this value model
+    /// does before anything is drawn. Models of the same shape will do.
+    ///
+    /// # Errors
+    /// [`training::Error::EmptyGroup`], or an adapter that does not fit the policy.
+    pub fn check_optimizers<B: AutodiffBackend>(
         &self,
-        inputs: &Inputs<'_, B>,
-        seed: u64,
+        policy: &Decoder<B>,
+        value: Option<&ValueStart<B>>,
     ) -> Result<(), Error> {
-        let given = &inputs.policy.decoder;
         if let Some(best) = &self.best_of_n_start {
             let table = "best_of_n_start.sft.optimizer";
-            best.sft.optimizer.check_groups(table, &learning_paths(given))?;
+            best.sft.optimizer.check_groups(table, &learning_paths(policy))?;
         }
-        let decoder = with_adapter(self, given.clone(), seed)?;
-        let critic = self.critic(&decoder, inputs.value.clone());
+        // What an adapter begins with changes no path.
+        let decoder = with_adapter(self, policy.clone(), 0)?;
+        let critic = self.critic(&decoder, value.cloned());
         self.check_groups(&ActorCritic { decoder, critic })
     }
 

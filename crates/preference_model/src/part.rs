@@ -6,11 +6,32 @@ use crate::plan::Part;
 use crate::step::{ScoredPair, StepGradients, gradients};
 use crate::{Error, PreferenceModelConfig, Start};
 use burn::tensor::backend::AutodiffBackend;
+use std::iter;
 use training::{State, finite};
 use transformer::{Optimizer, ScalarHead, learning_paths};
 
 /// The name of a metric and its value.
 pub(crate) type Metric = (&'static str, f64);
+
+impl PreferenceModelConfig {
+    /// Checks that every group of the optimiser has a parameter, as fitting what is given does before its first step. A model of
+    /// the same shape will do.
+    ///
+    /// # Errors
+    /// [`training::Error::EmptyGroup`], or an adapter that does not fit the model.
+    pub fn check_optimizer<B: AutodiffBackend>(
+        &self,
+        start: impl Into<Start<B>>,
+    ) -> Result<(), Error> {
+        let start = start.into();
+        // The model of a half has one head.
+        for heads in iter::once(self.ensemble.heads).chain(self.robustness.then_some(1)) {
+            let part = Part { seed: 0, heads, is_member: true, steps: Vec::new() };
+            drop(Training::begin(self, &part, start.clone())?);
+        }
+        Ok(())
+    }
+}
 
 /// A model and its optimiser.
 pub(crate) struct Training<B: AutodiffBackend> {

@@ -120,6 +120,10 @@ fn bad_input_is_named_and_leaves_nothing_behind() {
         ("ppo.clip=0.2", "clip"),
         ("ppo.kl_place=nowhere", "kl_place"),
         ("ppo.lora.rank=0", "rank"),
+        (
+            "ppo.optimizer.groups=[{ names = ['embeding'] }]",
+            "[ppo] `optimizer.groups`: no parameter",
+        ),
         ("sft.overlong=cut", "overlong"),
         ("sft.weights.foo=1", "foo"),
         ("sft.weights={ revisions = 0.0, helpful = 0.0 }", "[sft] `weights` is 0 of every source"),

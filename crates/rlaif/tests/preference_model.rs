@@ -3,7 +3,7 @@
 
 mod program;
 
-use program::{rlaif, says};
+use program::{refused, rlaif, says};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -122,4 +122,12 @@ fn a_first_pass_comes_before_the_labels_and_margins_are_heeded() {
     fs::write(folder.join("pairs.jsonl"), format!("{pair}\n{pair}\n")).unwrap();
     let (status, _, said) = rlaif(folder, &["preference-model", "--name", "small"]);
     assert!(status == 2 && said.contains("inputs.pretraining"), "{said}");
+
+    // A first pass that diverges is told from the second, and has a learning rate of its own.
+    fs::write(folder.join("pairs.jsonl"), format!("{pair}\n")).unwrap();
+    fs::remove_dir_all(&stage).unwrap();
+    let rate = "preference_model.pretraining.learning_rate";
+    let (far, way) = (format!("{rate}=1e30"), format!("`--set {rate}=…`"));
+    let again = ["preference-model", "--name", "small", "--set", &far];
+    refused(folder, &again, &["`preference_model.pretraining`: ", "has diverged", &way]);
 }

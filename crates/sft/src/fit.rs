@@ -9,7 +9,7 @@ use burn::tensor::backend::AutodiffBackend;
 use dialogue::Dialogue;
 use language_model::{item_seed, stream};
 use training::{Checkpoint, Observe, Overlong, batches, check_planned};
-use transformer::{Decoder, Transformer};
+use transformer::{Decoder, Transformer, learning_paths};
 
 /// The name of the stage in records, errors and random streams.
 pub(crate) const STAGE: &str = "sft";
@@ -147,6 +147,24 @@ impl SftConfig {
         let mut draw = Streamed::new(self, decoder.config(), examples);
         let plan = Plan { steps, seed, held_out: &[] };
         self.train(decoder, plan, &mut draw, observe, checkpoint)
+    }
+
+    /// Checks that every group of the optimiser has a parameter, as fitting this decoder does before its first step. One of the
+    /// same shape will do.
+    ///
+    /// # Errors
+    /// [`training::Error::EmptyGroup`], or an adapter that the decoder cannot take.
+    pub fn check_optimizer<B: AutodiffBackend>(&self, decoder: Decoder<B>) -> Result<(), Error> {
+        // What an adapter begins with changes no path.
+        self.check_groups(&self.with_adapter(decoder, 0)?)
+    }
+
+    /// The same of a decoder with the adapter that the settings ask for.
+    pub(crate) fn check_groups<B: AutodiffBackend>(
+        &self,
+        decoder: &Decoder<B>,
+    ) -> Result<(), Error> {
+        Ok(self.optimizer.check_groups("optimizer", &learning_paths(decoder))?)
     }
 
     /// False if what is longer than the context is an error.

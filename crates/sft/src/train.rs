@@ -9,7 +9,7 @@ use crate::{Error, Example, SftConfig};
 use burn::module::AutodiffModule;
 use burn::tensor::backend::AutodiffBackend;
 use training::{Checkpoint, Fingerprint, Observe, State, Steps, finite};
-use transformer::{Decoder, Optimizer, check_parameters, fingerprint_of, learning_paths};
+use transformer::{Decoder, Optimizer, check_parameters, fingerprint_of};
 
 /// What a fitting is told besides its settings.
 #[derive(Debug, Clone, Copy)]
@@ -30,7 +30,7 @@ impl SftConfig {
         observe: &mut dyn Observe,
         checkpoint: &mut dyn Checkpoint,
     ) -> Result<Decoder<B>, Error> {
-        self.optimizer.check_groups("optimizer", &learning_paths(&decoder))?;
+        self.check_groups(&decoder)?;
         let fingerprint = || self.fingerprint(plan, draw, &decoder);
         let (mut steps, saved) = Steps::begin(STAGE, plan.steps, fingerprint, observe, checkpoint)?;
         let mut optimizer = Optimizer::new(&self.optimizer);

@@ -848,8 +848,10 @@ fn a_last_update_that_diverges_gives_no_policy() {
     let far = OptimizerConfig::default().with_learning_rate(1e30);
     let policy = PpoConfig { optimizer: far.clone(), ..one.clone() };
     let value_model = ValueModel::Separate;
-    let value = PpoConfig { value_model, value_optimizer: Some(far), ..one };
-    for config in [policy, value] {
+    let value = PpoConfig { value_model, value_optimizer: Some(far.clone()), ..one.clone() };
+    let near = Some(OptimizerConfig::default());
+    let policy_alone = PpoConfig { optimizer: far, value_model, value_optimizer: near, ..one };
+    for config in [policy, policy_alone, value] {
         let mut records = Records::default();
         let prompts = prompts(3);
         let inputs = Inputs::<B>::new(crate::test_support::policy(1), &vowels, &prompts);
@@ -858,5 +860,10 @@ fn a_last_update_that_diverges_gives_no_policy() {
         let by_number = message.contains("is not finite after the update of iteration 1");
         let by_weight = message.contains("at step 1 of ppo: training has diverged");
         assert!((by_number || by_weight) && !records.finished, "{message}");
+        // Which of two optimisers it was.
+        if let Some(own) = &config.value_optimizer {
+            let of_values = own.learning_rate > config.optimizer.learning_rate;
+            assert_eq!(error.is_of_value_function(), of_values, "{message}");
+        }
     }
 }

@@ -70,13 +70,15 @@ pub enum Error {
     /// A stage cannot end with its settings.
     #[error(
         "{source}\nto begin `{stage}` anew, remove {folder} and give the command again with other settings, such as \
-         `--set {stage}.optimizer.learning_rate=…`"
+         `--set {setting}=…`"
     )]
     Anew {
         /// The stage.
         stage: Stage,
         /// Its folder.
         folder: PathBuf,
+        /// The setting that is most likely to help.
+        setting: &'static str,
         /// What it failed with.
         source: Box<Self>,
     },
@@ -182,6 +184,9 @@ pub enum Error {
     /// The preference model.
     #[error(transparent)]
     PreferenceModel(#[from] preference_model::Error),
+    /// The first pass of the preference model.
+    #[error("`preference_model.pretraining`: {0}")]
+    Pretraining(#[source] preference_model::Error),
     /// Reinforcement learning.
     #[error(transparent)]
     Ppo(#[from] ppo::Error),

@@ -22,6 +22,7 @@ mod labeller;
 mod lending;
 mod models;
 mod named_constitution;
+mod optimizers;
 mod ppo;
 mod preference_model;
 mod preference_model_settings;

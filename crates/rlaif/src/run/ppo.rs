@@ -63,7 +63,7 @@ impl<B: AutodiffBackend> Session<B> {
         let config = &self.settings.ppo;
         let (ptx, counts) = self.ptx(&policy)?;
         let mut inputs = Inputs::new(policy, &*reward, &prompts).with_ptx(&ptx);
-        if config.has_separate_values() && !direct {
+        if self.settings.value_begins_as_preference_model() {
             inputs.value = self.value_start()?;
         }
         inputs.held_out_reward = held_out.as_ref().map(|model| model as &dyn Reward);

@@ -124,7 +124,9 @@ impl<B: AutodiffBackend> Session<B> {
             vec![Box::new(observe), Box::new(metrics), Box::new(board)];
         let states = &mut Checkpoints::from_config(folder.join("states"), &settings.checkpoints);
         let sources = [pairs.source(PRETRAINING)];
-        let fitted = config.fit_mixture(base, &sources, settings.seed, &mut watched, states)?;
+        let fitted = config
+            .fit_mixture(base, &sources, settings.seed, &mut watched, states)
+            .map_err(Error::Pretraining)?;
         if let Some(report) = &fitted.report {
             write_json(&folder.join("report.json"), report)?;
         }

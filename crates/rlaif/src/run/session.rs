@@ -34,7 +34,7 @@ impl<B: AutodiffBackend> Session<B> {
     ///
     /// # Errors
     /// If the model, the judge, the constitution, the prompts or the comparisons to pretrain on cannot be read or do not
-    /// fit each other, or an adapter does not fit the model.
+    /// fit each other, an adapter does not fit the model, or a group of an optimiser has no parameter.
     pub fn check(settings: &Settings, folder: &Path, device: &B::Device) -> Result<(), Error> {
         let constitution = settings.read_constitution()?;
         constitution.revisions(&settings.critique_revision.principles)?;
@@ -47,7 +47,8 @@ impl<B: AutodiffBackend> Session<B> {
         } else if let Some(judge) = settings.judge.as_ref().and_then(JudgeSource::folder) {
             Transformer::<B::InnerBackend>::from_folder(find_model(judge)?, device)?;
         }
-        let model = load_helpful_only::<B::InnerBackend>(settings.model.as_deref(), device)?;
+        // By the backend that learns, which alone knows what does.
+        let model = load_helpful_only::<B>(settings.model.as_deref(), device)?;
         let preference_model = &settings.preference_model;
         if let Some(pretraining) = &preference_model.pretraining {
             drop(pretraining.pairs(0.0)?);
@@ -56,6 +57,7 @@ impl<B: AutodiffBackend> Session<B> {
         for adapter in adapters.into_iter().flatten() {
             adapter.validate(model.decoder.config())?;
         }
+        settings.check_optimizers(&model)?;
         Prompts::read(settings, &constitution, &model.codec, folder).map(drop)
     }
 
@@ -127,7 +129,7 @@ impl<B: AutodiffBackend> Session<B> {
         }
         let start = Instant::now();
         self.work(stage, observe)
-            .map_err(|error| error.with_the_way_on(stage, self.folder.path()))?;
+            .map_err(|error| error.with_the_way_on(stage, self.folder.path(), &self.settings))?;
         self.folder.finish(stage, start.elapsed().as_secs_f64())?;
         // What is finished is not gone on with.
         Ok(self.checkpoints(stage)?.clear()?)
