@@ -109,7 +109,7 @@ impl Schedule {
             return Ok(());
         }
         let (setting, found) = ("schedule.floor", self.floor.to_string());
-        let expected = "the default, since the rate falls to nothing with `schedule.decay = \"constant\"`, or another decay";
+        let expected = "the default, since with `schedule.decay = \"constant\"` no rate falls to it, or another decay";
         Err(Error::Setting { setting, found, expected })
     }
 
