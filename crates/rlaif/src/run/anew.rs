@@ -81,7 +81,7 @@ mod tests {
 
     fn diverged(name: &str) -> training::Error {
         let (stage, name) = ("the_stage".to_owned(), name.to_owned());
-        training::Error::Diverged { stage, step: 3, name, value: f64::NAN }
+        Diverged { stage, step: 3, name, value: f64::NAN }
     }
 
     fn of_ppo(name: &str) -> Error {
