@@ -5,76 +5,84 @@
 //! such an operation. Threads that stay awake over the gaps are there at once.
 
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long a thread stays awake, whether it finds work or not: longer than it is between two products of a pass, and not so
-/// long that it would count. It is bounded because it must be: such a thread may have begun while it waits for another, and goes
-/// on with what it waits for no sooner.
-const STRETCH: Duration = Duration::from_millis(1);
+/// How long a thread looks for work after the last product: longer than it is to the next one of a pass, and not so long that it
+/// would count.
+const PATIENCE: Duration = Duration::from_micros(500);
 
-static STRETCHES: Stretches = Stretches { end: AtomicU64::new(0) };
+/// How long it does so at most, whatever it finds, before it has to be asked again. It may have begun while it waits for another
+/// thread, and goes on with what it waits for no sooner.
+const LONGEST: Duration = Duration::from_millis(10);
 
 static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// When the last product was, in microseconds.
+static LAST_PRODUCT: AtomicU64 = AtomicU64::new(0);
+
+/// Threads that are awake or have been asked to be, so that none is asked twice.
+static ASKED: AtomicUsize = AtomicUsize::new(0);
 
 /// Keeps so many threads of the pool awake for a while, the caller among them. The others take whatever work there is, and give
 /// way to other programs.
 ///
 /// To be called before the work of `threads` threads, not from within it.
 pub(crate) fn keep_awake(threads: usize) {
-    if threads < 2 || !STRETCHES.begin(BEGIN.elapsed()) {
+    if threads < 2 {
         return;
     }
+    LAST_PRODUCT.store(micros(BEGIN.elapsed()), Ordering::Relaxed);
+    let others = threads - 1;
+    let more = |asked| (asked < others).then_some(others);
+    let Ok(asked) = ASKED.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) else { return };
     let caller = rayon::current_thread_index();
-    for _ in 1..threads {
+    for _ in asked..others {
         rayon::spawn(move || {
             if rayon::current_thread_index() != caller {
-                work_for(STRETCH);
+                work_while(stays_awake);
             }
+            ASKED.fetch_sub(1, Ordering::Relaxed);
         });
     }
 }
 
-/// Takes whatever work there is.
-fn work_for(stretch: Duration) {
-    let begin = Instant::now();
-    while begin.elapsed() < stretch {
+/// Takes whatever work there is; `stays` is given when it began and what time it is.
+fn work_while(stays: impl Fn(Duration, Duration) -> bool) {
+    let begin = BEGIN.elapsed();
+    while stays(begin, BEGIN.elapsed()) {
         if rayon::yield_now() != Some(rayon::Yield::Executed) {
             std::thread::yield_now();
         }
     }
 }
 
-/// Stretches of time, one behind the other.
-#[derive(Debug)]
-struct Stretches {
-    /// Of the last one, in microseconds.
-    end: AtomicU64,
+fn stays_awake(begin: Duration, now: Duration) -> bool {
+    is_patient(begin, now, Duration::from_micros(LAST_PRODUCT.load(Ordering::Relaxed)))
 }
 
-impl Stretches {
-    /// Begins another one if the last one is over; of several callers one does.
-    fn begin(&self, now: Duration) -> bool {
-        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        let end = self.end.load(Ordering::Relaxed);
-        let next = micros(now + STRETCH);
-        micros(now) >= end
-            && self.end.compare_exchange(end, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-    }
+fn is_patient(begin: Duration, now: Duration, last_product: Duration) -> bool {
+    now < last_product + PATIENCE && now < begin + LONGEST
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::AtomicUsize;
     use std::sync::{Arc, Barrier};
 
     #[test]
-    fn one_stretch_at_a_time() {
-        let stretches = Stretches { end: AtomicU64::new(0) };
-        let found = [0, 999, 1000, 1000, 1999, 5000, 5001].map(Duration::from_micros);
-        let found = found.map(|now| stretches.begin(now));
-        assert_eq!(found, [true, false, true, false, false, true, false]);
+    fn patience_ends() {
+        let at = Duration::from_micros;
+        assert!(is_patient(at(0), at(499), at(0)));
+        assert!(!is_patient(at(0), at(500), at(0)));
+        assert!(is_patient(at(0), at(9_999), at(9_900)));
+        assert!(!is_patient(at(0), at(10_000), at(9_900)));
+        // A product may come between a look at the clock and one at its time.
+        assert!(is_patient(at(0), at(5), at(6)));
     }
 
     fn add_one(count: &AtomicUsize) {
@@ -99,7 +107,7 @@ mod tests {
                 let done = Arc::clone(&done);
                 rayon::spawn(move || add_one(&done));
             }
-            work_for(Duration::from_millis(200));
+            work_while(|begin, now| now < begin + Duration::from_millis(200));
             // There is no other thread to have done it.
             assert_eq!(done.load(Ordering::SeqCst), 10);
         });
