@@ -165,7 +165,7 @@ impl Error {
     /// True if what diverged is the value function: its loss, its gradient, a weight or a value.
     ///
     /// One on the policy's trunk learns by the optimiser of the policy, a separate one by
-    /// [`PpoConfig::value_optimizer`](crate::PpoConfig::value_optimizer), if it is set.
+    /// `value_optimizer` of [`PpoConfig`](crate::PpoConfig), if it is set.
     pub fn is_of_value_function(&self) -> bool {
         match self {
             Self::Training(training::Error::Diverged { name, .. }) => {
