@@ -68,7 +68,9 @@ fn of_block<B: Backend>(
     if !entropy {
         return log_prob;
     }
-    Tensor::cat(vec![log_prob, rows_at(entropy_of(logits, log_total), &positions)], 1)
+    let log_probs = logits - log_total;
+    let entropies = entropy_of(log_probs.clone().exp(), log_probs);
+    Tensor::cat(vec![log_prob, rows_at(entropies, &positions)], 1)
 }
 
 /// The logit of every target, `[targets, 1]`. As many columns are gathered as the most tokens asked for at one position, so that
@@ -148,13 +150,11 @@ pub(super) fn log_sum_exp<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 2> {
     row_sums((x - largest.clone()).exp()).log() + largest
 }
 
-/// `-sum(p log p)` with `log p = logits - log_total`, `[positions, 1]`.
-pub(super) fn entropy_of<B: Backend>(
-    logits: Tensor<B, 2>,
-    log_total: Tensor<B, 2>,
-) -> Tensor<B, 2> {
-    let log_probs = logits - log_total;
-    -row_sums(log_probs.clone().exp() * log_probs)
+/// `-sum(p log p)`, `[positions, vocabulary]` of both to `[positions, 1]`.
+pub(super) fn entropy_of<B: Backend>(probs: Tensor<B, 2>, log_probs: Tensor<B, 2>) -> Tensor<B, 2> {
+    // What cannot be has minus infinity and counts nothing.
+    let impossible = probs.clone().equal_elem(0.0);
+    -row_sums(probs * log_probs.mask_fill(impossible, 0.0))
 }
 
 #[cfg(test)]
@@ -174,7 +174,8 @@ mod tests {
         let logits = [[0.0, ln(3.0)], [2.0, 2.0], [100.0, 100.0]];
         let logits = Tensor::<Flex, 2>::from_data(logits, &FlexDevice);
         let expected = [ln(4.0) - 0.75 * ln(3.0), ln(2.0), ln(2.0)];
-        let found = numbers(entropy_of(logits.clone(), log_sum_exp(logits)));
+        let log_probs = logits.clone() - log_sum_exp(logits);
+        let found = numbers(entropy_of(log_probs.clone().exp(), log_probs));
         assert!(close(&found, &expected, 3e-5, 1.0), "{found:?}");
     }
 

@@ -136,11 +136,11 @@ impl<I: Backend> Kept<I> {
     ) -> Tensor<I, 2> {
         let ([positions, _], dtype, device) = (states.dims(), states.dtype(), states.device());
         let logits = widened(project_transposed(states, self.weight.clone()));
-        let log_total = log_sum_exp(logits.clone());
         let (own, targets): (Vec<usize>, Vec<Target>) = self.within(first, positions);
         if own.is_empty() {
             return logits.zeros_like().cast(dtype);
         }
+        let log_total = log_sum_exp(logits.clone());
         let columns = Columns::new(&targets, positions);
         let gradient = gradient.select(0, indices(&own, &device));
         let laid = |column: usize| {
@@ -150,14 +150,14 @@ impl<I: Backend> Kept<I> {
             none.select_assign(0, places, values, IndexingUpdateOp::Add)
                 .reshape([positions, columns.most])
         };
-        let log_p = logits.clone() - log_total.clone();
+        let log_p = logits - log_total;
         let p = log_p.clone().exp();
         let of_log_probs = laid(0);
         let mut of_logits = -(p.clone() * row_sums(of_log_probs.clone()));
         if self.entropy {
-            // What has no weight may be minus infinity.
             let impossible = p.clone().equal_elem(0.0);
-            let above_mean = (log_p + entropy_of(logits, log_total)).mask_fill(impossible, 0.0);
+            let entropy = entropy_of(p.clone(), log_p.clone());
+            let above_mean = (log_p + entropy).mask_fill(impossible, 0.0);
             of_logits = of_logits - p * above_mean * row_sums(laid(1));
         }
         let tokens = columns.tokens::<I>(&device);
