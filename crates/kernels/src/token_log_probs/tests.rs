@@ -106,12 +106,13 @@ fn what_is_not_a_number_stays_so_and_what_cannot_be_counts_nothing() {
     }
 }
 
+type OfPrimitives =
+    fn(Tensor<Primitives, 2>, Tensor<Primitives, 2>, &[Target], bool) -> Tensor<Primitives, 2>;
+
 #[test]
 fn so_it_is_with_primitives_in_both_passes() {
     let weight = || Tensor::<Primitives, 2>::from_data([[f32::NEG_INFINITY], [2.0]], &FlexDevice);
-    type Ask =
-        fn(Tensor<Primitives, 2>, Tensor<Primitives, 2>, &[Target], bool) -> Tensor<Primitives, 2>;
-    for ask in [token_log_probs as Ask, token_log_probs_for_training] {
+    for ask in [token_log_probs as OfPrimitives, token_log_probs_for_training] {
         let states = Tensor::from_data([[1.0], [f32::NAN]], &FlexDevice);
         let found = numbers(ask(states, weight(), &[target(0, 1), target(1, 1)], true));
         assert!(found[..2].iter().all(|x| x.abs() < 1e-6), "{found:?}");
