@@ -22,8 +22,8 @@ use machine::{PEAK, RESIDENT, devices, in_own_process, known, mebibytes, memory}
 use program::{Outcome, compute_here};
 use rlaif::training::OptimizerConfig;
 use rlaif::transformer::{
-    Decoder, Engine, ModelConfig, Next, Optimizer, Targets, continuation_log_probs, generate,
-    pad_right, token_log_probs_for_training,
+    Decoder, Engine, ModelConfig, Next, Optimizer, Packed, Targets, continuation_log_probs,
+    generate, pad_right, token_log_probs_for_training,
 };
 use serde_json::{Value, json};
 use std::ffi::OsString;
@@ -238,14 +238,19 @@ fn train<B: AutodiffBackend>(
     let vocabulary = decoder.as_ref().map_or(2, |decoder| decoder.config().vocab_size);
     let rows: Vec<Vec<u32>> =
         (0..rows_at_once).map(|row| tokens(vocabulary, row, 0, time)).collect();
+    let packed = Packed::new(&rows);
+    let places = |row| (0..time).map(move |token| (row, token));
     let targets = Targets {
-        positions: (0..rows_at_once * time).collect(),
+        positions: (0..rows_at_once)
+            .flat_map(places)
+            .map(|(row, token)| packed.place(row, token))
+            .collect(),
         tokens: (0..rows_at_once).flat_map(|row| tokens(vocabulary, row, 1, time)).collect(),
     };
     let mut optimizer = Optimizer::new(&OptimizerConfig::default());
     let rate = runs(|| {
         let Some(model) = decoder.take() else { return Ok(()) };
-        let hidden = model.hidden(pad_right(&rows, device));
+        let hidden = model.hidden_packed_for_training(&packed);
         let loss = -token_log_probs_for_training(&model, hidden, &targets).mean();
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
         decoder = Some(optimizer.step(1e-4, model, gradients).0);

@@ -67,7 +67,7 @@ fn of_primitives<B: Backend>(
 ) -> Tensor<B, 5> {
     let longest = seen.iter().map(|seen| seen.end).max().unwrap_or(0);
     let used = keys_and_values.map(|x| first(x, seen.len(), longest));
-    masked_attention(query, &[used], visible, 0)
+    masked_attention(query, &[used], 0, visible, 0)
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -8,7 +8,8 @@ use crate::flex::{from_numbers, in_order, ordered, to_tensor, vectorised};
 use crate::gemm::{Matrix, multiply_into};
 use crate::lanes::{maximum, sum, sum_of_products};
 use crate::tracked::{Rule, Tracked, learned, record, tracked};
-use burn::tensor::{Tensor, backend::Backend};
+use burn::tensor::Tensor;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 mod padded;
 mod primitives;
+mod recomputed;
 mod rows;
 mod side_by_side;
 
@@ -69,6 +71,29 @@ pub fn causal_attention<B: Backend>(
     match attention.on_flex(operands, past) {
         Ok(attended) => attended,
         Err(operands) => attention.of_primitives(operands, past, rows),
+    }
+}
+
+/// [`causal_attention`] without a past, with a backward pass that, on every backend, computes scores again: those of some queries
+/// of a row exist at a time, so that memory grows with tokens times those queries, however long rows are.
+///
+/// # Shapes
+/// As for [`causal_attention`].
+///
+/// # Panics
+/// As [`causal_attention`].
+pub fn causal_attention_for_training<B: AutodiffBackend>(
+    operands: [Tensor<B, 2>; 3],
+    heads: Heads,
+    rows: &Rows<B::InnerBackend>,
+    window: Option<usize>,
+) -> Tensor<B, 2> {
+    let attention = Attention { heads, rows: rows.trees().clone(), window, behind: 0 };
+    attention.check(&operands, &[]);
+    let recomputed = |operands| recomputed::causal_attention(&attention, operands, rows);
+    match attention.on_flex(operands, &[]).or_else(recomputed) {
+        Ok(attended) => attended,
+        Err(operands) => attention.of_primitives(operands, &[], &rows.elsewhere()),
     }
 }
 

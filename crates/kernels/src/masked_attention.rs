@@ -3,8 +3,8 @@
 use crate::masked_softmax::{Stretch, Visibility, masked_softmax};
 use burn::tensor::{Tensor, backend::Backend};
 
-/// `softmax(Q K^T) V` of queries over what they see of stretches of tokens, one behind the other from position 0 on; `from` is
-/// the place of the first query among those that `visible` describes.
+/// `softmax(Q K^T) V` of queries over what they see of stretches of tokens, one behind the other from position `start` on;
+/// `from` is the place of the first query among those that `visible` describes.
 ///
 /// # Shapes
 /// `query` `[rows, key_value_heads, group, queries, head_dim]` to the same; keys and values of every stretch
@@ -12,10 +12,10 @@ use burn::tensor::{Tensor, backend::Backend};
 pub(crate) fn masked_attention<B: Backend>(
     query: Tensor<B, 5>,
     stretches: &[[Tensor<B, 5>; 2]],
+    mut start: usize,
     visible: &Visibility<B>,
     from: usize,
 ) -> Tensor<B, 5> {
-    let mut start = 0;
     let scored = stretches
         .iter()
         .map(|[keys, _]| {
@@ -43,6 +43,6 @@ pub(crate) fn first<B: Backend>(x: &Tensor<B, 5>, rows: usize, slots: usize) -> 
 }
 
 /// Ready for products: `[rows, key_value_heads, 1, slots, head_dim]`.
-fn by_head<B: Backend>(x: &Tensor<B, 5>) -> Tensor<B, 5> {
+pub(crate) fn by_head<B: Backend>(x: &Tensor<B, 5>) -> Tensor<B, 5> {
     x.clone().permute([0, 2, 3, 1, 4])
 }

@@ -1,27 +1,20 @@
-//! Tensors that learn on flex, and operations on them whose backward pass is written by hand.
-//!
-//! Automatic differentiation records burn's own operations one by one, each with a backward pass of its own. An operation
-//! that is recorded here counts as one: it keeps what it needs, and gives the gradients of its operands in one pass.
+//! Tensors that learn on flex, and operations on them whose backward pass works on their storage.
 
 use crate::flex::{cast, ordered};
+use crate::recorded::{self, Recorded};
 use burn::backend::Autodiff;
-use burn::backend::autodiff::checkpoint::base::Checkpointer;
-use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::tensor::backend::{Backend, BackendTypes};
+use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Tensor, TensorPrimitive};
 use burn_flex::{Flex, FlexTensor};
 use std::any::TypeId;
 use std::fmt::Debug;
-use std::marker::PhantomData;
 
 /// Flex with automatic differentiation that keeps all activations; where some are computed again, burn's own operations
 /// are recorded.
 type Learning = Autodiff<Flex>;
 
 /// A tensor as automatic differentiation on flex holds it.
-pub(crate) type Tracked = <Learning as BackendTypes>::FloatTensorPrimitive;
+pub(crate) type Tracked = Recorded<Flex>;
 
 /// The tensor as automatic differentiation on flex holds it; or the tensor itself, if another backend holds it or its
 /// numbers are not of 32 bits.
@@ -80,21 +73,13 @@ pub(crate) trait Rule<const N: usize>: Clone + Send + Debug + 'static {
     fn gradients(self, gradient: FlexTensor, wanted: [bool; N]) -> [Option<FlexTensor>; N];
 }
 
-#[derive(Debug)]
-struct Step<R>(PhantomData<R>);
+/// A rule that is given numbers in order.
+#[derive(Debug, Clone)]
+struct InOrder<R>(R);
 
-impl<R: Rule<N>, const N: usize> Backward<Flex, N> for Step<R> {
-    type State = R;
-
-    fn backward(self, ops: Ops<R, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let gradient = ordered(gradients.consume::<Flex>(&ops.node));
-        let wanted = ops.parents.each_ref().map(Option::is_some);
-        let found = ops.state.gradients(gradient, wanted);
-        for operand in ops.parents.into_iter().zip(found) {
-            if let (Some(operand), Some(gradient)) = operand {
-                gradients.register::<Flex>(operand.id, gradient);
-            }
-        }
+impl<R: Rule<N>, const N: usize> recorded::Rule<Flex, N> for InOrder<R> {
+    fn gradients(self, gradient: FlexTensor, wanted: [bool; N]) -> [Option<FlexTensor>; N] {
+        self.0.gradients(ordered(gradient), wanted)
     }
 }
 
@@ -104,12 +89,7 @@ pub(crate) fn record<R: Rule<N>, const N: usize>(
     result: FlexTensor,
     rule: impl FnOnce(&FlexTensor) -> R,
 ) -> Tracked {
-    let nodes = operands.map(|operand| operand.node.clone());
-    let step = Step::<R>(PhantomData);
-    match step.prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
-        OpsKind::Tracked(prepared) => prepared.finish(rule(&result), result),
-        OpsKind::UnTracked(prepared) => prepared.finish(result),
-    }
+    recorded::record(operands, result, |result| InOrder(rule(result)))
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ mod attention;
 #[path = "devices/compare.rs"]
 mod compare;
 
-use burn::tensor::backend::Backend;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Int, Tensor, TensorData};
 use compare::{
     Card, Forward, Matrix, Operation, PRODUCTS, Passes, ROUNDING, agrees, card, computes_alike,
@@ -29,6 +29,7 @@ use compare::{
 use kernels::{
     Activation, AdamW, Angles, Moving, Target, activate, gated, layer_norm, product, project,
     project_transposed, rms_norm, rotate, row_sums, select_rows, sum_of_squares, token_log_probs,
+    token_log_probs_for_training,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -327,6 +328,10 @@ impl Operation<2> for LogProbs {
 
     fn apply<B: Backend>(&self, [states, weight]: [Tensor<B, 2>; 2]) -> Tensor<B, 2> {
         token_log_probs(states, weight, &self.targets, self.entropy)
+    }
+
+    fn learn<B: AutodiffBackend>(&self, [states, weight]: [Tensor<B, 2>; 2]) -> Tensor<B, 2> {
+        token_log_probs_for_training(states, weight, &self.targets, self.entropy)
     }
 
     /// What rounding does to logits grows with them, and goes on to probabilities.

@@ -3,7 +3,8 @@
 use crate::config::ValueModel;
 use crate::rollout::Rollout;
 use burn::module::Module;
-use burn::prelude::{Backend, Tensor};
+use burn::tensor::Tensor;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use transformer::{Decoder, Packed, ScalarHead, ScalarModel, Targets, select_positions};
 
 /// A policy and what estimates the value of its states.
@@ -57,17 +58,18 @@ impl<B: Backend> Critic<B> {
         Self { trunk: Some(trunk), value_head, offset: mean / std }
     }
 
-    /// The values of all slots of a batch, `[slots]`; `policy` are its states as the policy sees them.
+    /// What its values are read from, if not from the policy.
+    pub(crate) fn trunk(&self) -> Option<&Decoder<B>> {
+        self.trunk.as_ref()
+    }
+
+    /// The values of all slots of a batch, `[slots]`, from the states that its trunk has, or the policy.
     pub(crate) fn values(
         &self,
+        hidden: Tensor<B, 3>,
         batch: &Batch,
-        policy: impl FnOnce() -> Tensor<B, 3>,
         model: ValueModel,
     ) -> Tensor<B, 1> {
-        let hidden = match &self.trunk {
-            Some(trunk) => batch.hidden(trunk),
-            None => policy(),
-        };
         let states = select_positions(hidden, &batch.slots);
         let states = if model == ValueModel::Detached { states.detach() } else { states };
         self.value_head.forward(states) - self.offset
@@ -121,6 +123,14 @@ impl Batch {
     /// Hidden states of all slots of the batch: `[1, states, model]`, in the order in which the tokens are packed.
     pub(crate) fn hidden<B: Backend>(&self, decoder: &Decoder<B>) -> Tensor<B, 3> {
         decoder.hidden_packed(&self.inputs)
+    }
+
+    /// [`Batch::hidden`] to learn from.
+    pub(crate) fn hidden_for_training<B: AutodiffBackend>(
+        &self,
+        decoder: &Decoder<B>,
+    ) -> Tensor<B, 3> {
+        decoder.hidden_packed_for_training(&self.inputs)
     }
 }
 

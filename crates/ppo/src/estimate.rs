@@ -25,7 +25,9 @@ pub(crate) fn estimate<B: Backend>(
         let batch = Batch::new(rollouts, &rows);
         let hidden = batch.hidden(&actor.decoder);
         if config.has_values() {
-            let values = actor.critic.values(&batch, || hidden.clone(), config.value_model);
+            let states = actor.critic.trunk().map(|trunk| batch.hidden(trunk));
+            let states = states.unwrap_or_else(|| hidden.clone());
+            let values = actor.critic.values(states, &batch, config.value_model);
             scatter(&numbers(values), &rows, rollouts, Rollout::slots, &mut estimates.values);
         }
         let (log_probs, entropies) = token_log_probs_and_entropy(

@@ -232,10 +232,10 @@ impl<'a> Minibatch<'a> {
         let mut gradients = GradientsAccumulator::new();
         for rows in self.micro_batches() {
             let batch = Batch::new(self.round.rollouts, &rows);
-            let hidden = batch.hidden(&actor.decoder);
+            let hidden = batch.hidden_for_training(&actor.decoder);
             let mut loss = self.policy_part(&actor.decoder, hidden.clone(), &batch, &rows, step)?;
             if self.config.has_values() {
-                loss = loss + self.value_part(&actor.critic, || hidden, &batch, &rows, step)?;
+                loss = loss + self.value_part(&actor.critic, hidden, &batch, &rows, step)?;
             }
             accumulate(&mut gradients, actor, loss);
         }
@@ -253,11 +253,12 @@ impl<'a> Minibatch<'a> {
         let (mut policy, mut value) = (GradientsAccumulator::new(), GradientsAccumulator::new());
         for rows in self.micro_batches() {
             let batch = Batch::new(self.round.rollouts, &rows);
-            let hidden = batch.hidden(&actor.decoder);
+            let hidden = batch.hidden_for_training(&actor.decoder);
             let loss = self.policy_part(&actor.decoder, hidden, &batch, &rows, step)?;
             accumulate(&mut policy, &actor.decoder, loss);
-            let none = || batch.hidden(&actor.decoder);
-            let loss = self.value_part(&actor.critic, none, &batch, &rows, step)?;
+            let trunk = actor.critic.trunk().unwrap_or(&actor.decoder);
+            let hidden = batch.hidden_for_training(trunk);
+            let loss = self.value_part(&actor.critic, hidden, &batch, &rows, step)?;
             accumulate(&mut value, &actor.critic, loss);
         }
         let decoder = &actor.decoder;
@@ -324,13 +325,13 @@ impl<'a> Minibatch<'a> {
     fn value_part<B: AutodiffBackend>(
         &self,
         critic: &Critic<B>,
-        policy: impl FnOnce() -> Tensor<B, 3>,
+        hidden: Tensor<B, 3>,
         batch: &Batch,
         rows: &[usize],
         step: &mut Step,
     ) -> Result<Tensor<B, 1>, Error> {
         let config = self.config;
-        let values = critic.values(batch, policy, config.value_model);
+        let values = critic.values(hidden, batch, config.value_model);
         let device = values.device();
         let weights = self.weights(rows, Rollout::slots, &self.slot_counts);
         let [old, returns, weights] = [
@@ -818,7 +819,8 @@ mod tests {
         rollouts[0].slots_after = 1;
         let critic = Critic::separate(&decoder, Some(start));
         let batch = Batch::new(&rollouts, &[0]);
-        let values = critic.values(&batch, || batch.hidden(&decoder), ValueModel::Separate);
+        let values =
+            critic.values(batch.hidden(critic.trunk().unwrap()), &batch, ValueModel::Separate);
         // The slot behind the last token has read the whole row, as the score has.
         let values = numbers(values.inner());
         assert!((values[2] - (score - 0.25) / 0.5).abs() < 1e-5, "{values:?} {score}");

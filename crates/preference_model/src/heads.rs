@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use transformer::{
     Architecture, Decoder, Packed, ScalarHead, ScalarModel, micro_batches, select_positions,
 };
@@ -42,8 +42,16 @@ impl<B: Backend> Heads<B> {
 
     /// The scores of every head, `[heads][rows]`; every row has at least one token.
     pub(crate) fn forward(&self, rows: &[&[u32]]) -> Vec<Tensor<B, 1>> {
+        self.scored(rows, Decoder::hidden_packed)
+    }
+
+    fn scored(
+        &self,
+        rows: &[&[u32]],
+        hidden: impl FnOnce(&Decoder<B>, &Packed) -> Tensor<B, 3>,
+    ) -> Vec<Tensor<B, 1>> {
         let packed = Packed::wanting_last(rows);
-        let states = select_positions(self.decoder.hidden_packed(&packed), &packed.last());
+        let states = select_positions(hidden(&self.decoder, &packed), &packed.last());
         self.heads.iter().map(|head| head.forward(states.clone())).collect()
     }
 
@@ -59,6 +67,13 @@ impl<B: Backend> Heads<B> {
             }
         }
         scores
+    }
+}
+
+impl<B: AutodiffBackend> Heads<B> {
+    /// [`Heads::forward`] to learn from, by [`Decoder::hidden_packed_for_training`].
+    pub(crate) fn forward_for_training(&self, rows: &[&[u32]]) -> Vec<Tensor<B, 1>> {
+        self.scored(rows, Decoder::hidden_packed_for_training)
     }
 }
 

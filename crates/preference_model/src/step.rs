@@ -42,7 +42,7 @@ pub(crate) fn gradients<B: AutodiffBackend>(
     for batch in micro_batches(pairs, step, config.tokens_per_micro_batch) {
         let batch: Vec<&Pair> = batch.iter().map(|&pair| step[pair]).collect();
         let rows = rows(pairs, &batch);
-        let by_head = model.forward(&rows);
+        let by_head = model.forward_for_training(&rows);
         let (heads, count) = (by_head.len() as f64, batch.len());
         let scores = by_head.iter().map(|scores| scores.clone().inner()).collect();
         let scores = Tensor::stack::<2>(scores, 0).mean_dim(0).squeeze_dim(0);

@@ -183,7 +183,7 @@ fn trained<B: AutodiffBackend>(name: &str, device: &B::Device) -> [Vec<f32>; 4] 
     let packed = Packed::new(&inputs);
     let count = packed.tokens().len();
     assert!(count < inputs.iter().map(|row| row.len()).sum::<usize>(), "a beginning is shared");
-    let hidden = decoder.hidden_packed(&packed);
+    let hidden = decoder.hidden_packed_for_training(&packed);
     let tokens = (0..count).map(|place| (place * 7 % VOCABULARY) as u32).collect();
     let targets = Targets { positions: (0..count).collect(), tokens };
     let (log_probs, entropies) =

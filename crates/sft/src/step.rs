@@ -51,10 +51,10 @@ pub fn loss_part<B: Backend>(
     rows: &[&Example],
     weight_sum: f64,
 ) -> Tensor<B, 1> {
-    part(decoder, rows, weight_sum, token_log_probs)
+    part(decoder, rows, weight_sum, Decoder::hidden_packed, token_log_probs)
 }
 
-/// [`loss_part`] to learn from, by [`token_log_probs_for_training`].
+/// [`loss_part`] to learn from, by [`Decoder::hidden_packed_for_training`] and [`token_log_probs_for_training`].
 ///
 /// # Shapes
 /// To `[1]`.
@@ -63,19 +63,21 @@ pub fn training_loss_part<B: AutodiffBackend>(
     rows: &[&Example],
     weight_sum: f64,
 ) -> Tensor<B, 1> {
-    part(decoder, rows, weight_sum, token_log_probs_for_training)
+    let hidden = Decoder::hidden_packed_for_training;
+    part(decoder, rows, weight_sum, hidden, token_log_probs_for_training)
 }
 
 fn part<B: Backend>(
     decoder: &Decoder<B>,
     rows: &[&Example],
     weight_sum: f64,
+    hidden: impl FnOnce(&Decoder<B>, &Packed) -> Tensor<B, 3>,
     log_probs: impl FnOnce(&Decoder<B>, Tensor<B, 3>, &Targets) -> Tensor<B, 1>,
 ) -> Tensor<B, 1> {
     let inputs: Vec<&[u32]> = rows.iter().map(|row| row.inputs()).collect();
     let packed = Packed::wanting(&inputs, |row, token| rows[row].learns(token + 1));
     let (targets, weights) = targets(rows, &packed);
-    let log_probs = log_probs(decoder, decoder.hidden_packed(&packed), &targets);
+    let log_probs = log_probs(decoder, hidden(decoder, &packed), &targets);
     let weights = Tensor::from_floats(weights.as_slice(), &decoder.device());
     cross_entropy(log_probs, weights, weight_sum)
 }

@@ -5,10 +5,11 @@ use crate::kv_cache::KeyValue;
 use crate::linear::Linear;
 use crate::norm::Norm;
 use burn::module::Module;
-use burn::tensor::{Tensor, backend::Backend};
+use burn::tensor::Tensor;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use kernels::{
-    Angles, Heads, Place, Rows, Tree, Visibility, attend_step, causal_attention, project_each,
-    rotate,
+    Angles, Heads, Place, Rows, Tree, Visibility, attend_step, causal_attention,
+    causal_attention_for_training, project_each, rotate,
 };
 
 /// One attention block.
@@ -146,14 +147,27 @@ impl<B: Backend> Attention<B> {
         pass: &Pass<B>,
         past: Past<'_, B>,
     ) -> Tensor<B, 2> {
-        let heads = Heads {
+        let past: Vec<[Tensor<B, 2>; 2]> = past.iter().map(|stretch| stretch.flat()).collect();
+        causal_attention(
+            operands,
+            &past,
+            self.grouped_heads(),
+            &pass.rows,
+            self.window(pass.window),
+        )
+    }
+
+    fn grouped_heads(&self) -> Heads {
+        Heads {
             key_value_heads: self.key_value_heads,
             group: self.heads / self.key_value_heads,
             head_dim: self.head_dim,
-        };
-        let past: Vec<[Tensor<B, 2>; 2]> = past.iter().map(|stretch| stretch.flat()).collect();
-        let window = pass.window.filter(|_| self.windowed);
-        causal_attention(operands, &past, heads, &pass.rows, window)
+        }
+    }
+
+    /// That of this layer, if it has one.
+    fn window(&self, sliding: Option<usize>) -> Option<usize> {
+        sliding.filter(|_| self.windowed)
     }
 
     /// Attention of one new token a row to that row of `cache`, which takes it up at its place, up to the output projection.
@@ -226,6 +240,22 @@ impl<B: Backend> Attention<B> {
         let [positions, width] = x.dims();
         let heads = x.reshape([positions * width / self.head_dim, self.head_dim]);
         norm.forward(heads).reshape([positions, width])
+    }
+}
+
+impl<B: AutodiffBackend> Attention<B> {
+    /// [`Attention::forward_packed`], with a backward pass that computes scores again.
+    ///
+    /// # Shapes
+    /// As for [`Attention::forward_packed`].
+    pub(crate) fn forward_packed_for_training(
+        &self,
+        x: Tensor<B, 2>,
+        turns: &Turns<B>,
+        pass: &Pass<B::InnerBackend>,
+    ) -> Tensor<B, 2> {
+        let (operands, window) = (self.project(x, turns), self.window(pass.window));
+        causal_attention_for_training(operands, self.grouped_heads(), &pass.rows, window)
     }
 }
 

@@ -10,7 +10,8 @@ use crate::norm::Norm;
 use crate::packed::Packed;
 use crate::rotary::Rotary;
 use burn::module::{Module, Param};
-use burn::tensor::{DType, Int, Tensor, backend::Backend};
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::{DType, Int, Tensor};
 use kernels::{Place, Tree, project_transposed, select_rows};
 
 /// One layer: attention and feed-forward block, each behind a norm and added to the stream.
@@ -153,9 +154,9 @@ impl<B: Backend> Decoder<B> {
     ///
     /// Positions start anew at every row and attention stays within it, so that a state depends on nothing but its own
     /// row. Everything but attention is computed for all tokens together, and the last layer behind its attention for the
-    /// wanted states alone. On the CPU attention is computed row by row, a block of queries at a time, and memory for scores
-    /// grows with the longest row; elsewhere rows of similar length are padded for attention alone, and it grows with the sum of
-    /// the squares of the lengths.
+    /// wanted states alone. On the CPU attention is computed row by row, elsewhere rows of similar length are padded for attention
+    /// alone; scores exist for a block of queries of each row at a time. Elsewhere all scores of what learns exist: what
+    /// trains asks [`Decoder::hidden_packed_for_training`].
     ///
     /// # Shapes
     /// To `[1, states, model]`, those that [`Packed`] was told to want; [`Packed::place`] says where those of a row are.
@@ -163,14 +164,27 @@ impl<B: Backend> Decoder<B> {
     /// # Panics
     /// If no state is wanted.
     pub fn hidden_packed(&self, packed: &Packed) -> Tensor<B, 3> {
+        let pass = self.pass_of(packed);
+        self.through_packed(packed, |attention, x, turns| attention.forward_packed(x, turns, &pass))
+    }
+
+    /// What all layers share in a pass over packed rows, on this backend or on that around which it learns.
+    fn pass_of<I: Backend>(&self, packed: &Packed) -> Pass<I> {
+        Pass::new(packed.trees().to_vec(), self.config.sliding_window.as_ref())
+    }
+
+    fn through_packed(
+        &self,
+        packed: &Packed,
+        attend: impl Fn(&Attention<B>, Tensor<B, 2>, &Turns<B>) -> Tensor<B, 2>,
+    ) -> Tensor<B, 3> {
         let device = self.device();
         let count = packed.wanted().map_or(packed.tokens().len(), <[usize]>::len);
         assert!(count > 0, "a state is wanted");
         let tokens = crate::pad_right::<B>(&[packed.tokens()], &device).flatten(0, 1);
         let turns = self.turns(packed.positions(), &device);
-        let pass = Pass::new(packed.trees().to_vec(), self.config.sliding_window.as_ref());
         let x = self.embed(tokens, packed.positions());
-        let attend = |_, attention: &Attention<B>, x| attention.forward_packed(x, &turns, &pass);
+        let attend = |_, attention: &Attention<B>, x| attend(attention, x, &turns);
         let hidden = self.through_layers(x, packed.wanted(), attend);
         hidden.reshape([1, count, self.config.hidden_size])
     }
@@ -388,6 +402,23 @@ impl<B: Backend> Decoder<B> {
         let places: Vec<usize> = positions.iter().map(|&position| position.min(last)).collect();
         let places = indices(&places.repeat(rows), &device);
         x + select_rows(table.val(), places)
+    }
+}
+
+impl<B: AutodiffBackend> Decoder<B> {
+    /// [`Decoder::hidden_packed`] with a backward pass that, on every backend, computes scores of attention again, so that memory
+    /// for them grows with tokens, not with the squares of the lengths of rows.
+    ///
+    /// # Shapes
+    /// As for [`Decoder::hidden_packed`].
+    ///
+    /// # Panics
+    /// If no state is wanted.
+    pub fn hidden_packed_for_training(&self, packed: &Packed) -> Tensor<B, 3> {
+        let pass = self.pass_of(packed);
+        self.through_packed(packed, |attention, x, turns| {
+            attention.forward_packed_for_training(x, turns, &pass)
+        })
     }
 }
 

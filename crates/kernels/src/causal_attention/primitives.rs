@@ -3,9 +3,10 @@
 use super::padded::{Padded, Sight};
 use super::rows::Rows;
 use super::{Attention, Heads};
-use crate::masked_attention::{first, masked_attention};
+use crate::masked_attention::masked_attention;
 use crate::masked_softmax::Visibility;
 use burn::tensor::{Tensor, backend::Backend};
+use std::ops::Range;
 
 /// Queries of a row whose scores are held at the same time: few enough for most of what causal order hides not to be
 /// computed.
@@ -43,38 +44,52 @@ impl Attention {
         let visible = rows.visible(Sight { behind: self.behind, window: self.window });
         let attended = if past.is_empty() && B::ad_enabled(&query.device()) {
             // In one piece: what queries and scores are cut into has gradients of its own.
-            masked_attention(query, &[own], &visible, 0)
+            masked_attention(query, &[own], 0, &visible, 0)
         } else {
-            in_blocks(query, past, &own, &visible, rows.time())
+            // Stretches follow each other without a gap.
+            let window = self.window.filter(|_| past.is_empty());
+            in_blocks(query, past, &own, &visible, rows.time(), window)
         };
         rows.merge(attended, self.heads)
     }
 }
 
-/// Block by block of the queries.
+/// Queries of a row whose scores exist at the same time, and the slots of the row that one of them sees. The only token of a
+/// row has its heads as queries.
+pub(super) fn blocks(
+    queries: usize,
+    time: usize,
+    window: Option<usize>,
+) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+    (0..queries).step_by(QUERIES_AT_ONCE).map(move |from| {
+        let end = (from + QUERIES_AT_ONCE).min(queries);
+        let begin = window.map_or(0, |window| (from + 1).saturating_sub(window));
+        (from..end, if time == 1 { 0..1 } else { begin..end })
+    })
+}
+
+/// Block by block of the queries; what `window` hides from all of a block is left out.
 fn in_blocks<B: Backend>(
     query: Tensor<B, 5>,
     past: &[[Tensor<B, 5>; 2]],
     own: &[Tensor<B, 5>; 2],
     visible: &Visibility<B>,
     time: usize,
+    window: Option<usize>,
 ) -> Tensor<B, 5> {
-    let [rows, _, _, queries, _] = query.dims();
-    let starts = (0..queries).step_by(QUERIES_AT_ONCE);
-    let blocks = starts.map(|from| {
-        let count = QUERIES_AT_ONCE.min(queries - from);
-        // Later tokens than the block's last are hidden from all of it.
-        let slots = if time == 1 { 1 } else { from + count };
+    let [_, _, _, queries, _] = query.dims();
+    let blocks = blocks(queries, time, window).map(|(block, slots)| {
         let mut stretches = past.to_vec();
-        stretches.push(own.each_ref().map(|x| first(x, rows, slots)));
-        masked_attention(query.clone().narrow(3, from, count), &stretches, visible, from)
+        stretches.push(own.each_ref().map(|x| x.clone().narrow(1, slots.start, slots.len())));
+        let query = query.clone().narrow(3, block.start, block.len());
+        masked_attention(query, &stretches, slots.start, visible, block.start)
     });
     let mut blocks: Vec<Tensor<B, 5>> = blocks.collect();
     if blocks.len() == 1 { blocks.remove(0) } else { Tensor::cat(blocks, 3) }
 }
 
 /// `[rows * slots, key_value_heads * head_dim]` to `[rows, slots, key_value_heads, 1, head_dim]`.
-fn stored<B: Backend>(x: Tensor<B, 2>, rows: usize, heads: Heads) -> Tensor<B, 5> {
+pub(super) fn stored<B: Backend>(x: Tensor<B, 2>, rows: usize, heads: Heads) -> Tensor<B, 5> {
     let [tokens, _] = x.dims();
     x.reshape([rows, tokens / rows, heads.key_value_heads, 1, heads.head_dim])
 }

@@ -35,16 +35,21 @@ impl Tree {
 
 /// The rows of a pass through a model, made once for all of its layers: they share what primitives need of the rows, which the
 /// first layer makes. On flex that is nothing.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Rows<B: Backend> {
     trees: Arc<[Tree]>,
-    side_by_side: OnceLock<SideBySide<B>>,
+    side_by_side: Arc<OnceLock<SideBySide<B>>>,
 }
 
 impl<B: Backend> Rows<B> {
     /// The tokens of each row, in ascending order; those between them are padding.
     pub fn new(trees: Vec<Tree>) -> Self {
-        Self { trees: trees.into(), side_by_side: OnceLock::new() }
+        Self { trees: trees.into(), side_by_side: Arc::default() }
+    }
+
+    /// The same rows on another backend.
+    pub(super) fn elsewhere<C: Backend>(&self) -> Rows<C> {
+        Rows { trees: self.trees.clone(), side_by_side: Arc::default() }
     }
 
     pub(super) fn trees(&self) -> &Arc<[Tree]> {

@@ -4,7 +4,7 @@ use super::padded::Padded;
 use super::rows::Tree;
 use crate::select_rows::select_rows;
 use crate::write_rows::indices;
-use burn::tensor::{DType, Int, Tensor, TensorData, backend::Backend};
+use burn::tensor::{DType, IndexingUpdateOp, Int, Tensor, TensorData, backend::Backend};
 use std::cmp::Reverse;
 use std::ops::Range;
 
@@ -39,6 +39,8 @@ struct Group<B: Backend> {
     rows: Padded<B>,
     /// Where their tokens are found; padding of a row is its first one, so that no row comes to see another.
     places: Tensor<B, 1, Int>,
+    /// 1 where what a token is given is read, 0 for padding and for all but one of a stem's copies, `[rows * time, 1]`.
+    read: Tensor<B, 2>,
 }
 
 impl<B: Backend> SideBySide<B> {
@@ -68,16 +70,11 @@ impl<B: Backend> SideBySide<B> {
     ) -> Tensor<B, 2> {
         match &self.layout {
             Layout::Padded { rows, real: None } => attend(operands, rows),
-            Layout::Padded { rows, real: Some(real) } => {
-                let attended = attend(operands, rows);
-                let dtype = attended.dtype();
-                attended * real.clone().cast(dtype)
-            }
+            Layout::Padded { rows, real: Some(real) } => of_the_read(attend(operands, rows), real),
             Layout::Gathered { groups, back, padding } => {
-                let parts = groups.iter().map(|Group { rows, places }| {
-                    let gather = |x: &Tensor<B, 2>| select_rows(x.clone(), places.clone());
-                    attend(operands.each_ref().map(gather), rows)
-                });
+                let parts = groups
+                    .iter()
+                    .map(|group| attend(operands.each_ref().map(|x| group.gather(x)), &group.rows));
                 let mut parts: Vec<Tensor<B, 2>> = parts.collect();
                 if *padding {
                     let [query, ..] = &operands;
@@ -88,6 +85,55 @@ impl<B: Backend> SideBySide<B> {
             }
         }
     }
+
+    /// The backward pass of [`SideBySide::attend`]: gradients of queries, keys and values of all tokens, of which `gradients`
+    /// makes those of a group from its operands and what is given for its tokens, such as the gradient of the result.
+    ///
+    /// # Shapes
+    /// `[tokens, width]` of each to those of the operands.
+    pub(super) fn gradients<const N: usize>(
+        &self,
+        operands: [Tensor<B, 2>; 3],
+        given: [Tensor<B, 2>; N],
+        gradients: impl Fn([Tensor<B, 2>; 3], [Tensor<B, 2>; N], &Padded<B>) -> [Tensor<B, 2>; 3],
+    ) -> [Tensor<B, 2>; 3] {
+        match &self.layout {
+            Layout::Padded { rows, real: None } => gradients(operands, given, rows),
+            Layout::Padded { rows, real: Some(real) } => {
+                gradients(operands, given.map(|x| of_the_read(x, real)), rows)
+            }
+            Layout::Gathered { groups, .. } => {
+                let [mut query, mut key, mut value] = operands.each_ref().map(Tensor::zeros_like);
+                for group in groups {
+                    let own = operands.each_ref().map(|x| group.gather(x));
+                    let given = given.each_ref().map(|x| of_the_read(group.gather(x), &group.read));
+                    let [of_query, of_key, of_value] = gradients(own, given, &group.rows);
+                    query = group.scatter(query, of_query);
+                    key = group.scatter(key, of_key);
+                    value = group.scatter(value, of_value);
+                }
+                [query, key, value]
+            }
+        }
+    }
+}
+
+impl<B: Backend> Group<B> {
+    /// Those of its tokens, of all.
+    fn gather(&self, x: &Tensor<B, 2>) -> Tensor<B, 2> {
+        select_rows(x.clone(), self.places.clone())
+    }
+
+    /// Adds those of its tokens to all.
+    fn scatter(&self, all: Tensor<B, 2>, own: Tensor<B, 2>) -> Tensor<B, 2> {
+        all.select_assign(0, self.places.clone(), own, IndexingUpdateOp::Add)
+    }
+}
+
+/// 0 for every token of which nothing is read.
+fn of_the_read<B: Backend>(x: Tensor<B, 2>, read: &Tensor<B, 2>) -> Tensor<B, 2> {
+    let dtype = x.dtype();
+    x * read.clone().cast(dtype)
 }
 
 impl<B: Backend> Layout<B> {
@@ -99,10 +145,12 @@ impl<B: Backend> Layout<B> {
         let groups = cut(&rows).into_iter().map(|rows| {
             let time = rows[0].len();
             let mut places = Vec::with_capacity(rows.len() * time);
+            let mut read = vec![0.0_f32; rows.len() * time];
             for row in rows {
                 let begin = places.len();
                 for place in row.places() {
-                    back[place] = Some(before + places.len());
+                    read[places.len()] = f32::from(back[place].is_none());
+                    back[place].get_or_insert(before + places.len());
                     places.push(place);
                 }
                 let first = places[begin];
@@ -110,7 +158,8 @@ impl<B: Backend> Layout<B> {
             }
             before += places.len();
             let places: Tensor<B, 1, Int> = indices(places.into_iter(), device);
-            Group { rows: Padded::new(rows.len(), time), places }
+            let read = column(read, device);
+            Group { rows: Padded::new(rows.len(), time), places, read }
         });
         let groups: Vec<Group<B>> = groups.collect();
         let padding = back.contains(&None);
@@ -138,8 +187,12 @@ fn real<B: Backend>(trees: &[Tree], tokens: usize, device: &B::Device) -> Option
     let mut real = vec![0.0_f32; tokens];
     trees.iter().flat_map(Tree::parts).for_each(|part| real[part.clone()].fill(1.0));
     let padding = real.contains(&0.0);
-    let data = TensorData::new(real, [tokens, 1]);
-    padding.then(|| Tensor::from_data(data, (device, DType::F32)))
+    padding.then(|| column(real, device))
+}
+
+fn column<B: Backend>(numbers: Vec<f32>, device: &B::Device) -> Tensor<B, 2> {
+    let shape = [numbers.len(), 1];
+    Tensor::from_data(TensorData::new(numbers, shape), (device, DType::F32))
 }
 
 /// A branch behind its stem, or a stem that nothing follows.

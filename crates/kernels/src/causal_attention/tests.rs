@@ -113,6 +113,16 @@ fn learned_numbers<B: AutodiffBackend<Device = FlexDevice>>(case: &Case) -> [Vec
     learned_from::<B>(operands(case), |operands| attended(case, operands))
 }
 
+/// Of primitives, with scores that are computed again.
+fn relearned_numbers(case: &Case) -> [Vec<f32>; 4] {
+    learned_from::<Primitives>(operands(case), |operands| relearned(case, operands))
+}
+
+fn relearned(case: &Case, operands: [Tensor<Primitives, 2>; 3]) -> Tensor<Primitives, 2> {
+    let rows = Rows::new(case.rows.clone());
+    causal_attention_for_training(operands, case.heads, &rows, case.window)
+}
+
 /// Whether results and gradients are close, if no key and no query is greater than `size`: what is given and the gradients of
 /// values are sums of numbers around 1, those of queries and keys of keys and queries.
 fn all_close(found: &[Vec<f32>; 4], expected: &[Vec<f32>; 4], size: f32) -> bool {
@@ -129,6 +139,7 @@ fn agrees(case: &Case) -> Result<(), TestCaseError> {
     let read = numbers(attended::<Flex>(case, operands(case)));
     if case.past.is_empty() {
         prop_assert_eq!(&read, &found[0]);
+        prop_assert!(all_close(&relearned_numbers(case), &expected, SIZE));
     }
     prop_assert!(close(&read, &expected[0], 1e-5, 1.0));
     // Numbers of 64 bits are left to primitives; what does not learn is there cut into blocks of queries.
@@ -156,10 +167,13 @@ fn a_token_sees_itself_and_what_is_before_it_in_its_row() {
     sees_itself_and_what_is_before_it::<Primitives>();
 }
 
+type Attend<B> = fn(&Case, [Tensor<B, 2>; 3]) -> Tensor<B, 2>;
+
 /// What is given and the gradients, with this number in all places of padding.
 fn around_padding<B: AutodiffBackend<Device = FlexDevice>>(
     case: &Case,
     number: f32,
+    attend: Attend<B>,
 ) -> [Vec<f32>; 4] {
     let noisy = operands::<B>(case).map(|x| {
         let shape = x.dims();
@@ -169,12 +183,12 @@ fn around_padding<B: AutodiffBackend<Device = FlexDevice>>(
         }
         Tensor::<B, 2>::from_data(TensorData::new(noisy, shape), &FlexDevice)
     });
-    learned_from::<B>(noisy, |operands| attended(case, operands))
+    learned_from::<B>(noisy, |operands| attend(case, operands))
 }
 
-fn padding_is_left_alone<B: AutodiffBackend<Device = FlexDevice>>(case: &Case) {
-    let found = around_padding::<B>(case, 3.0);
-    assert_eq!(found, around_padding::<B>(case, -1000.0));
+fn padding_is_left_alone<B: AutodiffBackend<Device = FlexDevice>>(case: &Case, attend: Attend<B>) {
+    let found = around_padding::<B>(case, 3.0, attend);
+    assert_eq!(found, around_padding::<B>(case, -1000.0, attend));
     for numbers in &found {
         let width = numbers.len() / case.tokens;
         for (token, numbers) in numbers.chunks_exact(width).enumerate() {
@@ -198,8 +212,9 @@ fn padding_is_left_alone_and_changes_nothing() {
         ..apart.clone()
     };
     for case in [apart, padded, Case::branching(GROUPED, 5, &[3, 4])] {
-        padding_is_left_alone::<Fused>(&case);
-        padding_is_left_alone::<Primitives>(&case);
+        padding_is_left_alone::<Fused>(&case, attended);
+        padding_is_left_alone::<Primitives>(&case, attended);
+        padding_is_left_alone::<Primitives>(&case, relearned);
         agrees(&case).unwrap();
     }
 }
@@ -213,6 +228,9 @@ fn nothing_is_computed_where_no_row_has_a_token() {
             assert_eq!(found, vec![0.0; tokens * 16]);
             let double = attended_as::<Flex>(&case, operands(&case), DType::F64);
             assert_eq!(numbers(double), found);
+            for found in relearned_numbers(&case) {
+                assert!(found.iter().all(|x| x.abs() < f32::MIN_POSITIVE), "{found:?}");
+            }
         }
     }
 }
@@ -291,6 +309,8 @@ fn extreme_scores_neither_overflow_nor_vanish() {
     let fused = learned_from::<Fused>(extreme_tensors(&case), |operands| attended(&case, operands));
     assert_eq!(fused[0], read);
     assert!(all_close(&fused, &primitives, 100.0));
+    let again = learned_from(extreme_tensors(&case), |operands| relearned(&case, operands));
+    assert!(all_close(&again, &primitives, 100.0));
 }
 
 #[test]

@@ -3,24 +3,14 @@
 
 use super::Target;
 use super::primitives::{Columns, by_blocks, entropy_of, indices, log_sum_exp, nothing, widened};
-use crate::flex::cast;
 use crate::one_column::{product, row_sums};
 use crate::project::project_transposed;
-use burn::backend::Autodiff;
-use burn::backend::autodiff::checkpoint::base::Checkpointer;
-use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::tensor::backend::{AutodiffBackend, Backend, BackendTypes};
-use burn::tensor::{IndexingUpdateOp, Tensor, TensorPrimitive};
-use std::any::TypeId;
-use std::marker::PhantomData;
+use crate::recorded::{Rule, learning, numbers, record, recorded, tensor};
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::{IndexingUpdateOp, Tensor};
 use std::sync::Arc;
 
-/// A tensor as automatic differentiation around `I` holds it, whatever it keeps for the backward pass.
-type Tracked<I> = <Autodiff<I> as BackendTypes>::FloatTensorPrimitive;
-
-/// As [`super::token_log_probs`]; or the operands, if something else than [`Autodiff`] learns.
+/// As [`super::token_log_probs`]; or the operands, if something else than burn's automatic differentiation learns.
 pub(super) fn token_log_probs<B: AutodiffBackend>(
     states: Tensor<B, 2>,
     weight: Tensor<B, 2>,
@@ -28,51 +18,20 @@ pub(super) fn token_log_probs<B: AutodiffBackend>(
     entropy: bool,
     at_once: usize,
 ) -> Result<Tensor<B, 2>, (Tensor<B, 2>, Tensor<B, 2>)> {
-    if TypeId::of::<B::FloatTensorPrimitive>() != TypeId::of::<Tracked<B::InnerBackend>>() {
-        return Err((states, weight));
-    }
     if targets.is_empty() {
         return Ok(nothing(&states, entropy));
     }
-    let operands = [states, weight].map(tracked::<B>);
-    let result = recorded::<B::InnerBackend>(operands, targets, entropy, at_once);
-    match cast(result) {
-        Some(result) => Ok(Tensor::from_primitive(TensorPrimitive::Float(result))),
-        None => unreachable!("it has been compared"),
-    }
-}
-
-fn tracked<B: AutodiffBackend>(x: Tensor<B, 2>) -> Tracked<B::InnerBackend> {
-    match cast(x.into_primitive().tensor()) {
-        Some(tracked) => tracked,
-        None => unreachable!("it has been compared"),
-    }
-}
-
-fn recorded<I: Backend>(
-    [states, weight]: [Tracked<I>; 2],
-    targets: &[Target],
-    entropy: bool,
-    at_once: usize,
-) -> Tracked<I> {
-    let kept = Kept::<I> {
-        states: tensor(states.primitive),
-        weight: tensor(weight.primitive),
+    let [states, weight] =
+        recorded([states, weight]).map_err(|[states, weight]| (states, weight))?;
+    let kept = Kept::<B::InnerBackend> {
+        states: tensor(states.primitive.clone()),
+        weight: tensor(weight.primitive.clone()),
         targets: targets.into(),
         entropy,
         at_once,
     };
     let result = by_blocks(kept.states.clone(), kept.weight.clone(), targets, entropy, at_once);
-    let result = result.into_primitive().tensor();
-    let nodes = [states.node, weight.node];
-    match Step::<I>(PhantomData).prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
-        OpsKind::Tracked(prepared) => prepared.finish(kept, result),
-        OpsKind::UnTracked(prepared) => prepared.finish(result),
-    }
-}
-
-fn tensor<I: Backend>(primitive: I::FloatTensorPrimitive) -> Tensor<I, 2> {
-    Tensor::from_primitive(TensorPrimitive::Float(primitive))
+    Ok(learning(record([&states, &weight], numbers(result), |_| kept)))
 }
 
 /// What the backward pass needs.
@@ -85,27 +44,19 @@ struct Kept<I: Backend> {
     at_once: usize,
 }
 
-#[derive(Debug)]
-struct Step<I>(PhantomData<I>);
-
-impl<I: Backend> Backward<I, 2> for Step<I> {
-    type State = Kept<I>;
-
-    fn backward(self, ops: Ops<Kept<I>, 2>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let gradient = tensor(gradients.consume::<I>(&ops.node));
-        let wanted = ops.parents.each_ref().map(Option::is_some);
-        let found = ops.state.gradients(gradient, wanted);
-        for operand in ops.parents.into_iter().zip(found) {
-            if let (Some(operand), Some(gradient)) = operand {
-                gradients.register::<I>(operand.id, gradient.into_primitive().tensor());
-            }
-        }
+impl<I: Backend> Rule<I, 2> for Kept<I> {
+    fn gradients(
+        self,
+        gradient: I::FloatTensorPrimitive,
+        wanted: [bool; 2],
+    ) -> [Option<I::FloatTensorPrimitive>; 2] {
+        self.of_operands(tensor(gradient), wanted).map(|found| found.map(numbers))
     }
 }
 
 impl<I: Backend> Kept<I> {
     /// Of states and weight, from that of the result.
-    fn gradients(self, gradient: Tensor<I, 2>, wanted: [bool; 2]) -> [Option<Tensor<I, 2>>; 2] {
+    fn of_operands(self, gradient: Tensor<I, 2>, wanted: [bool; 2]) -> [Option<Tensor<I, 2>>; 2] {
         let [positions, _] = self.states.dims();
         let mut of_states = Vec::new();
         let mut of_weight: Option<Tensor<I, 2>> = None;

@@ -5,9 +5,10 @@ use crate::compare::{
     few_cases, numbers, size_of_sum,
 };
 use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use kernels::{
-    Heads, Place, Rows, Tree, Visibility, attend_step, causal_attention, move_row, write_rows,
+    Heads, Place, Rows, Tree, Visibility, attend_step, causal_attention,
+    causal_attention_for_training, move_row, write_rows,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -91,6 +92,11 @@ impl Operation<3> for Attended {
 
     fn apply<B: Backend>(&self, operands: [Tensor<B, 2>; 3]) -> Tensor<B, 2> {
         self.attend(operands, &[])
+    }
+
+    fn learn<B: AutodiffBackend>(&self, operands: [Tensor<B, 2>; 3]) -> Tensor<B, 2> {
+        let rows = Rows::new(self.trees.clone());
+        causal_attention_for_training(operands, self.heads, &rows, self.window)
     }
 
     /// The result is a mean of values; the gradient of a score is the difference of two sums over a head, and is multiplied

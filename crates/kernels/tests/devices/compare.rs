@@ -75,6 +75,11 @@ pub(crate) trait Operation<const N: usize> {
 
     fn apply<B: Backend>(&self, operands: [Tensor<B, 2>; N]) -> Tensor<B, 2>;
 
+    /// As training asks it, if that is not the same.
+    fn learn<B: AutodiffBackend>(&self, operands: [Tensor<B, 2>; N]) -> Tensor<B, 2> {
+        self.apply(operands)
+    }
+
     fn sizes(&self) -> Passes<N>;
 }
 
@@ -102,7 +107,7 @@ fn learned<B: AutodiffBackend, O: Operation<N>, const N: usize>(
     device: &B::Device,
 ) -> Passes<N> {
     let operands = operation.operands().map(|x| x.tensor::<B>(device).require_grad());
-    let result = operation.apply(operands.clone());
+    let result = operation.learn(operands.clone());
     let weights = Matrix::wave(result.dims(), 0.7, 1.0).tensor::<B>(device);
     let gradients = (result.clone() * weights).sum().backward();
     Passes {
