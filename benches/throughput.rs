@@ -23,7 +23,7 @@ use program::{Outcome, compute_here};
 use rlaif::training::OptimizerConfig;
 use rlaif::transformer::{
     Decoder, Engine, ModelConfig, Next, Optimizer, Packed, Targets, continuation_log_probs,
-    generate, pad_right, token_log_probs_for_training,
+    generate, token_log_probs_for_training,
 };
 use serde_json::{Value, json};
 use std::ffi::OsString;
