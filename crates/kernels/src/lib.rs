@@ -2,7 +2,9 @@
 //!
 //! Every function takes and gives tensors of any backend. On flex, burn's CPU backend, it works on the storage itself,
 //! in place where it can, with vector instructions and on all cores, and those that training needs have a backward pass
-//! written by hand; on every other backend it is made of burn's primitives. Both roads give the same numbers up to rounding.
+//! written by hand; on every other backend it is made of burn's primitives, and the two that would keep what grows with the
+//! square of tokens, or with the vocabulary, have a backward pass written by hand too, for training
+//! ([`causal_attention_for_training`], [`token_log_probs_for_training`]). Both roads give the same numbers up to rounding.
 //!
 //! The fast road needs no trait bound: the backend is recognised at run time, so code that is generic over `B: Backend`
 //! calls these functions as it would call burn's own.

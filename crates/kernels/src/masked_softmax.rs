@@ -66,7 +66,7 @@ struct OnDevice<B: Backend> {
     ends: Tensor<B, 3, Int>,
     /// All positions from 0 on, `[1, 1, positions]`.
     positions: Tensor<B, 3, Int>,
-    /// The last mask: layers that share a block, as those of a step do, share its mask.
+    /// The last mask: layers that share a block, as those of a step and of rows of one block do, share its mask.
     mask: Option<(Block, Tensor<B, 3>)>,
 }
 

@@ -9,8 +9,8 @@ use burn_flex::{Flex, FlexTensor};
 use std::any::TypeId;
 use std::fmt::Debug;
 
-/// Flex with automatic differentiation that keeps all activations; where some are computed again, burn's own operations
-/// are recorded.
+/// Flex with automatic differentiation that keeps all activations; where some are computed again, what is recorded is that of
+/// other backends.
 type Learning = Autodiff<Flex>;
 
 /// A tensor as automatic differentiation on flex holds it.

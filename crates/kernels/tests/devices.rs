@@ -28,8 +28,8 @@ use compare::{
 };
 use kernels::{
     Activation, AdamW, Angles, Moving, Target, activate, gated, layer_norm, product, project,
-    project_transposed, rms_norm, rotate, row_sums, select_rows, sum_of_squares, token_log_probs,
-    token_log_probs_for_training,
+    project_each, project_transposed, rms_norm, rotate, row_sums, select_rows, sum_of_squares,
+    token_log_probs, token_log_probs_for_training,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -230,9 +230,10 @@ enum Way {
     AsItIs,
     Transposed,
     PerhapsOneColumn,
+    BesideAnother,
 }
 
-const WAYS: [Way; 3] = [Way::AsItIs, Way::Transposed, Way::PerhapsOneColumn];
+const WAYS: [Way; 4] = [Way::AsItIs, Way::Transposed, Way::PerhapsOneColumn, Way::BesideAnother];
 
 /// `[rows, inner]` times `[inner, outer]`.
 struct Product {
@@ -254,6 +255,10 @@ impl Operation<2> for Product {
             Way::AsItIs => project(x, weight),
             Way::Transposed => project_transposed(x, weight),
             Way::PerhapsOneColumn => product(x, weight),
+            Way::BesideAnother => {
+                let [one, other] = project_each(x, [weight.clone(), weight * 0.5]);
+                other + one * 0.5
+            }
         }
     }
 

@@ -6,22 +6,25 @@
 )]
 
 use burn::backend::Autodiff;
+use burn::backend::autodiff::checkpoint::strategy::BalancedCheckpointing;
+use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{Tensor, TensorData};
 use burn_flex::{Flex, FlexDevice};
 use kernels::{
-    Activation, Angles, Heads, Rows, Target, Tree, activate, causal_attention, gated, layer_norm,
-    project, rms_norm, rotate, select_rows, token_log_probs,
+    Activation, Angles, Heads, Rows, Target, Tree, activate, causal_attention,
+    causal_attention_for_training, gated, layer_norm, project, project_each, project_transposed,
+    rms_norm, rotate, select_rows, token_log_probs, token_log_probs_for_training,
 };
 use std::ops::Range;
 
-type Learning = Autodiff<Flex>;
-type Matrix = Tensor<Learning, 2>;
+/// Its operations are those of other backends.
+type Primitives = Autodiff<Flex, BalancedCheckpointing>;
 
 /// An operation on matrices, as it is and as a formula over their numbers, row by row.
-struct Operation {
+struct Operation<B: AutodiffBackend> {
     name: &'static str,
     shapes: &'static [[usize; 2]],
-    fused: fn(Vec<Matrix>) -> Matrix,
+    learning: fn(Vec<Tensor<B, 2>>) -> Tensor<B, 2>,
     formula: fn(&[Vec<f64>]) -> Vec<f64>,
 }
 
@@ -38,129 +41,210 @@ const TARGETS: [[usize; 2]; 5] = [[0, 4], [2, 1], [2, 6], [1, 0], [3, 3]];
 const PLACES: [usize; 5] = [3, 0, 3, 1, 3];
 const FREQUENCIES: [f32; 2] = [1.0, 0.25];
 
-const OPERATIONS: [Operation; 12] = [
-    Operation {
-        name: "rms_norm",
-        shapes: &[[3, 5], [1, 5]],
-        fused: |x| rms_norm(x[0].clone(), x[1].clone().flatten(0, 1), EPSILON),
-        formula: |x| {
-            by_row(&x[0], 5, |row| {
-                let mean = row.iter().map(|x| x * x).sum::<f64>() / 5.0;
-                let scale = (mean + EPSILON).sqrt().recip();
-                row.iter().zip(&x[1]).map(|(x, weight)| x * scale * weight).collect()
-            })
+fn norms_and_rotations<B: AutodiffBackend<Device = FlexDevice>>() -> Vec<Operation<B>> {
+    vec![
+        Operation {
+            name: "rms_norm",
+            shapes: &[[3, 5], [1, 5]],
+            learning: |x| rms_norm(x[0].clone(), x[1].clone().flatten(0, 1), EPSILON),
+            formula: |x| {
+                by_row(&x[0], 5, |row| {
+                    let mean = row.iter().map(|x| x * x).sum::<f64>() / 5.0;
+                    let scale = (mean + EPSILON).sqrt().recip();
+                    row.iter().zip(&x[1]).map(|(x, weight)| x * scale * weight).collect()
+                })
+            },
         },
-    },
-    Operation {
-        name: "layer_norm",
-        shapes: &[[3, 5], [1, 5], [1, 5]],
-        fused: |x| {
-            let [weight, bias] = [1, 2].map(|index: usize| x[index].clone().flatten(0, 1));
-            layer_norm(x[0].clone(), weight, bias, EPSILON)
+        Operation {
+            name: "layer_norm",
+            shapes: &[[3, 5], [1, 5], [1, 5]],
+            learning: |x| {
+                let [weight, bias] = [1, 2].map(|index: usize| x[index].clone().flatten(0, 1));
+                layer_norm(x[0].clone(), weight, bias, EPSILON)
+            },
+            formula: |x| {
+                by_row(&x[0], 5, |row| {
+                    let mean = row.iter().sum::<f64>() / 5.0;
+                    let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 5.0;
+                    let scale = (variance + EPSILON).sqrt().recip();
+                    let affine = row.iter().zip(&x[1]).zip(&x[2]);
+                    affine.map(|((x, weight), bias)| (x - mean) * scale * weight + bias).collect()
+                })
+            },
         },
-        formula: |x| {
-            by_row(&x[0], 5, |row| {
-                let mean = row.iter().sum::<f64>() / 5.0;
-                let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 5.0;
-                let scale = (variance + EPSILON).sqrt().recip();
-                let affine = row.iter().zip(&x[1]).zip(&x[2]);
-                affine.map(|((x, weight), bias)| (x - mean) * scale * weight + bias).collect()
-            })
+        Operation {
+            name: "rotate",
+            shapes: &[[3, 10]],
+            learning: |x| {
+                let angles = Angles::new(&[0, 1, 7], &FREQUENCIES, 5, &[2], &FlexDevice);
+                rotate(x[0].clone(), &angles, 0.5)
+            },
+            formula: |x| {
+                let positions = [0.0, 1.0, 7.0];
+                let heads = x[0].chunks_exact(5).enumerate();
+                heads
+                    .flat_map(|(head, x)| turned(x, positions[head / 2]))
+                    .map(|x| 0.5 * x)
+                    .collect()
+            },
         },
-    },
-    Operation {
-        name: "gated SiLU",
-        shapes: &[[2, 4], [2, 4]],
-        fused: |x| gated(Activation::Silu, x[0].clone(), x[1].clone()),
-        formula: |x| x[0].iter().zip(&x[1]).map(|(gate, up)| silu(*gate) * up).collect(),
-    },
-    Operation {
-        name: "SiLU",
-        shapes: &[[2, 4]],
-        fused: |x| activate(Activation::Silu, x[0].clone()),
-        formula: |x| x[0].iter().map(|x| silu(*x)).collect(),
-    },
-    Operation {
-        name: "GELU",
-        shapes: &[[2, 4]],
-        fused: |x| activate(Activation::Gelu, x[0].clone()),
-        formula: |x| x[0].iter().map(|x| x * normal_below(*x)).collect(),
-    },
-    Operation {
-        name: "tanh GELU",
-        shapes: &[[2, 4]],
-        fused: |x| activate(Activation::GeluTanh, x[0].clone()),
-        formula: |x| {
-            let root = (2.0 / std::f64::consts::PI).sqrt();
-            let inner = |x: f64| root * (x + 0.044_715 * x.powi(3));
-            x[0].iter().map(|x| 0.5 * x * (1.0 + inner(*x).tanh())).collect()
+    ]
+}
+
+/// With a gate and without.
+fn activations<B: AutodiffBackend>() -> Vec<Operation<B>> {
+    vec![
+        Operation {
+            name: "gated SiLU",
+            shapes: &[[2, 4], [2, 4]],
+            learning: |x| gated(Activation::Silu, x[0].clone(), x[1].clone()),
+            formula: |x| x[0].iter().zip(&x[1]).map(|(gate, up)| silu(*gate) * up).collect(),
         },
-    },
-    Operation {
-        name: "rotate",
-        shapes: &[[3, 10]],
-        fused: |x| {
-            let angles = Angles::new(&[0, 1, 7], &FREQUENCIES, 5, &[2], &FlexDevice);
-            rotate(x[0].clone(), &angles, 0.5)
+        Operation {
+            name: "gated GELU",
+            shapes: &[[2, 4], [2, 4]],
+            learning: |x| gated(Activation::Gelu, x[0].clone(), x[1].clone()),
+            formula: |x| x[0].iter().zip(&x[1]).map(|(gate, up)| gelu(*gate) * up).collect(),
         },
-        formula: |x| {
-            let positions = [0.0, 1.0, 7.0];
-            let heads = x[0].chunks_exact(5).enumerate();
-            heads.flat_map(|(head, x)| turned(x, positions[head / 2])).map(|x| 0.5 * x).collect()
+        Operation {
+            name: "gated tanh GELU",
+            shapes: &[[2, 4], [2, 4]],
+            learning: |x| gated(Activation::GeluTanh, x[0].clone(), x[1].clone()),
+            formula: |x| x[0].iter().zip(&x[1]).map(|(gate, up)| gelu_tanh(*gate) * up).collect(),
         },
-    },
-    Operation {
-        name: "attention",
-        shapes: &[[8, 12], [8, 6], [8, 6]],
-        fused: |x| attended(x, None),
-        formula: |x| exact_attention(x, 8),
-    },
-    Operation {
-        name: "attention through a window",
-        shapes: &[[8, 12], [8, 6], [8, 6]],
-        fused: |x| attended(x, Some(WINDOW)),
-        formula: |x| exact_attention(x, WINDOW),
-    },
-    Operation {
-        name: "log-probabilities and entropy",
-        shapes: &[[4, 3], [7, 3]],
-        fused: |x| {
-            let targets = TARGETS.map(|[position, token]| Target { position, token });
-            token_log_probs(x[0].clone(), x[1].clone(), &targets, true)
+        Operation {
+            name: "SiLU",
+            shapes: &[[2, 4]],
+            learning: |x| activate(Activation::Silu, x[0].clone()),
+            formula: |x| x[0].iter().map(|x| silu(*x)).collect(),
         },
-        formula: |x| {
-            let of_target = |&[position, token]: &[usize; 2]| {
-                let state = &x[0][position * 3..][..3];
-                let logits = x[1].chunks_exact(3).map(|weight| dot(state, weight));
-                let logits: Vec<f64> = logits.collect();
-                let total = logits.iter().map(|x| x.exp()).sum::<f64>().ln();
-                let entropy: f64 = logits.iter().map(|x| (total - x) * (x - total).exp()).sum();
-                [logits[token] - total, entropy]
-            };
-            TARGETS.iter().flat_map(of_target).collect()
+        Operation {
+            name: "GELU",
+            shapes: &[[2, 4]],
+            learning: |x| activate(Activation::Gelu, x[0].clone()),
+            formula: |x| x[0].iter().map(|x| gelu(*x)).collect(),
         },
-    },
-    Operation {
-        name: "project",
-        shapes: &[[3, 4], [4, 2]],
-        fused: |x| project(x[0].clone(), x[1].clone()),
-        formula: |x| {
-            by_row(&x[0], 4, |row| {
-                let column = |index| x[1][index..].iter().step_by(2).copied().collect::<Vec<_>>();
-                [0, 1].map(|index| dot(row, &column(index))).to_vec()
-            })
+        Operation {
+            name: "tanh GELU",
+            shapes: &[[2, 4]],
+            learning: |x| activate(Activation::GeluTanh, x[0].clone()),
+            formula: |x| x[0].iter().map(|x| gelu_tanh(*x)).collect(),
         },
-    },
-    Operation {
-        name: "select_rows",
-        shapes: &[[4, 3]],
-        fused: |x| {
-            let places = PLACES.map(|place| i64::try_from(place).unwrap());
-            select_rows(x[0].clone(), Tensor::from_data(places, &FlexDevice))
+    ]
+}
+
+fn attention<B: AutodiffBackend<Device = FlexDevice>>() -> Vec<Operation<B>> {
+    const SHAPES: &[[usize; 2]] = &[[8, 12], [8, 6], [8, 6]];
+    vec![
+        Operation {
+            name: "attention",
+            shapes: SHAPES,
+            learning: |x| attended(x, None),
+            formula: |x| exact_attention(x, 8),
         },
-        formula: |x| PLACES.iter().flat_map(|place| x[0][place * 3..][..3].to_vec()).collect(),
-    },
-];
+        Operation {
+            name: "attention through a window",
+            shapes: SHAPES,
+            learning: |x| attended(x, Some(WINDOW)),
+            formula: |x| exact_attention(x, WINDOW),
+        },
+        Operation {
+            name: "attention for training",
+            shapes: SHAPES,
+            learning: |x| attended_for_training(x, None),
+            formula: |x| exact_attention(x, 8),
+        },
+        Operation {
+            name: "attention through a window for training",
+            shapes: SHAPES,
+            learning: |x| attended_for_training(x, Some(WINDOW)),
+            formula: |x| exact_attention(x, WINDOW),
+        },
+    ]
+}
+
+fn log_probs<B: AutodiffBackend>() -> Vec<Operation<B>> {
+    const SHAPES: &[[usize; 2]] = &[[4, 3], [7, 3]];
+    vec![
+        Operation {
+            name: "log-probabilities and entropy",
+            shapes: SHAPES,
+            learning: |x| token_log_probs(x[0].clone(), x[1].clone(), &targets(), true),
+            formula: exact_log_probs,
+        },
+        Operation {
+            name: "log-probabilities and entropy for training",
+            shapes: SHAPES,
+            learning: |x| {
+                token_log_probs_for_training(x[0].clone(), x[1].clone(), &targets(), true)
+            },
+            formula: exact_log_probs,
+        },
+    ]
+}
+
+fn products_and_rows<B: AutodiffBackend<Device = FlexDevice>>() -> Vec<Operation<B>> {
+    vec![
+        Operation {
+            name: "project",
+            shapes: &[[3, 4], [4, 2]],
+            learning: |x| project(x[0].clone(), x[1].clone()),
+            formula: |x| by_row(&x[0], 4, |row| of_columns(row, &x[1])),
+        },
+        Operation {
+            name: "project_each",
+            shapes: &[[3, 4], [4, 2], [4, 2]],
+            learning: |x| {
+                let each = project_each(x[0].clone(), [x[1].clone(), x[2].clone()]);
+                Tensor::cat(each.to_vec(), 1)
+            },
+            formula: |x| {
+                by_row(&x[0], 4, |row| [of_columns(row, &x[1]), of_columns(row, &x[2])].concat())
+            },
+        },
+        Operation {
+            name: "project_transposed",
+            shapes: &[[3, 4], [2, 4]],
+            learning: |x| project_transposed(x[0].clone(), x[1].clone()),
+            formula: |x| {
+                by_row(&x[0], 4, |row| {
+                    x[1].chunks_exact(4).map(|weight| dot(row, weight)).collect()
+                })
+            },
+        },
+        Operation {
+            name: "select_rows",
+            shapes: &[[4, 3]],
+            learning: |x| {
+                let places = PLACES.map(|place| i64::try_from(place).unwrap());
+                select_rows(x[0].clone(), Tensor::from_data(places, &FlexDevice))
+            },
+            formula: |x| PLACES.iter().flat_map(|place| x[0][place * 3..][..3].to_vec()).collect(),
+        },
+    ]
+}
+
+/// Those of `weight`, which has two.
+fn of_columns(row: &[f64], weight: &[f64]) -> Vec<f64> {
+    let column = |index| weight[index..].iter().step_by(2).copied().collect::<Vec<_>>();
+    [0, 1].map(|index| dot(row, &column(index))).to_vec()
+}
+
+fn targets() -> [Target; 5] {
+    TARGETS.map(|[position, token]| Target { position, token })
+}
+
+fn exact_log_probs(x: &[Vec<f64>]) -> Vec<f64> {
+    let of_target = |&[position, token]: &[usize; 2]| {
+        let state = &x[0][position * 3..][..3];
+        let logits = x[1].chunks_exact(3).map(|weight| dot(state, weight));
+        let logits: Vec<f64> = logits.collect();
+        let total = logits.iter().map(|x| x.exp()).sum::<f64>().ln();
+        let entropy: f64 = logits.iter().map(|x| (total - x) * (x - total).exp()).sum();
+        [logits[token] - total, entropy]
+    };
+    TARGETS.iter().flat_map(of_target).collect()
+}
 
 fn by_row(x: &[f64], width: usize, row: impl Fn(&[f64]) -> Vec<f64>) -> Vec<f64> {
     x.chunks_exact(width).flat_map(row).collect()
@@ -172,6 +256,15 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 
 fn silu(x: f64) -> f64 {
     x / (1.0 + (-x).exp())
+}
+
+fn gelu(x: f64) -> f64 {
+    x * normal_below(x)
+}
+
+fn gelu_tanh(x: f64) -> f64 {
+    let root = (2.0 / std::f64::consts::PI).sqrt();
+    0.5 * x * (1.0 + (root * (x + 0.044_715 * x.powi(3))).tanh())
 }
 
 /// `P(X <= x)` of a standard normal `X`, by Simpson's rule from 0 on.
@@ -196,12 +289,24 @@ fn turned(x: &[f64], position: f64) -> [f64; 5] {
     [first.0, second.0, first.1, second.1, x[4]]
 }
 
-fn attended(operands: Vec<Matrix>, window: Option<usize>) -> Matrix {
-    let operands = operands.try_into().unwrap();
+fn trees() -> Vec<Tree> {
     let [stem, first, second, alone] = ROWS;
-    let branching = Tree { stem, branches: vec![first, second] };
-    let rows = Rows::new(vec![branching, Tree::from(alone)]);
-    causal_attention(operands, &[], HEADS, &rows, window)
+    vec![Tree { stem, branches: vec![first, second] }, Tree::from(alone)]
+}
+
+fn attended<B: AutodiffBackend>(
+    operands: Vec<Tensor<B, 2>>,
+    window: Option<usize>,
+) -> Tensor<B, 2> {
+    causal_attention(operands.try_into().unwrap(), &[], HEADS, &Rows::new(trees()), window)
+}
+
+fn attended_for_training<B: AutodiffBackend>(
+    operands: Vec<Tensor<B, 2>>,
+    window: Option<usize>,
+) -> Tensor<B, 2> {
+    let rows = Rows::new(trees());
+    causal_attention_for_training(operands.try_into().unwrap(), HEADS, &rows, window)
 }
 
 /// Token by token, head by head.
@@ -238,13 +343,20 @@ fn numbers(count: usize, salt: f64) -> Vec<f64> {
     (0..count).map(wave).collect()
 }
 
-fn tensor(numbers: &[f64], shape: [usize; 2]) -> Matrix {
+fn tensor<B: AutodiffBackend<Device = FlexDevice>>(
+    numbers: &[f64],
+    shape: [usize; 2],
+) -> Tensor<B, 2> {
     let data: Vec<f32> = numbers.iter().map(|&x| x as f32).collect();
     Tensor::from_data(TensorData::new(data, shape), &FlexDevice)
 }
 
 /// `(f(x + h) - f(x - h)) / 2h` of every number of every operand, with `f` the weighted sum of what comes out.
-fn differences(operation: &Operation, operands: &[Vec<f64>], weights: &[f64]) -> Vec<Vec<f64>> {
+fn differences<B: AutodiffBackend>(
+    operation: &Operation<B>,
+    operands: &[Vec<f64>],
+    weights: &[f64],
+) -> Vec<Vec<f64>> {
     const STEP: f64 = 1e-5;
     let mut operands = operands.to_vec();
     let mut found = operands.clone();
@@ -262,18 +374,19 @@ fn differences(operation: &Operation, operands: &[Vec<f64>], weights: &[f64]) ->
     found
 }
 
-#[test]
-fn gradients_are_slopes() {
-    for operation in &OPERATIONS {
+fn gradients_are_slopes<B: AutodiffBackend<Device = FlexDevice>>() {
+    let operations =
+        [norms_and_rotations::<B>(), activations(), attention(), log_probs(), products_and_rows()];
+    for operation in operations.iter().flatten() {
         let salted = operation.shapes.iter().zip([0.37, 0.73, 1.1]);
         let operands: Vec<Vec<f64>> =
             salted.map(|(shape, salt)| numbers(shape[0] * shape[1], salt)).collect();
-        let tensors: Vec<Matrix> = operands
+        let tensors: Vec<Tensor<B, 2>> = operands
             .iter()
             .zip(operation.shapes)
             .map(|(numbers, &shape)| tensor(numbers, shape).require_grad())
             .collect();
-        let result = (operation.fused)(tensors.clone());
+        let result = (operation.learning)(tensors.clone());
         let exact = (operation.formula)(&operands);
         assert_close(operation.name, result.to_data(), &exact);
         let weights = numbers(exact.len(), 0.7);
@@ -284,6 +397,16 @@ fn gradients_are_slopes() {
             assert_close(operation.name, tensor.grad(&gradients).unwrap().into_data(), expected);
         }
     }
+}
+
+#[test]
+fn fused_gradients_are_slopes() {
+    gradients_are_slopes::<Autodiff<Flex>>();
+}
+
+#[test]
+fn gradients_of_other_backends_are_slopes() {
+    gradients_are_slopes::<Primitives>();
 }
 
 #[track_caller]

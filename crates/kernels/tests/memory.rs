@@ -8,7 +8,7 @@ use burn::tensor::{Tensor, TensorData};
 use burn_flex::{Flex, FlexDevice};
 use kernels::{Heads, Rows, Target, Tree, causal_attention_for_training, token_log_probs};
 use peak_alloc::PeakAlloc;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
@@ -47,7 +47,7 @@ fn peak(positions: usize, vocabulary: usize) -> usize {
 
 #[test]
 fn memory_does_not_grow_with_tokens_times_vocabulary() {
-    let _alone = MEASURING.lock().unwrap();
+    let _alone = MEASURING.lock().unwrap_or_else(PoisonError::into_inner);
     let few = peak(256, 8_192);
     // Few positions of a large vocabulary, then many.
     for [positions, vocabulary] in [[256, 131_072], [512, 65_536]] {
@@ -75,7 +75,7 @@ fn peak_of_attention<B: AutodiffBackend<Device = FlexDevice>>(tokens: usize) -> 
 
 #[test]
 fn memory_of_attention_does_not_grow_with_the_square_of_tokens() {
-    let _alone = MEASURING.lock().unwrap();
+    let _alone = MEASURING.lock().unwrap_or_else(PoisonError::into_inner);
     for peak in [peak_of_attention::<Primitives>, peak_of_attention::<Autodiff<Flex>>] {
         let [few, many] = [2048, 4096].map(peak);
         let scores = 4096 * 4096 * size_of::<f32>();

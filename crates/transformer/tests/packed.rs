@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "tests on tiny models")]
 
 use burn::backend::Autodiff;
+use burn::backend::autodiff::checkpoint::strategy::BalancedCheckpointing;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::backend::{AutodiffBackend, Backend};
@@ -11,6 +12,9 @@ use std::path::Path;
 use transformer::{Decoder, Packed, pad_right, select_positions};
 
 type Training = Autodiff<Flex>;
+
+/// Its operations are those of other backends.
+type Primitives = Autodiff<Flex, BalancedCheckpointing>;
 
 /// Rotary positions, whole, partial, rescaled and of two speeds; learned ones; sliding windows of 8 tokens in some layers or
 /// all; grouped heads.
@@ -54,13 +58,21 @@ fn side_by_side<B: Backend>(decoder: &Decoder<B>, rows: &[Vec<u32>]) -> Tensor<B
 
 /// The same of packed rows.
 fn packed<B: Backend>(decoder: &Decoder<B>, rows: &[Vec<u32>]) -> Tensor<B, 2> {
+    packed_by(decoder, rows, Decoder::hidden_packed)
+}
+
+fn packed_by<B: Backend>(
+    decoder: &Decoder<B>,
+    rows: &[Vec<u32>],
+    hidden: impl Fn(&Decoder<B>, &Packed) -> Tensor<B, 3>,
+) -> Tensor<B, 2> {
     let packed = Packed::new(rows);
     let places = |(row, tokens): (usize, &Vec<u32>)| {
         let packed = &packed;
         (0..tokens.len()).map(move |t| packed.place(row, t))
     };
     let positions: Vec<usize> = rows.iter().enumerate().flat_map(places).collect();
-    select_positions(decoder.hidden_packed(&packed), &positions)
+    select_positions(hidden(decoder, &packed), &positions)
 }
 
 fn numbers<B: Backend>(states: Tensor<B, 2>) -> Vec<f32> {
@@ -96,17 +108,18 @@ struct Flat<'a> {
     values: Vec<f32>,
 }
 
-impl ModuleVisitor<Training> for Flat<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<Training, D>>) {
-        if let Some(gradient) =
-            self.gradients.get::<<Training as AutodiffBackend>::InnerBackend, D>(param.id)
-        {
+impl<B: AutodiffBackend> ModuleVisitor<B> for Flat<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        if let Some(gradient) = self.gradients.get::<B::InnerBackend, D>(param.id) {
             self.values.extend(gradient.into_data().to_vec::<f32>().unwrap());
         }
     }
 }
 
-fn gradients(decoder: &Decoder<Training>, states: Tensor<Training, 2>) -> Vec<f32> {
+fn gradients<B: AutodiffBackend<Device = FlexDevice>>(
+    decoder: &Decoder<B>,
+    states: Tensor<B, 2>,
+) -> Vec<f32> {
     let shape = states.dims();
     let factors: Vec<f32> = (0..shape[0] * shape[1]).map(|i| (i as f32 * 0.7).sin()).collect();
     let factors = Tensor::from_data(TensorData::new(factors, shape), &FlexDevice);
@@ -125,6 +138,31 @@ fn gradients_are_those_of_rows_side_by_side() {
         let expected = gradients(&decoder, side_by_side(&decoder, &rows));
         let found = gradients(&decoder, packed(&decoder, &rows));
         assert_close(name, &found, &expected);
+    }
+}
+
+/// States and gradients, as training asks for them.
+fn learned<B: AutodiffBackend<Device = FlexDevice>>(
+    name: &str,
+    rows: &[Vec<u32>],
+) -> [Vec<f32>; 2] {
+    let decoder = decoder::<B>(name);
+    let states = packed_by(&decoder, rows, Decoder::hidden_packed_for_training);
+    [numbers(states.clone()), gradients(&decoder, states)]
+}
+
+#[test]
+fn training_reads_and_learns_the_same_on_every_backend() {
+    let rows = rows();
+    for name in MODELS {
+        let decoder = decoder::<Training>(name);
+        let states = side_by_side(&decoder, &rows);
+        let expected = [numbers(states.clone()), gradients(&decoder, states)];
+        for found in [learned::<Training>(name, &rows), learned::<Primitives>(name, &rows)] {
+            for (found, expected) in found.iter().zip(&expected) {
+                assert_close(name, found, expected);
+            }
+        }
     }
 }
 

@@ -46,7 +46,7 @@ impl Attention {
             // In one piece: what queries and scores are cut into has gradients of its own.
             masked_attention(query, &[own], 0, &visible, 0)
         } else {
-            // Stretches follow each other without a gap.
+            // What a window hides behind a past would leave a gap between the two.
             let window = self.window.filter(|_| past.is_empty());
             in_blocks(query, past, &own, &visible, rows.time(), window)
         };
@@ -60,7 +60,7 @@ pub(super) fn blocks(
     queries: usize,
     time: usize,
     window: Option<usize>,
-) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+) -> impl DoubleEndedIterator<Item = (Range<usize>, Range<usize>)> {
     (0..queries).step_by(QUERIES_AT_ONCE).map(move |from| {
         let end = (from + QUERIES_AT_ONCE).min(queries);
         let begin = window.map_or(0, |window| (from + 1).saturating_sub(window));
@@ -84,7 +84,11 @@ fn in_blocks<B: Backend>(
         let query = query.clone().narrow(3, block.start, block.len());
         masked_attention(query, &stretches, slots.start, visible, block.start)
     });
-    let mut blocks: Vec<Tensor<B, 5>> = blocks.collect();
+    joined(blocks.collect())
+}
+
+/// Blocks of queries one behind the other. Of a single one, cards would make a copy.
+pub(super) fn joined<B: Backend>(mut blocks: Vec<Tensor<B, 5>>) -> Tensor<B, 5> {
     if blocks.len() == 1 { blocks.remove(0) } else { Tensor::cat(blocks, 3) }
 }
 

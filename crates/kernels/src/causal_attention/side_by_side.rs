@@ -86,27 +86,27 @@ impl<B: Backend> SideBySide<B> {
         }
     }
 
-    /// The backward pass of [`SideBySide::attend`]: gradients of queries, keys and values of all tokens, of which `gradients`
-    /// makes those of a group from its operands and what is given for its tokens, such as the gradient of the result.
+    /// The backward pass of [`SideBySide::attend`]: `gradients` makes those of the queries, keys and values of a group from these
+    /// and from the gradient of what its tokens are given.
     ///
     /// # Shapes
     /// `[tokens, width]` of each to those of the operands.
-    pub(super) fn gradients<const N: usize>(
+    pub(super) fn gradients(
         &self,
         operands: [Tensor<B, 2>; 3],
-        given: [Tensor<B, 2>; N],
-        gradients: impl Fn([Tensor<B, 2>; 3], [Tensor<B, 2>; N], &Padded<B>) -> [Tensor<B, 2>; 3],
+        given: Tensor<B, 2>,
+        gradients: impl Fn([Tensor<B, 2>; 3], Tensor<B, 2>, &Padded<B>) -> [Tensor<B, 2>; 3],
     ) -> [Tensor<B, 2>; 3] {
         match &self.layout {
             Layout::Padded { rows, real: None } => gradients(operands, given, rows),
             Layout::Padded { rows, real: Some(real) } => {
-                gradients(operands, given.map(|x| of_the_read(x, real)), rows)
+                gradients(operands, of_the_read(given, real), rows)
             }
             Layout::Gathered { groups, .. } => {
                 let [mut query, mut key, mut value] = operands.each_ref().map(Tensor::zeros_like);
                 for group in groups {
                     let own = operands.each_ref().map(|x| group.gather(x));
-                    let given = given.each_ref().map(|x| of_the_read(group.gather(x), &group.read));
+                    let given = of_the_read(group.gather(&given), &group.read);
                     let [of_query, of_key, of_value] = gradients(own, given, &group.rows);
                     query = group.scatter(query, of_query);
                     key = group.scatter(key, of_key);

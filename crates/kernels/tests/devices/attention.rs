@@ -192,6 +192,16 @@ fn places(rows: &[Vec<(usize, usize, usize)>]) -> Vec<Place> {
     rows.iter().enumerate().rev().flat_map(of_row).collect()
 }
 
+/// Rows so long that their queries come in blocks, for some of which a window hides the beginning.
+#[test]
+fn of_long_rows() {
+    let heads = Heads { key_value_heads: 1, group: 2, head_dim: 8 };
+    for window in [None, Some(50)] {
+        let rows = Attended::new(heads, &[(0, 200, vec![90, 20])], (window, 1.0));
+        agrees(&rows).unwrap();
+    }
+}
+
 proptest! {
     #![proptest_config(few_cases())]
 

@@ -88,13 +88,15 @@ pub(crate) trait Forward {
     fn compute<B: Backend>(&self, device: &B::Device) -> Vec<f32>;
 }
 
-/// The result and all gradients are on a card what they are on the CPU.
+/// The result, with gradients and without, and all gradients are on a card what they are on the CPU.
 pub(crate) fn agrees<O: Operation<N>, const N: usize>(operation: &O) -> Result<(), TestCaseError> {
     let Some(device) = card::<Card>() else { return Ok(()) };
     let found = learned::<Autodiff<Card>, O, N>(operation, &device);
     let expected = learned::<Autodiff<Flex>, O, N>(operation, &FlexDevice);
     let sizes = operation.sizes();
     near("result", &found.result, &expected.result, &sizes.result, O::TOLERANCE)?;
+    let read = numbers(operation.apply(operation.operands().map(|x| x.tensor::<Card>(&device))));
+    near("what learns nothing", &read, &expected.result, &sizes.result, O::TOLERANCE)?;
     let gradients = found.gradients.iter().zip(&expected.gradients).zip(&sizes.gradients);
     for (operand, ((found, expected), sizes)) in gradients.enumerate() {
         near(&format!("gradient of operand {operand}"), found, expected, sizes, O::TOLERANCE)?;

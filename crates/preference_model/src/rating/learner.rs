@@ -94,7 +94,7 @@ impl<'a, B: AutodiffBackend> Learner<'a, B> {
             let tokens: Vec<&[u32]> = chosen.iter().map(|&row| rows[row]).collect();
             let targets: Vec<f64> = items.iter().map(|item| item.rating - self.mean).collect();
             let targets = Tensor::from_floats(targets.as_slice(), &device);
-            let scores = self.model.forward(&tokens).swap_remove(0);
+            let scores = self.model.forward_for_training(&tokens).swap_remove(0);
             let loss = squared_error(scores, targets).sum() / batch.len() as f64;
             total = total + loss.clone().inner();
             // Backward consumes the graph, so that no more than one micro-batch is held.
