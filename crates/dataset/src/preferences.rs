@@ -8,11 +8,20 @@ use dialogue::{Comparison, Dialogue, Preference, Role};
 use serde_json::{Map, Value};
 use std::path::Path;
 
-pub(crate) const ACCEPTED: &str = concat!(
-    r#"{"prompt": "text" or [messages], "chosen": reply, "rejected": reply, "probability": number} "#,
-    r#"with replies as text or a list of one assistant message, or {"chosen": dialogue, "rejected": dialogue} "#,
-    r#"with dialogues as "\n\nHuman: ...\n\nAssistant: ..." or [messages]"#,
-);
+/// The rows accepted, and what may stand beside a probability.
+macro_rules! accepted {
+    ($beside:literal) => {
+        concat!(
+            r#"{"prompt": "text" or [messages], "chosen": reply, "rejected": reply, "probability": number"#,
+            $beside,
+            r#"} with replies as text or a list of one assistant message, or {"chosen": dialogue, "rejected": dialogue} "#,
+            r#"with dialogues as "\n\nHuman: ...\n\nAssistant: ..." or [messages]"#,
+        )
+    };
+}
+
+pub(crate) const ACCEPTED: &str = accepted!("");
+pub(crate) const ACCEPTED_WITH_MARGIN: &str = accepted!(r#", "margin": number"#);
 
 /// Reads preferences from a file of any format that [`Reading`] knows.
 ///
@@ -222,6 +231,7 @@ mod tests {
                 margin_of(&format!(", \"margin\": {cell}"), None).unwrap_err().to_string();
             assert!(message.contains("preferences.jsonl, line 1: `margin` is "), "{message}");
             assert!(message.contains("expected a number of at least 0"), "{message}");
+            assert!(message.contains(r#""probability": number, "margin": number}"#), "{message}");
         }
     }
 
@@ -282,6 +292,7 @@ mod tests {
             let message = read(&format!("\n{row}\n")).unwrap_err().to_string();
             assert!(message.contains("preferences.jsonl, line 2: "), "{message}");
             assert!(message.contains(expected), "{message} lacks {expected}");
+            assert!(message.contains(r#""probability": number} with"#), "{message}");
         }
         assert!(matches!(read(""), Err(Error::Empty { .. })));
     }

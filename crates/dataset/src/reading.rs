@@ -67,7 +67,7 @@ impl Reading {
         &self,
         path: impl AsRef<Path>,
     ) -> Result<Rows<(Preference, Option<f64>)>, Error> {
-        self.open(path.as_ref(), preferences::ACCEPTED, preferences::read_with_margin)
+        self.open(path.as_ref(), preferences::ACCEPTED_WITH_MARGIN, preferences::read_with_margin)
     }
 
     /// The pairs of replies of a file, to be judged; what is a row is told at [`Pair`].

@@ -11,18 +11,6 @@ pub enum Error {
     /// A setting is out of range, training has diverged, or metrics cannot be written.
     #[error(transparent)]
     Training(#[from] training::Error),
-    /// A setting of an optimiser or of the schedule is out of range.
-    #[error("`{table}.{setting}` is {found}, expected {expected}")]
-    TableSetting {
-        /// The table among the settings of the stage.
-        table: &'static str,
-        /// The name of the setting in it.
-        setting: &'static str,
-        /// The value found.
-        found: String,
-        /// The values allowed.
-        expected: &'static str,
-    },
     /// The policy or the reward cannot read a dialogue, or fails.
     #[error(transparent)]
     Model(#[from] language_model::Error),

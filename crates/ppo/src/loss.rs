@@ -2,10 +2,6 @@
 //!
 //! Every loss is a sum over the tokens given, each with its weight ([`crate::Aggregation`]), which counts the tokens of the
 //! whole optimiser step. Losses of the parts of a minibatch thus add up to the loss of the whole, however it is cut.
-//!
-//! # Shapes
-//! All tensors are `[tokens of this part]`; every loss is `[1]`. `new` and `values` carry the gradient, all others are
-//! constants.
 
 use crate::KlEstimator;
 use crate::precision::narrow;
@@ -31,6 +27,10 @@ pub struct Clip {
 /// cost  = min(cost, -dual A)  where A < 0, with a dual clip
 /// loss  = sum weight cost
 /// ```
+///
+/// # Shapes
+/// All tensors `[tokens]`, those of this part of the step, to `[1]`; `new`, log-probs in nats, carries the gradient, all others
+/// are constants.
 ///
 /// # References
 /// arXiv 1707.06347, equation 7; separate bounds: arXiv 2503.14476; dual clip: arXiv 1912.09729.
@@ -60,6 +60,9 @@ pub fn policy_loss<B: Backend>(
 /// ```
 ///
 /// `old` and `returns` in units of the score.
+///
+/// # Shapes
+/// All tensors `[slots]`, those of this part of the step, to `[1]`; `values` carries the gradient, all others are constants.
 pub fn value_loss<B: Backend>(
     values: Tensor<B, 1>,
     old: Tensor<B, 1>,
@@ -78,6 +81,10 @@ pub fn value_loss<B: Backend>(
 ///
 /// With `d = new - reference` the gradient of `k2` is `d` times that of `new`, whose expectation is the gradient of the
 /// divergence; that of `k3` is `(1 - exp(-d))` times it.
+///
+/// # Shapes
+/// All tensors `[tokens]`, those of this part of the step, to `[1]`; `new`, log-probs in nats, carries the gradient, all others
+/// are constants.
 pub fn kl_loss<B: Backend>(
     new: Tensor<B, 1>,
     reference: Tensor<B, 1>,
@@ -99,6 +106,9 @@ pub fn kl_loss<B: Backend>(
 }
 
 /// The weighted entropy of the next-token distributions, in nats: subtracted from the loss with its coefficient.
+///
+/// # Shapes
+/// Both tensors `[tokens]`, those of this part of the step, to `[1]`; `entropies` carries the gradient.
 pub fn mean_entropy<B: Backend>(entropies: Tensor<B, 1>, weights: Tensor<B, 1>) -> Tensor<B, 1> {
     (entropies * weights).sum()
 }

@@ -198,7 +198,15 @@ pub(crate) fn sequence_kl(policy: &[f32], reference: &[f32]) -> f64 {
 /// `1 - var(return - value) / var(return)` over all tokens of all replies; 0 if the returns do not vary.
 ///
 /// 1 says that the values foretell every return, 0 or less that a constant would do as well or better.
+///
+/// # Shapes
+/// One row a reply, one number a slot, of both.
+///
+/// # Panics
+/// If the numbers of rows or their lengths differ.
 pub fn explained_variance(values: &[Vec<f32>], returns: &[Vec<f32>]) -> f64 {
+    let lengths = |rows: &[Vec<f32>]| rows.iter().map(Vec::len).collect::<Vec<_>>();
+    assert_eq!(lengths(values), lengths(returns), "one value and one return a slot");
     let returns = || returns.iter().flatten().copied().map(f64::from);
     let values = values.iter().flatten().copied().map(f64::from);
     let (_, total) = moments(&returns().collect::<Vec<_>>());
@@ -208,16 +216,31 @@ pub fn explained_variance(values: &[Vec<f32>], returns: &[Vec<f32>]) -> f64 {
     if total > 0.0 { 1.0 - left / total } else { 0.0 }
 }
 
-/// Half the mean square of `new - old`: how far the policy has moved since the replies were drawn, in nats.
+/// Half the mean square of `new - old`: how far the policy has moved since the replies were drawn, in nats; 0 without tokens.
+///
+/// # Shapes
+/// Log-probs in nats, one a token, of both.
+///
+/// # Panics
+/// If the lengths differ.
 pub fn approximate_kl(new: &[f32], old: &[f32]) -> f64 {
+    assert_eq!(new.len(), old.len(), "one log-prob a token from each policy");
     let squares = new.iter().zip(old).map(|(&new, &old)| (f64::from(new) - f64::from(old)).powi(2));
     squares.sum::<f64>() / (2.0 * new.len().max(1) as f64)
 }
 
 /// The share of tokens where the clipping of the policy loss lets no gradient flow: the ratio has left
 /// `[1 - low, 1 + high]` on the side that the advantage favours, or is above the bound of a dual clip where the
-/// advantage is negative.
+/// advantage is negative. 0 without tokens.
+///
+/// # Shapes
+/// `new` and `old` log-probs in nats, one a token; `advantages` one a token.
+///
+/// # Panics
+/// If the lengths differ.
 pub fn clip_fraction(new: &[f32], old: &[f32], advantages: &[f32], clip: Clip) -> f64 {
+    assert_eq!(new.len(), old.len(), "one log-prob a token from each policy");
+    assert_eq!(new.len(), advantages.len(), "one advantage a token");
     let clipped = new
         .iter()
         .zip(old)

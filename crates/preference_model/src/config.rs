@@ -146,7 +146,8 @@ impl PreferenceModelConfig {
     /// Checks every setting; those of an adapter need a model and are checked when fitting begins.
     ///
     /// # Errors
-    /// [`training::Error::Setting`] names the first setting out of range.
+    /// [`training::Error::Setting`], or in the table of the optimiser or the schedule [`training::Error::TableSetting`], names
+    /// the first setting out of range.
     pub fn validate(&self) -> Result<(), Error> {
         let expected = "a whole number from 1 to 1,000,000";
         check("epochs", self.epochs, (1..=MOST_EPOCHS).contains(&self.epochs), expected)?;
@@ -179,8 +180,8 @@ impl PreferenceModelConfig {
         check("held_out_every", self.held_out_every, !looks || measured, expected)?;
         self.labels.validate()?;
         self.ensemble.validate()?;
-        self.optimizer.validate()?;
-        self.schedule.validate()?;
+        self.optimizer.validate().map_err(|error| error.in_table("optimizer"))?;
+        self.schedule.validate().map_err(|error| error.in_table("schedule"))?;
         self.schedule.validate_use(&[Self::default().schedule])?;
         Ok(())
     }
@@ -269,8 +270,8 @@ mod tests {
                 config.robustness = true;
                 config.held_out = 0.0;
             }),
-            ("learning_rate", |config| config.optimizer.learning_rate = -1.0),
-            ("floor", |config| config.schedule.floor = 2.0),
+            ("optimizer.learning_rate", |config| config.optimizer.learning_rate = -1.0),
+            ("schedule.floor", |config| config.schedule.floor = 2.0),
             ("schedule.floor", |config| config.schedule = Schedule::constant().with_floor(0.2)),
         ];
         for (name, change) in cases {

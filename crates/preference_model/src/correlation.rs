@@ -8,9 +8,13 @@
 ///
 /// From -1 to 1; none if one of the lists is constant, empty or not finite.
 ///
+/// # Panics
+/// If the lengths differ.
+///
 /// # References
 /// Pearson (1895), "Note on regression and inheritance in the case of two parents".
 pub fn pearson(x: &[f64], y: &[f64]) -> Option<f64> {
+    assert_eq!(x.len(), y.len(), "numbers in pairs");
     let (x, y) = (centred(x), centred(y));
     let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     // The root of each factor: the product of two small sums of squares may be too small for a number.
@@ -24,9 +28,13 @@ pub fn pearson(x: &[f64], y: &[f64]) -> Option<f64> {
 ///
 /// From -1 to 1; none if one of the lists is constant, empty or not finite.
 ///
+/// # Panics
+/// If the lengths differ.
+///
 /// # References
 /// Spearman (1904), "The proof and measurement of association between two things".
 pub fn spearman(x: &[f64], y: &[f64]) -> Option<f64> {
+    assert_eq!(x.len(), y.len(), "numbers in pairs");
     if x.iter().chain(y).any(|value| !value.is_finite()) {
         return None;
     }
@@ -92,6 +100,19 @@ mod tests {
         }
         assert_eq!(pearson(&[f64::NAN, 1.0], &[1.0, 2.0]), None);
         assert_eq!(spearman(&[f64::NAN, 1.0], &[1.0, 2.0]), None);
+    }
+
+    #[test]
+    #[should_panic(expected = "numbers in pairs")]
+    fn lists_of_unequal_length_have_no_correlation() {
+        let _ = pearson(&[1.0, 2.0, 3.0], &[1.0, 2.0]);
+    }
+
+    #[test]
+    #[should_panic(expected = "numbers in pairs")]
+    fn nor_have_their_ranks() {
+        // Which would have none by themselves, either.
+        let _ = spearman(&[f64::NAN, 2.0, 3.0], &[1.0, 2.0]);
     }
 
     proptest! {

@@ -545,7 +545,7 @@ mod tests {
         config.weights.clear();
         config.lora = Some(LoraConfig { rank: 0, ..LoraConfig::default() });
         let message = refused(&config, &[source]).to_string();
-        assert!(message.contains("rank"), "{message}");
+        assert!(message.starts_with("`lora.rank` is 0, expected "), "{message}");
     }
 
     #[test]

@@ -24,12 +24,19 @@ pub struct Robustness {
 
 impl Robustness {
     /// Compares the margins (`score(chosen) - score(rejected)`) that two models give the same pairs; none without pairs.
+    ///
+    /// # Shapes
+    /// One margin a pair, of both.
+    ///
+    /// # Panics
+    /// If the lengths differ.
     pub fn of(first: &[f64], second: &[f64]) -> Option<Self> {
+        let pairs = first.len();
+        assert_eq!(pairs, second.len(), "one margin a pair from each model");
         let alike = |(a, b): (&f64, &f64)| {
             let product = a.signum() * b.signum();
             if *a == 0.0 || *b == 0.0 { 0.5 } else { f64::midpoint(1.0, product) }
         };
-        let pairs = first.len().min(second.len());
         let agreement = Rate::new(first.iter().zip(second).map(alike).sum(), pairs)?;
         Some(Self { pairs, agreement, correlation: pearson(first, second) })
     }
@@ -49,6 +56,12 @@ mod tests {
         assert!((found.correlation.unwrap() - 1.0 / 130.0_f64.sqrt()).abs() < 1e-12);
         assert!(Robustness::of(&[], &[]).is_none());
         assert_eq!(Robustness::of(&[1.0, 1.0], &[2.0, 3.0]).unwrap().correlation, None);
+    }
+
+    #[test]
+    #[should_panic(expected = "one margin a pair from each model")]
+    fn both_models_give_a_margin_to_every_pair() {
+        let _ = Robustness::of(&[1.0, -1.0], &[3.0]);
     }
 
     proptest! {

@@ -119,7 +119,15 @@ fn bad_input_is_named_and_leaves_nothing_behind() {
         ("ppo.preset=xx", "preset"),
         ("ppo.clip=0.2", "clip"),
         ("ppo.kl_place=nowhere", "kl_place"),
-        ("ppo.lora.rank=0", "rank"),
+        ("ppo.lora.rank=0", "[ppo] `lora.rank` is 0"),
+        ("preference_model.lora.rank=0", "[preference_model] `lora.rank` is 0"),
+        ("sft.lora.rank=0", "[sft] `lora.rank` is 0"),
+        ("sft.optimizer.beta_2=1.5", "[sft] `optimizer.beta_2` is 1.5"),
+        ("preference_model.schedule.floor=2", "[preference_model] `schedule.floor` is 2"),
+        (
+            "ppo.best_of_n_start.sft.optimizer.beta_2=1.5",
+            "[ppo] `best_of_n_start.sft`: `optimizer.beta_2` is 1.5",
+        ),
         (
             "ppo.optimizer.groups=[{ names = ['embeding'] }]",
             "[ppo] `optimizer.groups`: no parameter",
@@ -135,7 +143,10 @@ fn bad_input_is_named_and_leaves_nothing_behind() {
         ("preference_model.ensemble.members=0", "members"),
         ("preference_model.labels.clamped=[0.6,0.4]", "clamped"),
         ("preference_model.pretraining.epochs=2", "missing field `file`"),
-        ("preference_model.pretraining.file=nowhere.jsonl", "nowhere.jsonl"),
+        (
+            "preference_model.pretraining.file=nowhere.jsonl",
+            "`preference_model.pretraining.file`: cannot open nowhere.jsonl; name",
+        ),
         ("preference_model.pretraining.file=bad.jsonl", "bad.jsonl, line 1"),
         ("preference_model.pretraining={ file = 'bad.jsonl', epochs = 0 }", "epochs"),
         ("ai_feedback.principles.tags=['of none']", "of none"),

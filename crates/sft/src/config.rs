@@ -84,7 +84,8 @@ impl SftConfig {
     /// Checks every setting; those of `lora` are checked against the model when it is fitted.
     ///
     /// # Errors
-    /// [`training::Error::Setting`] names the first setting out of range.
+    /// [`training::Error::Setting`], or in the table of the optimiser or the schedule [`training::Error::TableSetting`], names
+    /// the first setting out of range.
     pub fn validate(&self) -> Result<(), Error> {
         if !(1..=MOST_EPOCHS).contains(&self.epochs) {
             return wrong("epochs", self.epochs.to_string(), "a whole number from 1 to 1,000,000");
@@ -104,8 +105,8 @@ impl SftConfig {
                 );
             }
         }
-        self.optimizer.validate()?;
-        self.schedule.validate()?;
+        self.optimizer.validate().map_err(|error| error.in_table("optimizer"))?;
+        self.schedule.validate().map_err(|error| error.in_table("schedule"))?;
         self.schedule.validate_use(&[Self::default().schedule])?;
         Ok(())
     }
@@ -205,13 +206,16 @@ mod tests {
             ("weights", weighing(f64::NAN)),
             ("weights", weighing(1e9)),
             (
-                "learning_rate",
+                "optimizer.learning_rate",
                 SftConfig {
                     optimizer: OptimizerConfig::default().with_learning_rate(-1.0),
                     ..good.clone()
                 },
             ),
-            ("floor", SftConfig { schedule: Schedule::cosine().with_floor(2.0), ..good.clone() }),
+            (
+                "schedule.floor",
+                SftConfig { schedule: Schedule::cosine().with_floor(2.0), ..good.clone() },
+            ),
             (
                 "schedule.floor",
                 SftConfig { schedule: Schedule::constant().with_floor(0.2), ..good.clone() },

@@ -459,7 +459,7 @@ mod tests {
         let error = config
             .fit_examples(decoder(1), &examples, 1, &mut Silent, &mut NoCheckpoints)
             .unwrap_err();
-        assert!(error.to_string().contains("rank"), "{error}");
+        assert!(error.to_string().starts_with("`lora.rank` is 0, expected "), "{error}");
     }
 
     #[test]

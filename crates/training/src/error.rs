@@ -31,6 +31,18 @@ pub enum Error {
         /// The values allowed.
         expected: &'static str,
     },
+    /// A setting of the optimiser or the schedule of a stage is out of range.
+    #[error("`{table}.{setting}` is {found}, expected {expected}")]
+    TableSetting {
+        /// The table among the settings of the stage.
+        table: &'static str,
+        /// The name of the setting in it.
+        setting: &'static str,
+        /// The value found.
+        found: String,
+        /// The values allowed.
+        expected: &'static str,
+    },
     /// A group of an optimiser has no parameter, so that its settings would do nothing.
     #[error(
         "`{table}.groups`: no parameter that learns belongs to the group with `names` = {names:?}; a name is part of a path, \
@@ -110,6 +122,19 @@ pub enum Error {
         /// What the system says.
         source: std::io::Error,
     },
+}
+
+impl Error {
+    /// Says which table among the settings of a stage a setting that is out of range stands in.
+    #[must_use]
+    pub fn in_table(self, table: &'static str) -> Self {
+        match self {
+            Self::Setting { setting, found, expected } => {
+                Self::TableSetting { table, setting, found, expected }
+            }
+            other => other,
+        }
+    }
 }
 
 /// What to remove so that no state is left.

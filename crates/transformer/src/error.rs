@@ -45,6 +45,16 @@ pub enum Error {
         /// The values allowed.
         expected: String,
     },
+    /// A setting of a fresh adapter is out of range. The settings of every stage call their table `lora`.
+    #[error("`lora.{key}` is {found}, expected {expected}")]
+    Adapter {
+        /// The setting.
+        key: &'static str,
+        /// The value found.
+        found: String,
+        /// The values allowed.
+        expected: String,
+    },
     /// The model is of a kind that this crate does not run.
     #[error("{file}: `{key}` is {found}, which is not supported; supported: {supported}")]
     Unsupported {

@@ -59,11 +59,11 @@ impl LoraConfig {
     /// Checks every setting, for a model of this shape.
     ///
     /// # Errors
-    /// [`Error::Config`] names the first setting out of range; of a module that the model lacks, it lists those that it
+    /// [`Error::Adapter`] names the first setting out of range; of a module that the model lacks, it lists those that it
     /// has.
     pub fn validate(&self, model: &ModelConfig) -> Result<(), Error> {
-        let wrong = |key: &str, found: String, expected: String| {
-            Err(Error::Config { file: "adapter".to_owned(), key: key.to_owned(), found, expected })
+        let wrong = |key: &'static str, found: String, expected: String| {
+            Err(Error::Adapter { key, found, expected })
         };
         let widest = model.hidden_size.max(model.intermediate_size);
         if self.rank == 0 || self.rank > widest {
@@ -124,7 +124,7 @@ impl<B: Backend> Decoder<B> {
     /// `1 / sqrt(in)`, `B` is 0. An adapter that was there is dropped.
     ///
     /// # Errors
-    /// [`Error::Config`], see [`LoraConfig::validate`].
+    /// [`Error::Adapter`], see [`LoraConfig::validate`].
     pub fn with_adapter(self, config: &LoraConfig, seed: u64) -> Result<Self, Error> {
         config.validate(&self.config)?;
         let mut decoder = self.without_adapter().no_grad();

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 pub struct Targets {
     /// Places of the hidden states that predict, flat as `row * time + t`.
     pub positions: Vec<usize>,
-    /// The tokens predicted, one for every position.
+    /// The tokens predicted, as many as there are positions.
     pub tokens: Vec<u32>,
 }
 
@@ -24,6 +24,10 @@ pub struct Targets {
 ///
 /// # Shapes
 /// `hidden` `[rows, time, model]` as [`Decoder::hidden`] gives it, to `[targets]`.
+///
+/// # Panics
+/// If there are not as many tokens as positions, a position is not one of `rows * time`, or a token is not one of the
+/// vocabulary.
 pub fn token_log_probs<B: Backend>(
     decoder: &Decoder<B>,
     hidden: Tensor<B, 3>,
@@ -36,6 +40,9 @@ pub fn token_log_probs<B: Backend>(
 ///
 /// # Shapes
 /// As for [`token_log_probs`], twice.
+///
+/// # Panics
+/// As [`token_log_probs`].
 pub fn token_log_probs_and_entropy<B: Backend>(
     decoder: &Decoder<B>,
     hidden: Tensor<B, 3>,
@@ -49,6 +56,9 @@ pub fn token_log_probs_and_entropy<B: Backend>(
 ///
 /// # Shapes
 /// As for [`token_log_probs`].
+///
+/// # Panics
+/// As [`token_log_probs`].
 pub fn token_log_probs_for_training<B: AutodiffBackend>(
     decoder: &Decoder<B>,
     hidden: Tensor<B, 3>,
@@ -61,6 +71,9 @@ pub fn token_log_probs_for_training<B: AutodiffBackend>(
 ///
 /// # Shapes
 /// As for [`token_log_probs`], twice.
+///
+/// # Panics
+/// As [`token_log_probs`].
 pub fn token_log_probs_and_entropy_for_training<B: AutodiffBackend>(
     decoder: &Decoder<B>,
     hidden: Tensor<B, 3>,
@@ -82,6 +95,11 @@ fn asked<B: Backend>(
     entropy: bool,
     log_probs: impl FnOnce(Tensor<B, 2>, Tensor<B, 2>, &[Target], bool) -> Tensor<B, 2>,
 ) -> Tensor<B, 2> {
+    assert_eq!(positions.len(), tokens.len(), "a token for every position");
+    let [rows, time, _] = hidden.dims();
+    for position in positions {
+        assert!(*position < rows * time, "position {position} is not one of {rows} x {time}");
+    }
     let (distinct, places) = distinct(positions);
     let states = select_positions(hidden, &distinct);
     let target = |(position, &token): (usize, &u32)| Target { position, token: token as usize };
@@ -134,5 +152,32 @@ mod tests {
         let found = token_log_probs(&decoder, hidden, &targets);
         let third = table.slice([3..4, 7..8]).into_scalar();
         assert_close(found.unsqueeze_dim(1), &[expected[0], expected[2], third]);
+    }
+
+    /// Asks for tokens behind three of one row.
+    fn ask(positions: &[usize], tokens: &[u32]) {
+        let config = crate::decoder::tests::config();
+        let decoder = Decoder::<Flex>::init(&config, 1, &FlexDevice);
+        let hidden = decoder.hidden(crate::pad_right(&[vec![1, 2, 3]], &FlexDevice));
+        let targets = Targets { positions: positions.to_vec(), tokens: tokens.to_vec() };
+        let _ = token_log_probs(&decoder, hidden, &targets);
+    }
+
+    #[test]
+    #[should_panic(expected = "a token for every position")]
+    fn every_position_has_a_token() {
+        ask(&[0, 1], &[5]);
+    }
+
+    #[test]
+    #[should_panic(expected = "position 3 is not one of 1 x 3")]
+    fn positions_are_of_the_batch() {
+        ask(&[0, 3], &[5, 5]);
+    }
+
+    #[test]
+    #[should_panic(expected = "token 1000000 is not one of")]
+    fn tokens_are_of_the_vocabulary() {
+        ask(&[0], &[1_000_000]);
     }
 }

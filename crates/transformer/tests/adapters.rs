@@ -228,10 +228,13 @@ fn settings_out_of_range_are_named() {
     let plain = base::<B>("llama2", &FlexDevice);
     let sound = LoraConfig::default();
     let cases = [
-        ("rank", LoraConfig { rank: 0, ..sound.clone() }),
-        ("rank", LoraConfig { rank: 1 << 40, ..sound.clone() }),
-        ("alpha", LoraConfig { alpha: f64::NAN, ..sound.clone() }),
-        ("target_modules", LoraConfig { target_modules: vec![], ..sound.clone() }),
+        ("`lora.rank` is 0, expected", LoraConfig { rank: 0, ..sound.clone() }),
+        ("`lora.rank` is 1099511627776, expected", LoraConfig { rank: 1 << 40, ..sound.clone() }),
+        ("`lora.alpha` is NaN, expected", LoraConfig { alpha: f64::NAN, ..sound.clone() }),
+        (
+            "`lora.target_modules` is empty, expected",
+            LoraConfig { target_modules: vec![], ..sound.clone() },
+        ),
         ("q_proj, k_proj", LoraConfig { target_modules: vec!["proj".to_owned()], ..sound }),
     ];
     for (named, config) in cases {

@@ -14,8 +14,8 @@ impl PpoConfig {
     /// Checks every setting.
     ///
     /// # Errors
-    /// [`training::Error::Setting`], or within the table of an optimiser or the schedule [`Error::TableSetting`], names the first
-    /// setting out of range.
+    /// [`training::Error::Setting`], or within the table of an optimiser or the schedule [`training::Error::TableSetting`], names
+    /// the first setting out of range.
     pub fn validate(&self) -> Result<(), Error> {
         self.validate_drawing()?;
         self.validate_rewards()?;
@@ -130,11 +130,11 @@ impl PpoConfig {
     }
 
     fn validate_learning(&self) -> Result<(), Error> {
-        in_table("optimizer", self.optimizer.validate())?;
+        self.optimizer.validate().map_err(|error| error.in_table("optimizer"))?;
         if let Some(own) = &self.value_optimizer {
-            in_table("value_optimizer", own.validate())?;
+            own.validate().map_err(|error| error.in_table("value_optimizer"))?;
         }
-        in_table("schedule", self.schedule.validate())?;
+        self.schedule.validate().map_err(|error| error.in_table("schedule"))?;
         for (setting, number) in [
             ("value_coefficient", self.value_coefficient),
             ("entropy_coefficient", self.entropy_coefficient),
@@ -196,16 +196,6 @@ impl PpoConfig {
                         `value_model = \"separate\"` and `advantage = \"gae\"`";
         check("value_optimizer", "set", self.has_separate_values() || is_unset, expected)
     }
-}
-
-/// Says which table a setting that is out of range stands in.
-fn in_table(table: &'static str, checked: Result<(), training::Error>) -> Result<(), Error> {
-    checked.map_err(|error| match error {
-        training::Error::Setting { setting, found, expected } => {
-            Error::TableSetting { table, setting, found, expected }
-        }
-        other => other.into(),
-    })
 }
 
 fn positive(setting: &'static str, number: f32) -> Result<(), Error> {
@@ -335,6 +325,17 @@ mod tests {
         ];
         PpoConfig::default().validate().unwrap();
         refused(&cases);
+    }
+
+    #[test]
+    fn names_the_table_within_the_fine_tuning_before_the_first_round() {
+        let optimizer = OptimizerConfig { beta_2: 1.5, ..OptimizerConfig::default() };
+        let sft = SftConfig { optimizer, ..SftConfig::default() };
+        let best_of_n_start = Some(BestOfN { sft, ..BestOfN::default() });
+        let config = PpoConfig { best_of_n_start, ..PpoConfig::default() };
+        let message = config.validate().unwrap_err().to_string();
+        let expected = "`best_of_n_start.sft`: `optimizer.beta_2` is 1.5, expected ";
+        assert!(message.starts_with(expected), "{message}");
     }
 
     #[test]

@@ -42,6 +42,31 @@ fn only_moves_that_teach_nothing_count_as_clipped() {
 }
 
 #[test]
+#[should_panic(expected = "one value and one return a slot")]
+fn values_are_as_many_as_returns() {
+    // As many numbers in all.
+    explained_variance(&[vec![1.0, 2.0], vec![3.0]], &[vec![1.0], vec![2.0, 3.0]]);
+}
+
+#[test]
+#[should_panic(expected = "one log-prob a token from each policy")]
+fn approximate_kl_is_of_the_same_tokens() {
+    approximate_kl(&[-1.0, -2.0], &[-1.5]);
+}
+
+#[test]
+#[should_panic(expected = "one log-prob a token from each policy")]
+fn clipping_is_of_the_same_tokens() {
+    clip_fraction(&[-1.0], &[-1.5, -2.0], &[1.0], Clip { low: 0.2, high: 0.2, dual: None });
+}
+
+#[test]
+#[should_panic(expected = "one advantage a token")]
+fn clipping_needs_the_advantage_of_every_token() {
+    clip_fraction(&[-1.0, -2.0], &[-1.5, -2.0], &[1.0], Clip { low: 0.2, high: 0.2, dual: None });
+}
+
+#[test]
 fn rollouts_by_hand() {
     let reply = |tokens, stopped, score, kl| ScoredReply {
         prompt: Dialogue::from_user("q"),

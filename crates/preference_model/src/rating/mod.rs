@@ -75,7 +75,8 @@ impl RatingConfig {
     /// Checks every setting; those of an adapter need a model and are checked when fitting begins.
     ///
     /// # Errors
-    /// [`training::Error::Setting`] names the first setting out of range.
+    /// [`training::Error::Setting`], or in the table of the optimiser or the schedule [`training::Error::TableSetting`], names
+    /// the first setting out of range.
     pub fn validate(&self) -> Result<(), Error> {
         if self.epochs > MOST_EPOCHS {
             let (setting, found) = ("epochs", self.epochs.to_string());
@@ -98,8 +99,8 @@ impl RatingConfig {
             let expected = "a number of at least 0 and below 1";
             return Err(training::Error::Setting { setting, found, expected }.into());
         }
-        self.optimizer.validate()?;
-        self.schedule.validate()?;
+        self.optimizer.validate().map_err(|error| error.in_table("optimizer"))?;
+        self.schedule.validate().map_err(|error| error.in_table("schedule"))?;
         self.schedule.validate_use(&[Self::default().schedule])?;
         Ok(())
     }

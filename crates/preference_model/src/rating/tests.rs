@@ -157,6 +157,12 @@ fn refuses_what_it_cannot_learn_from() {
     let schedule = Schedule::constant().with_floor(0.2);
     let no_fall = RatingConfig { schedule, ..config(1) };
     assert!(refused(&no_fall, &rated()).starts_with("`schedule.floor` is 0.2, expected"));
+    let mut forgetful = config(1);
+    forgetful.optimizer.beta_2 = 1.5;
+    assert!(refused(&forgetful, &rated()).starts_with("`optimizer.beta_2` is 1.5, expected"));
+    let schedule = Schedule::linear().with_floor(2.0);
+    let too_high = RatingConfig { schedule, ..config(1) };
+    assert!(refused(&too_high, &rated()).starts_with("`schedule.floor` is 2, expected"));
     let twice = [rated(), rated()].concat();
     assert!(refused(&config(1_000_000), &twice).starts_with("`epochs` is 1000000, which"));
     let bad = RatingConfig { held_out: 1.0, ..config(1) };

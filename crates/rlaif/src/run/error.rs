@@ -187,6 +187,9 @@ pub enum Error {
     /// The first pass of the preference model.
     #[error("`preference_model.pretraining`: {0}")]
     Pretraining(#[source] preference_model::Error),
+    /// The file of that pass.
+    #[error("`preference_model.pretraining.file`: {0}{instead}", instead = in_its_place(.0))]
+    PretrainingFile(#[source] dataset::Error),
     /// Reinforcement learning.
     #[error(transparent)]
     Ppo(#[from] ppo::Error),
@@ -214,6 +217,16 @@ pub enum Error {
     /// The embedded model.
     #[error(transparent)]
     ModelOrganism(#[from] model_organism::Error),
+}
+
+/// What to give in the place of a file of comparisons that cannot be opened.
+fn in_its_place(error: &dataset::Error) -> &'static str {
+    match error {
+        dataset::Error::Open { .. } => {
+            "; name a file of preferences, or leave `preference_model.pretraining` out"
+        }
+        _ => "",
+    }
 }
 
 /// The way on where nothing but settings of training stages differs.

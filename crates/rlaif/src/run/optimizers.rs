@@ -1,4 +1,4 @@
-//! The groups of all optimisers, checked before the first stage.
+//! The adapters and the groups of all optimisers, checked before the first stage.
 
 use super::settings::in_table;
 use super::{Error, RewardSource, Settings};
@@ -7,8 +7,8 @@ use ppo::ValueStart;
 use transformer::{Decoder, ScalarHead, ScalarModel, Transformer};
 
 impl Settings {
-    /// Checks that every group of an optimiser has a parameter, as each stage does when it begins. `model` is the one that the
-    /// run begins with; those that the stages make of it have the same shape.
+    /// Checks that every adapter fits and every group of an optimiser has a parameter, as each stage does when it begins. `model`
+    /// is the one that the run begins with; those that the stages make of it have the same shape.
     pub(super) fn check_optimizers<B: AutodiffBackend>(
         &self,
         model: &Transformer<B>,
@@ -84,6 +84,15 @@ mod tests {
             let message = check(&grouped(table, name, beside)).unwrap_err().to_string();
             let names = format!("the group with `names` = [{name:?}]");
             assert!(message.starts_with(expected) && message.contains(&names), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_setting_of_an_adapter_is_named_with_its_stage() {
+        for table in ["sft", "preference_model", "ppo"] {
+            let message = check(&format!("{table}.lora.rank = 0")).unwrap_err().to_string();
+            let expected = format!("[{table}] `lora.rank` is 0, expected ");
+            assert!(message.starts_with(&expected), "{message}");
         }
     }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use toml::{Table, Value};
+use training::OptimizerConfig;
 
 /// The key of the first pass among the settings of the second.
 const PRETRAINING: &str = "pretraining";
@@ -52,6 +53,10 @@ impl PreferenceModelSettings {
     pub(super) fn validate_pretraining(&self) -> Result<(), Error> {
         let Some(pretraining) = &self.pretraining else { return Ok(()) };
         pretraining.columns.validate()?;
+        if let Some(rate) = pretraining.learning_rate {
+            // By the key that it has here: the settings of the pass hold it in the table of the optimiser.
+            OptimizerConfig::default().with_learning_rate(rate).validate()?;
+        }
         Ok(pretraining.config(&self.training).validate()?)
     }
 }
@@ -109,9 +114,12 @@ impl Pretraining {
     /// The pairs of the file; those without a margin of their own get `margin`.
     ///
     /// # Errors
-    /// The first row that is no preference, or an empty file.
+    /// [`Error::PretrainingFile`] if the file cannot be read or is empty, or for the first row that is no preference.
     pub(super) fn pairs(&self, margin: f64) -> Result<PreferencePairs, Error> {
-        PreferencePairs::read(&self.file, &self.columns, margin)
+        PreferencePairs::read(&self.file, &self.columns, margin).map_err(|error| match error {
+            Error::Dataset(error) => Error::PretrainingFile(error),
+            other => other,
+        })
     }
 }
 
@@ -119,6 +127,7 @@ impl Pretraining {
 mod tests {
     use super::*;
     use crate::run::Settings;
+    use std::path::Path;
 
     fn resolve(text: &str) -> Result<PreferenceModelSettings, Error> {
         let layer = ("my.toml".to_owned(), text.parse().unwrap());
@@ -167,7 +176,11 @@ mod tests {
             ("preference_model.pretraining = { file = 'a', epochs = 0 }", "`epochs` is 0"),
             (
                 "preference_model.pretraining = { file = 'a', learning_rate = -1.0 }",
-                "learning_rate",
+                "[preference_model.pretraining] `learning_rate` is -1, expected",
+            ),
+            (
+                "preference_model.schedule.floor = 2.0",
+                "[preference_model] `schedule.floor` is 2, expected",
             ),
             ("preference_model.epoch = 1", "epoch"),
             ("preference_model.optimizer.rate = 1", "rate"),
@@ -177,5 +190,27 @@ mod tests {
             let named = if text.contains("pretraining") { "pretraining" } else { "my.toml" };
             assert!(message.contains(named), "{message}");
         }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_named_with_its_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let (none, bad) = (folder.path().join("none.jsonl"), folder.path().join("bad.jsonl"));
+        std::fs::write(&bad, "{}").unwrap();
+        let message = |file: &Path| {
+            let columns = ColumnMapping::default();
+            let (file, learning_rate) = (file.to_owned(), None);
+            let pretraining = Pretraining { file, columns, epochs: 1, learning_rate };
+            pretraining.pairs(0.0).unwrap_err().to_string()
+        };
+        let key = "`preference_model.pretraining.file`: ";
+        let found = message(&none);
+        assert!(
+            found.starts_with(&format!("{key}cannot open {}; name", none.display())),
+            "{found}"
+        );
+        let found = message(&bad);
+        assert!(found.starts_with(&format!("{key}{}, line 1: ", bad.display())), "{found}");
+        assert!(found.contains(r#""margin": number"#), "{found}");
     }
 }

@@ -49,13 +49,8 @@ impl<B: AutodiffBackend> Session<B> {
         }
         // By the backend that learns, which alone knows what does.
         let model = load_helpful_only::<B>(settings.model.as_deref(), device)?;
-        let preference_model = &settings.preference_model;
-        if let Some(pretraining) = &preference_model.pretraining {
+        if let Some(pretraining) = &settings.preference_model.pretraining {
             drop(pretraining.pairs(0.0)?);
-        }
-        let adapters = [&settings.sft.lora, &preference_model.training.lora, &settings.ppo.lora];
-        for adapter in adapters.into_iter().flatten() {
-            adapter.validate(model.decoder.config())?;
         }
         settings.check_optimizers(&model)?;
         Prompts::read(settings, &constitution, &model.codec, folder).map(drop)
