@@ -16,7 +16,9 @@ use crate::operations::products::{Project, ProjectTransposed};
 use crate::operations::rotation::Rotate;
 use crate::operations::rows::SelectRows;
 use crate::operations::sampling::sampling;
-use crate::operations::shapes::{INNER, PROMPT, ROWS, SLOTS, TIME, TOKENS, VOCABULARY, WIDTH};
+use crate::operations::shapes::{
+    FEW_TOKENS, INNER, LARGE_VOCABULARY, PROMPT, ROWS, SLOTS, TIME, TOKENS, VOCABULARY, WIDTH,
+};
 use crate::operations::work::Work;
 
 /// Numbers of the states of a batch.
@@ -27,7 +29,7 @@ const INSIDE: usize = TOKENS * INNER;
 /// A name, `operation/pass` or `operation/size/pass`, and what makes the operands.
 pub(crate) type Entry = (&'static str, fn() -> Case);
 
-pub(crate) const OPERATIONS: [Entry; 27] = [
+pub(crate) const OPERATIONS: [Entry; 29] = [
     // In and out; then the gradient and the operand in, its gradient out.
     ("rms_norm/forward", || forward(RmsNorm, Work::numbers(2 * STATES))),
     ("rms_norm/training", || training(RmsNorm, Work::numbers(5 * STATES))),
@@ -57,6 +59,12 @@ pub(crate) const OPERATIONS: [Entry; 27] = [
     ("token_log_probs/training", || training(TokenLogProbs::new(false), logits().times(3))),
     ("token_log_probs/entropy/forward", || forward(TokenLogProbs::new(true), logits())),
     ("token_log_probs/entropy/training", || training(TokenLogProbs::new(true), logits().times(3))),
+    ("token_log_probs/256x32768/forward", || {
+        forward(TokenLogProbs::of_row(FEW_TOKENS, LARGE_VOCABULARY), logits())
+    }),
+    ("token_log_probs/256x32768/training", || {
+        training(TokenLogProbs::of_row(FEW_TOKENS, LARGE_VOCABULARY), logits().times(3))
+    }),
     // Rows in and out; then their gradients in, and that of the whole matrix out.
     ("select_rows/forward", || forward(SelectRows::new(), Work::numbers(2 * STATES))),
     ("select_rows/training", || {

@@ -1,33 +1,45 @@
 //! Log-probabilities of the tokens of a batch, each under the state before it.
 
 use crate::operations::case::Operation;
-use crate::operations::shapes::{TOKENS, VOCABULARY, WIDTH, token_data, tokens, wave};
+use crate::operations::shapes::{VOCABULARY, WIDTH, indices, tokens, wave};
 use burn::tensor::{Int, Tensor, activation::log_softmax, backend::Backend};
 use kernels::{Target, row_sums, token_log_probs};
 
 pub(crate) struct TokenLogProbs<B: Backend> {
+    vocabulary: usize,
     entropy: bool,
     targets: Vec<Target>,
-    /// The same, `[tokens, 1]`.
+    /// The same, `[targets, 1]`.
     tokens: Tensor<B, 2, Int>,
 }
 
 impl<B: Backend> TokenLogProbs<B> {
-    /// With the entropy of every distribution or without.
+    /// Those of the batch, with the entropy of every distribution or without.
     pub(crate) fn new(entropy: bool) -> Self {
-        let targets = tokens().into_iter().enumerate();
-        let tokens = Tensor::<B, 1, Int>::from_data(token_data(), &B::Device::default());
+        Self::of(tokens(), VOCABULARY, entropy)
+    }
+
+    /// Those of one row, each at a state of its own.
+    pub(crate) fn of_row(count: usize, vocabulary: usize) -> Self {
+        Self::of((0..count).map(|i| 7919 * i % (vocabulary - 1) + 1).collect(), vocabulary, false)
+    }
+
+    fn of(tokens: Vec<usize>, vocabulary: usize, entropy: bool) -> Self {
+        let flat = Tensor::<B, 1, Int>::from_data(indices(&tokens), &B::Device::default());
+        let targets = tokens.iter().enumerate();
         Self {
+            vocabulary,
             entropy,
-            targets: targets.map(|(position, token)| Target { position, token }).collect(),
-            tokens: tokens.reshape([TOKENS, 1]),
+            targets: targets.map(|(position, &token)| Target { position, token }).collect(),
+            tokens: flat.reshape([tokens.len(), 1]),
         }
     }
 }
 
 impl<B: Backend> Operation<B> for TokenLogProbs<B> {
     fn operands(&self) -> Vec<Tensor<B, 2>> {
-        vec![wave([TOKENS, WIDTH], 0.37, 1.0), wave([VOCABULARY, WIDTH], 0.73, 0.25)]
+        let states = wave([self.targets.len(), WIDTH], 0.37, 1.0);
+        vec![states, wave([self.vocabulary, WIDTH], 0.73, 0.25)]
     }
 
     fn ours(&self, operands: &[Tensor<B, 2>]) -> Tensor<B, 2> {

@@ -1,7 +1,7 @@
 //! Rows of an embedding for the tokens of a batch.
 
 use crate::operations::case::Operation;
-use crate::operations::shapes::{VOCABULARY, WIDTH, token_data, wave};
+use crate::operations::shapes::{VOCABULARY, WIDTH, indices, tokens, wave};
 use burn::tensor::{Int, Tensor, backend::Backend};
 use kernels::select_rows;
 
@@ -11,7 +11,7 @@ pub(crate) struct SelectRows<B: Backend> {
 
 impl<B: Backend> SelectRows<B> {
     pub(crate) fn new() -> Self {
-        Self { places: Tensor::from_data(token_data(), &B::Device::default()) }
+        Self { places: Tensor::from_data(indices(&tokens()), &B::Device::default()) }
     }
 }
 

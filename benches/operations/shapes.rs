@@ -19,6 +19,10 @@ pub(crate) const INNER: usize = 688;
 pub(crate) const VOCABULARY: usize = 4096;
 pub(crate) const LAYERS: usize = 8;
 
+/// Tokens, and a vocabulary so large that no logits of all of it exist together: as many logits as of the batch.
+pub(crate) const FEW_TOKENS: usize = 256;
+pub(crate) const LARGE_VOCABULARY: usize = 32_768;
+
 /// Slots of a cache, all of them in use: prompt and reply of the workload `decode`.
 pub(crate) const SLOTS: usize = 160;
 
@@ -51,9 +55,9 @@ pub(crate) fn tokens() -> Vec<usize> {
     (0..ROWS).flat_map(|row| (0..TIME).map(move |i| token(row, i))).collect()
 }
 
-/// The same on the device.
-#[allow(clippy::cast_possible_wrap, reason = "tokens are below 4096")]
-pub(crate) fn token_data() -> TensorData {
-    let tokens: Vec<i64> = tokens().into_iter().map(|token| token as i64).collect();
-    TensorData::new(tokens, [TOKENS])
+/// As a device takes them.
+#[allow(clippy::cast_possible_wrap, reason = "tokens are far smaller")]
+pub(crate) fn indices(tokens: &[usize]) -> TensorData {
+    let data: Vec<i64> = tokens.iter().map(|&token| token as i64).collect();
+    TensorData::new(data, [tokens.len()])
 }

@@ -143,9 +143,12 @@ def heads(x, rows, length):
     return x.view(rows, length, ops.HEADS, ops.HEAD_DIM).transpose(1, 2)
 
 
-def token_log_probs(entropy=None):
-    targets = batch_tokens()
-    operands = wave(ops.TOKENS, ops.WIDTH), wave(ops.VOCABULARY, ops.WIDTH, salt=0.73, size=0.25)
+def token_log_probs(variant=None):
+    targets, vocabulary, entropy = batch_tokens(), ops.VOCABULARY, variant == "entropy"
+    if variant and not entropy:
+        count, vocabulary = map(int, variant.split("x"))
+        targets = torch.arange(count) * 7919 % (vocabulary - 1) + 1
+    operands = wave(len(targets), ops.WIDTH), wave(vocabulary, ops.WIDTH, salt=0.73, size=0.25)
 
     def alone(states, weight):
         return -F.cross_entropy(F.linear(states, weight), targets, reduction="none")
