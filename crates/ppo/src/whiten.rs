@@ -37,6 +37,8 @@ pub enum Over {
 /// | `over` | `"round"` | `"nothing"`, `"minibatch"` or `"round"`, see [`Over`]; `"minibatch"` is for advantages alone |
 /// | `variance` | `"unbiased"` | `"biased"` or `"unbiased"`, see [`Variance`] |
 /// | `shift_mean` | true | to mean 0; without, the mean stays where it is |
+///
+/// [`crate::PpoConfig`] has other defaults for `whiten_rewards`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Whitening {

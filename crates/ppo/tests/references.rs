@@ -1,4 +1,5 @@
-//! The numerics against those of TRL and `OpenRLHF`, whose own functions made the fixtures; see `fixtures/README.md`.
+//! The numerics against those of TRL and `OpenRLHF`, whose own functions made the fixtures, and the presets against the
+//! settings of both and of verl; see `fixtures/README.md`.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -6,12 +7,12 @@ use burn::backend::Autodiff;
 use burn::prelude::{Tensor, TensorData};
 use burn_flex::{Flex, FlexDevice};
 use ppo::{
-    Advantage, Aggregation, Clip, Counts, Estimates, Experience, KlEstimator, Over, PpoConfig,
-    Preset, Variance, Whitening, adapted_coefficient, approximate_kl, clip_fraction,
-    importance_weights, kl_loss, kl_per_token, policy_loss, value_loss, whiten,
+    Advantage, Aggregation, Clip, Counts, Estimates, Experience, KlEstimator, KlPlace, Over,
+    PpoConfig, Preset, ValueModel, Variance, Whitening, adapted_coefficient, approximate_kl,
+    clip_fraction, importance_weights, kl_loss, kl_per_token, policy_loss, value_loss, whiten,
 };
-use serde_json::Value;
-use training::Schedule;
+use serde_json::{Value, json};
+use training::{Decay, OptimizerConfig, Schedule, WarmUp};
 use transformer::{Array, Decoder, ModelConfig, Targets, token_log_probs_and_entropy};
 
 type B = Autodiff<Flex>;
@@ -134,44 +135,187 @@ fn estimates(case: &Value) -> Estimates {
     }
 }
 
+/// The same with numbers as those of 32 bits, whether a reference writes them as whole ones or not.
+fn single(value: &Value) -> Value {
+    match value {
+        Value::Number(_) => json!(number(value)),
+        Value::Array(values) => values.iter().map(single).collect(),
+        other => other.clone(),
+    }
+}
+
+/// The settings of a reference against ours under their names, and that there are no others.
+fn assert_settings(fixture: &Value, ours: &[(String, Value)]) {
+    let theirs = fixture["settings"].as_object().unwrap();
+    for (name, ours) in ours {
+        assert_eq!(theirs.get(name).map(single), Some(single(ours)), "{name}");
+    }
+    let named = |theirs: &&String| ours.iter().any(|(name, _)| name == *theirs);
+    let unnamed: Vec<&String> = theirs.keys().filter(|name| !named(name)).collect();
+    assert!(unnamed.is_empty(), "{unnamed:?}");
+}
+
+fn owned<const N: usize>(settings: [(&str, Value); N]) -> Vec<(String, Value)> {
+    settings.map(|(name, value)| (name.to_owned(), value)).into()
+}
+
+/// A setting that the references call none where ours is 0.
+fn unless_zero(number: f32) -> Value {
+    json!((number > 0.0).then_some(number))
+}
+
+/// The optimisers of policy and value model by the references' names of both networks.
+fn of_networks<'a>(
+    config: &'a PpoConfig,
+    [policy, value]: [&'a str; 2],
+) -> [(&'a str, &'a OptimizerConfig); 2] {
+    [(policy, &config.optimizer), (value, config.value_optimizer.as_ref().unwrap())]
+}
+
 #[test]
 fn trl_defaults() {
-    let fixture = fixture("trl_defaults.json");
-    let theirs = &fixture["settings"];
     let ours = PpoConfig::preset(Preset::Trl);
-    for (name, found) in [
-        ("temperature", ours.temperature),
-        ("kl_coef", ours.kl_coefficient),
-        ("gamma", ours.gamma),
-        ("lam", ours.lambda),
-        ("cliprange", ours.clip_low),
-        ("cliprange", ours.clip_high),
-        ("cliprange_value", ours.value_clip),
-        ("vf_coef", ours.value_coefficient),
-    ] {
-        assert_eq!(found.to_bits(), number(&theirs[name]).to_bits(), "{name}");
-    }
-    for (name, found) in [
-        ("learning_rate", ours.optimizer.learning_rate),
-        ("adam_beta1", ours.optimizer.beta_1),
-        ("adam_beta2", ours.optimizer.beta_2),
-        ("adam_epsilon", ours.optimizer.epsilon),
-        ("weight_decay", ours.optimizer.weight_decay),
-    ] {
-        assert_eq!(found.to_bits(), theirs[name].as_f64().unwrap().to_bits(), "{name}");
-    }
-    let counts = ["num_ppo_epochs", "num_mini_batches"].map(|name| index(&theirs[name]));
-    assert_eq!([ours.epochs, ours.minibatches], counts);
-    assert_eq!(ours.kl_estimator, estimator(&theirs["kl_estimator"]));
+    let optimizer = &ours.optimizer;
+    let settings = owned([
+        ("temperature", json!(ours.temperature)),
+        ("kl_coef", json!(ours.kl_coefficient)),
+        ("kl_estimator", json!(ours.kl_estimator)),
+        ("missing_eos_penalty", unless_zero(ours.missing_end_penalty)),
+        ("whiten_rewards", json!(ours.whiten_rewards.over != Over::Nothing)),
+        ("gamma", json!(ours.gamma)),
+        ("lam", json!(ours.lambda)),
+        ("num_ppo_epochs", json!(ours.epochs)),
+        ("num_mini_batches", json!(ours.minibatches)),
+        ("cliprange", json!(ours.clip_low)),
+        ("cliprange_value", json!(ours.value_clip)),
+        ("vf_coef", json!(ours.value_coefficient)),
+        ("learning_rate", json!(optimizer.learning_rate)),
+        ("lr_scheduler_type", json!(ours.schedule.decay)),
+        ("warmup_ratio", json!(0)),
+        ("warmup_steps", json!(0)),
+        ("adam_beta1", json!(optimizer.beta_1)),
+        ("adam_beta2", json!(optimizer.beta_2)),
+        ("adam_epsilon", json!(optimizer.epsilon)),
+        ("weight_decay", json!(optimizer.weight_decay)),
+    ]);
+    assert_settings(&fixture("trl_defaults.json"), &settings);
+    assert_eq!(ours.clip_high.to_bits(), ours.clip_low.to_bits());
     // One optimiser for both networks, whose rate falls to 0 from the first step on.
     assert_eq!(ours.value_optimizer, None);
     assert_eq!(ours.schedule, Schedule::linear());
-    assert_eq!(theirs["lr_scheduler_type"], "linear");
-    assert_eq!((number(&theirs["warmup_ratio"]), index(&theirs["warmup_steps"])), (0.0, 0));
-    // Neither a penalty nor whitened rewards.
-    assert!(theirs["missing_eos_penalty"].is_null());
-    assert_eq!(theirs["whiten_rewards"].as_bool(), Some(false));
-    assert_eq!((ours.missing_end_penalty, ours.whiten_rewards.over), (0.0, Over::Nothing));
+}
+
+/// How many are drawn is ours, so that of their batches the optimiser steps a pass alone are compared. The clamp of the KL,
+/// where the score goes and the whitening are in their functions, not in their settings.
+#[test]
+fn openrlhf_defaults() {
+    let ours = PpoConfig::preset(Preset::OpenRlhf);
+    let clip = ours.score_clip.unwrap();
+    let WarmUp::Share(warm_up) = ours.schedule.warm_up else {
+        panic!("{:?} is no share", ours.schedule.warm_up);
+    };
+    let is_unscaled = ours.whiten_advantages.over == Over::Nothing;
+    let mut settings = owned([
+        ("rollout.temperature", json!(ours.temperature)),
+        ("rollout.top_p", json!(1)),
+        ("rollout.batch_size", json!(128 * ours.minibatches)),
+        ("rollout.n_samples_per_prompt", json!(1)),
+        ("reward.clip_range", json!([-clip, clip])),
+        ("reward.normalize_enable", json!(false)),
+        ("reward.overlong_buffer_len", json!(null)),
+        ("reward.stop_properly_penalty_coef", unless_zero(ours.missing_end_penalty)),
+        ("algo.kl.init_coef", json!(ours.kl_coefficient)),
+        ("algo.kl.target", json!(ours.kl_target)),
+        ("algo.kl.estimator", json!(ours.kl_estimator)),
+        ("algo.kl.use_loss", json!(ours.kl_place == KlPlace::Loss)),
+        ("algo.advantage.estimator", json!(ours.advantage)),
+        ("algo.advantage.gamma", json!(ours.gamma)),
+        ("algo.advantage.lambd", json!(ours.lambda)),
+        ("algo.advantage.no_std_norm", json!(is_unscaled)),
+        ("algo.advantage.is_correction_level", json!("off")),
+        ("train.batch_size", json!(128)),
+        ("train.max_epochs", json!(ours.epochs)),
+        ("critic.freezing_steps", json!(-1)),
+        ("critic.value_clip", json!(ours.value_clip)),
+        ("actor.policy_loss_type", json!("ppo")),
+        ("actor.loss_agg_mode", json!("token-mean")),
+        ("actor.eps_clip_low_high", json!([ours.clip_low, ours.clip_high])),
+        ("actor.dual_clip", json!(ours.dual_clip)),
+        ("actor.entropy_coef", unless_zero(ours.entropy_coefficient)),
+    ]);
+    for (network, optimizer) in of_networks(&ours, ["actor", "critic"]) {
+        let of_network = [
+            ("optim", json!("adam")),
+            ("adam.lr", json!(optimizer.learning_rate)),
+            ("adam.betas", json!([optimizer.beta_1, optimizer.beta_2])),
+            ("adam.eps", json!(optimizer.epsilon)),
+            ("adam.weight_decay", json!(optimizer.weight_decay)),
+            ("lr_scheduler", json!("cosine_with_min_lr")),
+            ("lr_warmup_ratio", json!(warm_up)),
+            ("min_lr_ratio", json!(ours.schedule.floor)),
+            ("max_norm", json!(optimizer.clip_norm)),
+        ];
+        settings.extend(of_network.map(|(name, value)| (format!("{network}.{name}"), value)));
+    }
+    assert_settings(&fixture("openrlhf_defaults.json"), &settings);
+    assert_eq!(ours.schedule.decay, Decay::Cosine);
+    assert_eq!((ours.aggregation, ours.rollout_correction), (Aggregation::Token, None));
+    assert_eq!(ours.value_model, ValueModel::Separate);
+}
+
+/// How many are drawn is ours, so that of their batches the optimiser steps a pass alone are compared. The whitening is in
+/// their functions, not in their settings.
+#[test]
+fn verl_defaults() {
+    let fixture = fixture("verl_defaults.json");
+    let ours = PpoConfig::preset(Preset::Verl);
+    let has_kl = |place: KlPlace| ours.kl_coefficient > 0.0 && ours.kl_place == place;
+    let mut settings = owned([
+        ("data.train_batch_size", json!(256 * ours.minibatches)),
+        ("algorithm.adv_estimator", json!(ours.advantage)),
+        ("algorithm.gamma", json!(ours.gamma)),
+        ("algorithm.lam", json!(ours.lambda)),
+        ("algorithm.use_kl_in_reward", json!(has_kl(KlPlace::Reward))),
+        ("algorithm.rollout_correction.rollout_is", json!(ours.rollout_correction)),
+        ("algorithm.rollout_correction.rollout_rs", json!(null)),
+        ("trainer.critic_warmup", json!(0)),
+        ("actor_rollout_ref.rollout.temperature", json!(ours.temperature)),
+        ("actor_rollout_ref.rollout.top_k", json!(-1)),
+        ("actor_rollout_ref.rollout.top_p", json!(1)),
+        ("actor_rollout_ref.actor.ppo_epochs", json!(ours.epochs)),
+        ("actor_rollout_ref.actor.ppo_mini_batch_size", json!(256)),
+        ("actor_rollout_ref.actor.policy_loss.loss_mode", json!("vanilla")),
+        ("actor_rollout_ref.actor.loss_agg_mode", json!("token-mean")),
+        ("actor_rollout_ref.actor.clip_ratio_low", json!(ours.clip_low)),
+        ("actor_rollout_ref.actor.clip_ratio_high", json!(ours.clip_high)),
+        ("actor_rollout_ref.actor.clip_ratio_c", json!(ours.dual_clip)),
+        ("actor_rollout_ref.actor.entropy_coeff", json!(ours.entropy_coefficient)),
+        ("actor_rollout_ref.actor.use_kl_loss", json!(has_kl(KlPlace::Loss))),
+        ("critic.ppo_epochs", json!(ours.epochs)),
+        ("critic.ppo_mini_batch_size", json!(256)),
+        ("critic.loss_agg_mode", json!("token-mean")),
+        ("critic.cliprange_value", json!(ours.value_clip)),
+    ]);
+    for (network, optimizer) in of_networks(&ours, ["actor_rollout_ref.actor", "critic"]) {
+        let of_network = [
+            ("optimizer", json!("AdamW")),
+            ("optimizer_impl", json!("torch.optim")),
+            ("lr", json!(optimizer.learning_rate)),
+            ("betas", json!([optimizer.beta_1, optimizer.beta_2])),
+            ("weight_decay", json!(optimizer.weight_decay)),
+            ("clip_grad", json!(optimizer.clip_norm)),
+            ("lr_scheduler_type", json!(ours.schedule.decay)),
+            ("lr_warmup_steps", json!(-1)),
+            ("lr_warmup_steps_ratio", json!(0)),
+            ("override_optimizer_config", json!(null)),
+        ];
+        settings.extend(of_network.map(|(name, value)| (format!("{network}.optim.{name}"), value)));
+        assert_eq!(single(&fixture["adamw"]["eps"]), single(&json!(optimizer.epsilon)));
+    }
+    assert_settings(&fixture, &settings);
+    assert_eq!(ours.schedule, Schedule::constant());
+    assert_eq!(ours.aggregation, Aggregation::Token);
+    assert_eq!(ours.value_model, ValueModel::Separate);
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod preset;
 
 pub use preset::Preset;
 
-use crate::{Advantage, Aggregation, KlEstimator, KlTarget, Over, ScorePlace, Whitening};
+use crate::{Advantage, Aggregation, KlEstimator, KlTarget, Over, ScorePlace, Variance, Whitening};
 use serde::{Deserialize, Serialize};
 use sft::SftConfig;
 use training::{OptimizerConfig, Schedule};
@@ -67,6 +67,20 @@ impl Default for BestOfN {
     }
 }
 
+/// The default of [`PpoConfig::whiten_rewards`]. Its mean stays, should it be whitened: it is what a reply is worth.
+fn rewards_as_they_are() -> Whitening {
+    Whitening { over: Over::Nothing, variance: Variance::Unbiased, shift_mean: false }
+}
+
+/// [`Whitening`] as it is read for rewards, whose defaults are others than those of advantages.
+#[derive(Deserialize)]
+#[serde(remote = "Whitening", deny_unknown_fields, default = "rewards_as_they_are")]
+struct OfRewards {
+    over: Over,
+    variance: Variance,
+    shift_mean: bool,
+}
+
 /// Settings of proximal policy optimisation.
 ///
 /// Drawing:
@@ -93,7 +107,7 @@ impl Default for BestOfN {
 /// | `score_place` | `"last"` | `"last"` or `"after_last"`, see [`ScorePlace`] |
 /// | `score_clip` | none | largest absolute score, in score units, above 0; after the penalty and a group's baseline |
 /// | `missing_end_penalty` | 1.0 | taken from the score of a reply that was cut at `max_tokens`, at least 0 |
-/// | `whiten_rewards` | over nothing | see [`Whitening`]; after the KL penalty |
+/// | `whiten_rewards` | over nothing, unbiased, mean kept | see [`Whitening`], of which a given table keeps these where it says nothing; after the KL penalty |
 /// | `advantage` | `"gae"` | `"gae"`, `"rloo"`, `"group_normalised"` or `"group_centred"`, see [`Advantage`] |
 /// | `gamma` | 1.0 | discount a token, in \[0, 1\] |
 /// | `lambda` | 0.95 | decay of generalised advantage estimation, in \[0, 1\]; only with `gae` |
@@ -155,6 +169,7 @@ pub struct PpoConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub score_clip: Option<f32>,
     pub missing_end_penalty: f32,
+    #[serde(deserialize_with = "OfRewards::deserialize")]
     pub whiten_rewards: Whitening,
     pub advantage: Advantage,
     pub gamma: f32,
@@ -206,11 +221,7 @@ impl Default for PpoConfig {
             score_place: ScorePlace::default(),
             score_clip: None,
             missing_end_penalty: 1.0,
-            whiten_rewards: Whitening {
-                over: Over::Nothing,
-                shift_mean: false,
-                ..Whitening::default()
-            },
+            whiten_rewards: rewards_as_they_are(),
             advantage: Advantage::default(),
             gamma: 1.0,
             lambda: 0.95,
@@ -271,7 +282,6 @@ impl PpoConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Variance;
 
     #[test]
     fn reads_what_it_writes_and_refuses_the_unknown() {
@@ -289,5 +299,21 @@ mod tests {
         let written = serde_json::to_string(&config).unwrap();
         assert_eq!(serde_json::from_str::<PpoConfig>(&written).unwrap(), config);
         assert!(serde_json::from_str::<PpoConfig>(r#"{"kl_coef":0.1}"#).is_err());
+    }
+
+    #[test]
+    fn whitening_of_rewards_keeps_its_own_defaults() {
+        let read = |table: &str| {
+            let json = format!(r#"{{"whiten_rewards":{table}}}"#);
+            serde_json::from_str::<PpoConfig>(&json).map(|config| config.whiten_rewards)
+        };
+        let default = PpoConfig::default().whiten_rewards;
+        assert!(!default.shift_mean);
+        assert_eq!(read("{}").unwrap(), default);
+        let over_the_round = Whitening { over: Over::Round, ..default };
+        assert_eq!(read(r#"{"over":"round"}"#).unwrap(), over_the_round);
+        let centred = Whitening { shift_mean: true, ..default };
+        assert_eq!(read(r#"{"shift_mean":true}"#).unwrap(), centred);
+        assert!(read(r#"{"mean":true}"#).is_err());
     }
 }
