@@ -35,6 +35,9 @@ const WORTH_A_PIECE: usize = 512;
 /// take memory.
 const ENOUGH_PIECES: usize = 16;
 
+/// Products of two numbers, of queries with keys, that are worth a thread for every head.
+const WORTH_A_HEAD: usize = 1 << 20;
+
 /// How the heads of a token lie next to each other: every head of keys and values serves a group of query heads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heads {
@@ -182,6 +185,24 @@ struct Stretch<'a> {
     tokens: usize,
 }
 
+/// What a block sees something of, one behind the other.
+struct Seen<'a> {
+    stretches: Vec<Stretch<'a>>,
+    /// The place of the first token, counted from the first of the past.
+    origin: usize,
+}
+
+impl Seen<'_> {
+    fn tokens(&self) -> usize {
+        self.stretches.iter().map(|stretch| stretch.tokens).sum()
+    }
+
+    /// Of one head of the block.
+    fn scores(&self, block: &Block) -> usize {
+        block.queries.len() * self.tokens()
+    }
+}
+
 impl Heads {
     fn queries(self) -> usize {
         self.key_value_heads * self.group
@@ -316,16 +337,77 @@ impl Attention {
         let sides = self.sides(operands);
         let past: Vec<Stretch<'_>> = past.iter().map(|stretch| self.past(stretch)).collect();
         let mut out = vec![0.0_f32; tokens * width];
-        let blocks = self.rows.iter().flat_map(|tree| self.blocks_of(tree));
-        let mut pieces = Pieces::new(&mut out, width);
+        let blocks: Vec<Block> = self.rows.iter().flat_map(|tree| self.blocks_of(tree)).collect();
+        if self.worth_a_thread_a_head(&blocks) {
+            self.by_heads(sides, &past, &blocks, &mut out);
+        } else {
+            self.by_blocks(sides, &past, blocks, &mut out);
+        }
+        from_numbers(out, [tokens, width])
+    }
+
+    /// Whether blocks are too few to keep the cores busy, and see enough. Rows and heads decide, not threads, though every head
+    /// is the same to the bit either way.
+    fn worth_a_thread_a_head(&self, blocks: &[Block]) -> bool {
+        let seen = |block: &Block| block.queries.len() * (block.before + block.queries.len());
+        let scores: usize = blocks.iter().map(seen).sum();
+        let numbers = self.heads.queries() * self.heads.head_dim;
+        blocks.len() < ENOUGH_PIECES && scores.saturating_mul(numbers) >= WORTH_A_HEAD
+    }
+
+    /// A thread a block, with all heads of its queries.
+    fn by_blocks(
+        &self,
+        sides: [Side<'_>; 3],
+        past: &[Stretch<'_>],
+        blocks: Vec<Block>,
+        out: &mut [f32],
+    ) {
+        let width = sides[0].width();
+        let mut pieces = Pieces::new(out, width);
         let jobs: Vec<_> = blocks
+            .into_iter()
             .map(|block| {
                 let out = pieces.next(block.first_query(), block.queries.len());
                 (block, out)
             })
             .collect();
-        jobs.into_par_iter().for_each(|(block, out)| self.attend(sides, &past, &block, out));
-        from_numbers(out, [tokens, width])
+        jobs.into_par_iter().for_each(|(block, out)| {
+            let seen = self.seen(sides, past, &block);
+            let mut scores = vec![0.0_f32; seen.scores(&block)];
+            for head in 0..self.heads.queries() {
+                let out = &mut out[head * self.heads.head_dim..];
+                self.attend(sides[0], &seen, &block, head, &mut scores, (out, width));
+            }
+        });
+    }
+
+    /// A thread a head of a block.
+    fn by_heads(
+        &self,
+        sides: [Side<'_>; 3],
+        past: &[Stretch<'_>],
+        blocks: &[Block],
+        out: &mut [f32],
+    ) {
+        let (heads, head_dim, width) =
+            (self.heads.queries(), self.heads.head_dim, sides[0].width());
+        let seen: Vec<Seen<'_>> =
+            blocks.iter().map(|block| self.seen(sides, past, block)).collect();
+        let jobs = (0..blocks.len() * heads).into_par_iter();
+        let of_heads = jobs.map(|job| {
+            let (block, seen) = (&blocks[job / heads], &seen[job / heads]);
+            let mut scores = vec![0.0_f32; seen.scores(block)];
+            let mut own = vec![0.0_f32; block.queries.len() * head_dim];
+            self.attend(sides[0], seen, block, job % heads, &mut scores, (&mut own, head_dim));
+            own
+        });
+        for (job, own) in of_heads.collect::<Vec<_>>().iter().enumerate() {
+            let (block, head) = (&blocks[job / heads], job % heads);
+            let queries = block.queries.len();
+            let out = &mut out[block.first_query() * width..][..queries * width];
+            together(own, queries, head_dim, out, head * head_dim);
+        }
     }
 
     fn past<'a>(&self, [key, value]: &'a [FlexTensor; 2]) -> Stretch<'a> {
@@ -334,13 +416,13 @@ impl Attention {
         Stretch { keys, values, first: 0, tokens: key.layout().shape()[0] }
     }
 
-    /// What a block sees something of, and the place of its first token, counted from the first of the past.
+    /// What a block sees something of.
     fn seen<'a>(
         &self,
         [_, keys, values]: [Side<'a>; 3],
         past: &[Stretch<'a>],
         block: &Block,
-    ) -> (Vec<Stretch<'a>>, usize) {
+    ) -> Seen<'a> {
         let first = block.first_seen(0, self.window);
         let mut origin = 0;
         let mut seen = Vec::with_capacity(past.len() + 2);
@@ -357,38 +439,39 @@ impl Attention {
         }
         let (first, tokens) = (block.first_slot(), block.slots.len());
         seen.push(Stretch { keys, values, first, tokens });
-        (seen, origin)
+        Seen { stretches: seen, origin }
     }
 
-    /// Fills `[queries, heads * head_dim]` of one block.
-    fn attend(&self, sides: [Side<'_>; 3], past: &[Stretch<'_>], block: &Block, out: &mut [f32]) {
-        let query = sides[0];
-        let (seen, origin) = self.seen(sides, past, block);
-        let queries = block.queries.len();
-        let width: usize = seen.iter().map(|stretch| stretch.tokens).sum();
-        let mut scores = vec![0.0_f32; queries * width];
-        for head in 0..query.heads {
-            let own = head / self.heads.group;
-            let queried = query.head(head, block.first_query(), queries);
-            for (stretch, column) in columns(&seen) {
-                let keys = stretch.keys.head(own, stretch.first, stretch.tokens).transposed();
-                multiply_into(queried, keys, &mut scores[column..], width, false);
-            }
-            vectorised(
-                #[inline(always)]
-                || {
-                    for (line, scores) in scores.chunks_exact_mut(width).enumerate() {
-                        softmax(scores, block.visible(line, self.window, origin));
-                    }
-                },
-            );
-            let out = &mut out[head * query.head_dim..];
-            for (stretch, column) in columns(&seen) {
-                let shape = [queries, stretch.tokens];
-                let weights = Matrix::strided(&scores[column..], shape, [width, 1]);
-                let values = stretch.values.head(own, stretch.first, stretch.tokens);
-                multiply_into(weights, values, out, query.width(), column > 0);
-            }
+    /// Fills `[queries, head_dim]` of one head of a block, rows of `out` so far apart.
+    fn attend(
+        &self,
+        query: Side<'_>,
+        seen: &Seen<'_>,
+        block: &Block,
+        head: usize,
+        scores: &mut [f32],
+        (out, stride): (&mut [f32], usize),
+    ) {
+        let (queries, width) = (block.queries.len(), seen.tokens());
+        let own = head / self.heads.group;
+        let queried = query.head(head, block.first_query(), queries);
+        for (stretch, column) in columns(&seen.stretches) {
+            let keys = stretch.keys.head(own, stretch.first, stretch.tokens).transposed();
+            multiply_into(queried, keys, &mut scores[column..], width, false);
+        }
+        vectorised(
+            #[inline(always)]
+            || {
+                for (line, scores) in scores.chunks_exact_mut(width).enumerate() {
+                    softmax(scores, block.visible(line, self.window, seen.origin));
+                }
+            },
+        );
+        for (stretch, column) in columns(&seen.stretches) {
+            let shape = [queries, stretch.tokens];
+            let weights = Matrix::strided(&scores[column..], shape, [width, 1]);
+            let values = stretch.values.head(own, stretch.first, stretch.tokens);
+            multiply_into(weights, values, out, stride, column > 0);
         }
     }
 
@@ -582,7 +665,7 @@ impl Kept {
         };
         let mut scores = Scores::default();
         for block in blocks {
-            let (seen, origin) = self.attention.seen(sides, &[], block);
+            let Seen { stretches: seen, origin } = self.attention.seen(sides, &[], block);
             let (queries, first) = (block.queries.len(), block.first_query());
             for member in 0..group {
                 let head = own * group + member;

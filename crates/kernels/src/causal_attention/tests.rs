@@ -313,6 +313,31 @@ fn extreme_scores_neither_overflow_nor_vanish() {
     assert!(all_close(&again, &primitives, 100.0));
 }
 
+/// Few rows behind a long past: a head is the same to the bit whether a thread takes it alone or the whole block.
+#[test]
+fn heads_alone_are_as_heads_together() {
+    let case = Case { past: vec![600, 300], ..Case::of_rows(GROUPED, &[70, 0, 3]) };
+    for window in [None, Some(650)] {
+        let case = Case { window, ..case.clone() };
+        agrees(&case).unwrap();
+        let rows = case.rows.clone().into();
+        let attention = Attention { heads: GROUPED, rows, window, behind: 900 };
+        let held = operands::<Flex>(&case).map(|x| in_order(x).unwrap());
+        let past: Vec<[FlexTensor; 2]> = past::<Flex>(&case)
+            .into_iter()
+            .map(|stretch| stretch.map(|x| in_order(x).unwrap()))
+            .collect();
+        let past: Vec<Stretch<'_>> = past.iter().map(|stretch| attention.past(stretch)).collect();
+        let blocks: Vec<Block> =
+            attention.rows.iter().flat_map(|tree| attention.blocks_of(tree)).collect();
+        assert!(attention.worth_a_thread_a_head(&blocks));
+        let [mut alone, mut together] = [0; 2].map(|_| vec![0.0; 73 * 16]);
+        attention.by_heads(attention.sides(&held), &past, &blocks, &mut alone);
+        attention.by_blocks(attention.sides(&held), &past, blocks, &mut together);
+        assert_eq!(alone, together);
+    }
+}
+
 #[test]
 fn only_long_rows_of_few_heads_are_cut_into_pieces() {
     let pieces = |key_value_heads, group, tokens: usize| {
