@@ -178,10 +178,6 @@ mod tests {
                 "preference_model.pretraining = { file = 'a', learning_rate = -1.0 }",
                 "[preference_model.pretraining] `learning_rate` is -1, expected",
             ),
-            (
-                "preference_model.schedule.floor = 2.0",
-                "[preference_model] `schedule.floor` is 2, expected",
-            ),
             ("preference_model.epoch = 1", "epoch"),
             ("preference_model.optimizer.rate = 1", "rate"),
         ] {
@@ -190,6 +186,13 @@ mod tests {
             let named = if text.contains("pretraining") { "pretraining" } else { "my.toml" };
             assert!(message.contains(named), "{message}");
         }
+    }
+
+    #[test]
+    fn a_setting_of_a_table_within_is_named_with_it() {
+        let message = resolve("preference_model.schedule.floor = 2.0").unwrap_err().to_string();
+        let expected = "[preference_model] `schedule.floor` is 2, expected";
+        assert!(message.starts_with(expected), "{message}");
     }
 
     #[test]
