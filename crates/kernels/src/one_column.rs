@@ -28,9 +28,13 @@ pub fn product<B: Backend>(x: Tensor<B, 2>, w: Tensor<B, 2>) -> Tensor<B, 2> {
 
 /// Sums over the last dimension, which stays as one of size 1.
 ///
+/// # Shapes
+/// `[..., width]` to `[..., 1]`.
+///
 /// # Panics
 /// If `x` has less than two dimensions.
 pub fn row_sums<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
+    assert!(D > 1, "sums of rows are of two dimensions or more");
     if !on_flex::<B>() {
         return x.sum_dim(D - 1);
     }
