@@ -80,7 +80,8 @@ pub fn causal_attention<B: Backend>(
 }
 
 /// [`causal_attention`] without a past, with a backward pass that, on every backend, computes scores again: those of some queries
-/// of a row exist at a time, so that memory grows with tokens times those queries, however long rows are.
+/// of a row exist at a time, so that memory grows with tokens times those queries, however long rows are. Elsewhere than on flex a
+/// stem counts once for every branch.
 ///
 /// # Shapes
 /// As for [`causal_attention`].
