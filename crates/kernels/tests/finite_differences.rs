@@ -20,12 +20,15 @@ use std::ops::Range;
 /// Its operations are those of other backends.
 type Primitives = Autodiff<Flex, BalancedCheckpointing>;
 
+type Learning<B> = fn(Vec<Tensor<B, 2>>) -> Tensor<B, 2>;
+type Formula = fn(&[Vec<f64>]) -> Vec<f64>;
+
 /// An operation on matrices, as it is and as a formula over their numbers, row by row.
 struct Operation<B: AutodiffBackend> {
     name: &'static str,
     shapes: &'static [[usize; 2]],
-    learning: fn(Vec<Tensor<B, 2>>) -> Tensor<B, 2>,
-    formula: fn(&[Vec<f64>]) -> Vec<f64>,
+    learning: Learning<B>,
+    formula: Formula,
 }
 
 const EPSILON: f64 = 1e-3;
@@ -93,73 +96,56 @@ fn norms_and_rotations<B: AutodiffBackend<Device = FlexDevice>>() -> Vec<Operati
 
 /// With a gate and without.
 fn activations<B: AutodiffBackend>() -> Vec<Operation<B>> {
+    let gated_by = |name, learning: Learning<B>, formula: Formula| {
+        let shapes = &[[2, 4], [2, 4]];
+        Operation { name, shapes, learning, formula }
+    };
+    let alone = |name, learning: Learning<B>, formula: Formula| {
+        let shapes = &[[2, 4]];
+        Operation { name, shapes, learning, formula }
+    };
     vec![
-        Operation {
-            name: "gated SiLU",
-            shapes: &[[2, 4], [2, 4]],
-            learning: |x| gated(Activation::Silu, x[0].clone(), x[1].clone()),
-            formula: |x| x[0].iter().zip(&x[1]).map(|(gate, up)| silu(*gate) * up).collect(),
-        },
-        Operation {
-            name: "gated GELU",
-            shapes: &[[2, 4], [2, 4]],
-            learning: |x| gated(Activation::Gelu, x[0].clone(), x[1].clone()),
-            formula: |x| x[0].iter().zip(&x[1]).map(|(gate, up)| gelu(*gate) * up).collect(),
-        },
-        Operation {
-            name: "gated tanh GELU",
-            shapes: &[[2, 4], [2, 4]],
-            learning: |x| gated(Activation::GeluTanh, x[0].clone(), x[1].clone()),
-            formula: |x| x[0].iter().zip(&x[1]).map(|(gate, up)| gelu_tanh(*gate) * up).collect(),
-        },
-        Operation {
-            name: "SiLU",
-            shapes: &[[2, 4]],
-            learning: |x| activate(Activation::Silu, x[0].clone()),
-            formula: |x| x[0].iter().map(|x| silu(*x)).collect(),
-        },
-        Operation {
-            name: "GELU",
-            shapes: &[[2, 4]],
-            learning: |x| activate(Activation::Gelu, x[0].clone()),
-            formula: |x| x[0].iter().map(|x| gelu(*x)).collect(),
-        },
-        Operation {
-            name: "tanh GELU",
-            shapes: &[[2, 4]],
-            learning: |x| activate(Activation::GeluTanh, x[0].clone()),
-            formula: |x| x[0].iter().map(|x| gelu_tanh(*x)).collect(),
-        },
+        gated_by("gated SiLU", |x| gate(Activation::Silu, &x), |x| times_up(silu, x)),
+        gated_by("gated GELU", |x| gate(Activation::Gelu, &x), |x| times_up(gelu, x)),
+        gated_by("gated tanh GELU", |x| gate(Activation::GeluTanh, &x), |x| times_up(gelu_tanh, x)),
+        alone("SiLU", |x| activate(Activation::Silu, x[0].clone()), |x| each(silu, &x[0])),
+        alone("GELU", |x| activate(Activation::Gelu, x[0].clone()), |x| each(gelu, &x[0])),
+        alone(
+            "tanh GELU",
+            |x| activate(Activation::GeluTanh, x[0].clone()),
+            |x| each(gelu_tanh, &x[0]),
+        ),
     ]
 }
 
+fn gate<B: AutodiffBackend>(activation: Activation, x: &[Tensor<B, 2>]) -> Tensor<B, 2> {
+    gated(activation, x[0].clone(), x[1].clone())
+}
+
+fn each(activation: fn(f64) -> f64, x: &[f64]) -> Vec<f64> {
+    x.iter().map(|x| activation(*x)).collect()
+}
+
+fn times_up(activation: fn(f64) -> f64, x: &[Vec<f64>]) -> Vec<f64> {
+    each(activation, &x[0]).iter().zip(&x[1]).map(|(gate, up)| gate * up).collect()
+}
+
 fn attention<B: AutodiffBackend<Device = FlexDevice>>() -> Vec<Operation<B>> {
-    const SHAPES: &[[usize; 2]] = &[[8, 12], [8, 6], [8, 6]];
+    let of = |name, learning: Learning<B>, formula: Formula| {
+        let shapes = &[[8, 12], [8, 6], [8, 6]];
+        Operation { name, shapes, learning, formula }
+    };
+    let (whole, windowed): (Formula, Formula) =
+        (|x| exact_attention(x, 8), |x| exact_attention(x, WINDOW));
     vec![
-        Operation {
-            name: "attention",
-            shapes: SHAPES,
-            learning: |x| attended(x, None),
-            formula: |x| exact_attention(x, 8),
-        },
-        Operation {
-            name: "attention through a window",
-            shapes: SHAPES,
-            learning: |x| attended(x, Some(WINDOW)),
-            formula: |x| exact_attention(x, WINDOW),
-        },
-        Operation {
-            name: "attention for training",
-            shapes: SHAPES,
-            learning: |x| attended_for_training(x, None),
-            formula: |x| exact_attention(x, 8),
-        },
-        Operation {
-            name: "attention through a window for training",
-            shapes: SHAPES,
-            learning: |x| attended_for_training(x, Some(WINDOW)),
-            formula: |x| exact_attention(x, WINDOW),
-        },
+        of("attention", |x| attended(x, None), whole),
+        of("attention through a window", |x| attended(x, Some(WINDOW)), windowed),
+        of("attention for training", |x| attended_for_training(x, None), whole),
+        of(
+            "attention through a window for training",
+            |x| attended_for_training(x, Some(WINDOW)),
+            windowed,
+        ),
     ]
 }
 
